@@ -1,0 +1,1 @@
+"""The process in one element that owns its slots and tasks. Standard library only."""

@@ -1,0 +1,272 @@
+"""Renders what runs: the words, the environment and the container of each attempt of a module.
+
+It starts nothing. What never changes is made once per module, what a task adds is cheap.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Union
+
+from scalebox_hpc.agent.lease import Amounts, Held
+from scalebox_hpc.agent.messages import Rules
+
+Template = Union[str, list[Any]]
+"""Constant text, or parts: text, or a placeholder such as ["body"] or ["headers", NAME]."""
+
+PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "SLURM_JOB_ID")
+PASSED_TO_CONTAINERS = ("PATH", "HOME", "USER", "LOGNAME", "TZ", "SLURM_JOB_ID")
+DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
+NO_BASH = "there is no bash here: run by sh -eu"
+# Which shell an image has is known only inside it.
+IMAGE_SHELL = (
+    'if command -v bash >/dev/null 2>&1; then exec bash -euo pipefail -c "$@"; fi;'
+    f" echo 'sbx: {NO_BASH}' >&2; exec sh -eu -c \"$@\""
+)
+BASH = ["bash", "-euo", "pipefail", "-c"]
+ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+class CannotLaunch(Exception):
+    """The program or its container cannot be started; the text says why and what to do."""
+
+
+class MissingHeader(Exception):
+    """`run` asks for a header that the message does not carry."""
+
+
+class Runtime(NamedTuple):
+    """A container runtime of this node."""
+
+    name: str  # "apptainer" | "singularity"
+    path: str
+    version: str
+
+
+class Node(NamedTuple):
+    """What is the same for all modules of this agent."""
+
+    host: str
+    incarnation: str
+    scratch_root: str
+    runtime: Runtime | None
+    environ: Mapping[str, str]  # the agent's own
+
+
+class Recipe:
+    """How attempts of one module run here."""
+
+    def __init__(self, sheet: dict[str, Any], node: Node, bin_dir: str) -> None:
+        self.sheet = sheet
+        self.rules = Rules(sheet)
+        self.links: list[tuple[str, str]] = [(name, path) for name, path in sheet.get("files", ())]
+        self.note = ""  # to be said of every attempt
+        self.output_limit: int = sheet.get("output_limit", 65536)
+        self.results: str = sheet.get("results", "")
+        self._node = node
+        self._image: str | None = sheet.get("image")
+        self._programs: dict[str, str] = {}
+        self._search = _search_path(sheet, node, bin_dir)
+        self._argv = [_compiled(word) for word in self._words(sheet)]
+        self._prefix = self._container_words(bin_dir) if self._image else []
+        self._base = _encoded(self._environment(bin_dir))
+        self._needs: dict[Amounts, dict[bytes, bytes]] = {}
+        self.marker_start = b"SBX_INCARNATION=" + node.incarnation.encode()
+
+    def check_image(self) -> None:
+        """Raises CannotLaunch when the image or a runtime for it is missing."""
+        if not self._image:
+            return
+        if self._node.runtime is None:
+            raise CannotLaunch(
+                f"neither apptainer nor singularity is in PATH on {self._node.host};"
+                " load its module in the site's `prologue`"
+            )
+        if "://" not in self._image and not os.path.exists(self._image):
+            raise CannotLaunch(f"image {self._image} does not exist on {self._node.host}; look at `image`")
+
+    def argv(self, held: Held, slot: int, gather_dir: str) -> list[str]:
+        """Return the words, the program's own first word still to be found. Raises MissingHeader."""
+        words = self._prefix[:]
+        for word in self._argv:
+            words.append(word if isinstance(word, str) else self._fill(word, held, slot, gather_dir))
+        return words
+
+    def program(self, word: str) -> str:
+        """Return the path to execute for a first word. Raises CannotLaunch when PATH has none."""
+        if "/" in word:
+            return word
+        path = self._programs.get(word)
+        if path is None or not os.path.exists(path):
+            path = self._programs[word] = _which(word, self._search)
+        if not path:
+            raise CannotLaunch(
+                f"{word}: no such program in PATH on {self._node.host}; ship it in `bin/`, write ./{word}"
+                " for a file beside pipeline.toml, or load its module in the site's `prologue`"
+            )
+        return path
+
+    def env(
+        self, held: Held, slot_env: Mapping[bytes, bytes], gather_dir: str, left_s: float
+    ) -> dict[bytes, bytes]:
+        """Return the whole environment of an attempt. Raises UnicodeEncodeError for what is no text."""
+        offer = held.offer
+        env = self._base.copy()
+        env.update(slot_env)
+        env.update(self._needs.get(held.need) or self._add_need(held.need))
+        headers = offer.get("headers")
+        env[b"SBX_TASK"] = offer["task"].encode()
+        env[b"SBX_ATTEMPT"] = b"%d" % offer["attempt"]
+        env[b"SBX_BODY"] = offer["body"].encode()
+        env[b"SBX_TIME_LEFT_S"] = b"%d" % left_s
+        if headers:
+            env[b"SBX_HEADERS"] = ENCODE(headers).encode()
+            for name, value in headers.items():
+                env[b"SBX_HEADER_" + _variable(name)] = value.encode()
+        if gather_dir:
+            for name in ("members", "bodies", "missing"):
+                env[b"SBX_" + name.upper().encode()] = os.fsencode(gather_path(gather_dir, name))
+        return env
+
+    def marker(self, env: Mapping[bytes, bytes]) -> frozenset[bytes]:
+        """Return what together marks every process of an attempt."""
+        task, attempt = env[b"SBX_TASK"], env[b"SBX_ATTEMPT"]
+        return frozenset((self.marker_start, b"SBX_TASK=" + task, b"SBX_ATTEMPT=" + attempt))
+
+    def explain(self, word: str, work: str, problem: Exception) -> str:
+        """Say why a program did not start, and what to do."""
+        number = problem.errno if isinstance(problem, OSError) else 0
+        path = os.path.join(work, word)
+        if number == errno.ENOENT and os.path.exists(path):
+            return (
+                f"{word}: the interpreter in its first line ({_first_line(path)}) is not on {self._node.host}"
+            )
+        reasons = {
+            errno.ENOENT: "no such program; name it in `files`, or write its full path",
+            errno.EACCES: "it is not executable; `chmod +x` it, then start a new run",
+            errno.ENOEXEC: "it is no program of this machine; a script needs a first line such as #!/bin/bash",
+            errno.E2BIG: "body and headers are too long for a command line; use $SBX_BODY, or a file",
+        }
+        return f"{word}: {reasons.get(number or 0, str(problem))}"
+
+    # made once
+
+    def _words(self, sheet: dict[str, Any]) -> list[Template]:
+        words = sheet.get("words")
+        if words is not None:
+            return list(words)
+        shell = list(sheet.get("shell") or BASH)
+        if shell == BASH and self._image:
+            shell = ["/bin/sh", "-c", IMAGE_SHELL, "sbx"]
+        elif os.path.basename(shell[0]) == "bash" and not self._image and not _which(shell[0], self._search):
+            shell, self.note = ["sh", "-eu", "-c"], NO_BASH
+        return [*shell, sheet["text"], "sbx", *sheet.get("values", ())]
+
+    def _container_words(self, bin_dir: str) -> list[str]:
+        runtime, sheet = self._node.runtime, self.sheet
+        shipped = [path for pairs in ("files", "bin") for _, path in sheet.get(pairs, ())]
+        wanted = [sheet.get(key) for key in ("shared", "results", "pipeline")]
+        wanted += sorted({os.path.dirname(path) for path in shipped})
+        words = [runtime.path if runtime else "apptainer", "--quiet", "exec", "--no-home"]
+        for path in dict.fromkeys([self._node.scratch_root, *wanted]):
+            if path and os.path.isdir(path):
+                words += ["--bind", path]
+        return words
+
+    def _environment(self, bin_dir: str) -> dict[str, str]:
+        sheet, environ = self.sheet, self._node.environ
+        names = PASSED_TO_CONTAINERS if self._image else PASSED_ON
+        env = {name: environ[name] for name in names if name in environ}
+        if self._image:
+            prefix = (
+                "SINGULARITYENV_"
+                if self._node.runtime and self._node.runtime.name != "apptainer"
+                else "APPTAINERENV_"
+            )
+            env.update({prefix + name: value for name, value in sheet.get("env", {}).items()})
+            # Values must reach the program as they are, not as the runtime's shell would read them.
+            env.update({"APPTAINER_NO_EVAL": "1", "SINGULARITY_NO_EVAL": "1"})
+            if bin_dir:
+                env[prefix + "PREPEND_PATH"] = bin_dir
+        else:
+            env.update({name: value for name, value in environ.items() if name.startswith("LC_")})
+            env.update(sheet.get("env", {}))
+            env["PATH"] = self._search
+        for name in ("run", "pipeline", "shared", "site", "results"):
+            env["SBX_" + name.upper()] = sheet.get(name) or ""
+        env["SBX_MODULE"], env["SBX_HOST"] = sheet["name"], self._node.host
+        env["SBX_INCARNATION"], env["SBX_HEADERS"] = self._node.incarnation, "{}"
+        for name, value in sheet.get("params", {}).items():
+            env["SBX_PARAM_" + _variable(name).decode()] = value
+        return env
+
+    def _add_need(self, need: Amounts) -> dict[bytes, bytes]:
+        names = (b"SBX_CPUS", b"SBX_MEMORY_MIB", b"SBX_GPUS")
+        self._needs[need] = {name: b"%d" % amount for name, amount in zip(names, need)}
+        return self._needs[need]
+
+    def _fill(self, parts: list[Any], held: Held, slot: int, gather_dir: str) -> str:
+        return "".join(
+            part if isinstance(part, str) else self._value(part, held, slot, gather_dir) for part in parts
+        )
+
+    def _value(self, part: list[str], held: Held, slot: int, gather_dir: str) -> str:
+        kind, offer = part[0], held.offer
+        if kind in ("body", "task"):
+            return str(offer[kind])
+        if kind == "slot":
+            return str(slot)
+        if kind == "headers":
+            value = (offer.get("headers") or {}).get(part[1])
+            if value is None:
+                raise MissingHeader(
+                    f"`run` asks for header {part[1]}, which the message does not carry; send it"
+                )
+            return str(value)
+        return gather_path(gather_dir, kind)
+
+
+def gather_path(directory: str, kind: str) -> str:
+    """Return the file of "members", "bodies" or "missing" of a gather task."""
+    return os.path.join(directory, "bodies.txt" if kind == "bodies" else f"{kind}.jsonl")
+
+
+def _compiled(template: Template) -> Template:
+    if isinstance(template, str):
+        return template
+    return "".join(template) if all(isinstance(part, str) for part in template) else template
+
+
+def _encoded(env: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
+
+
+def _variable(name: str) -> bytes:
+    return re.sub(r"[^A-Z0-9]", "_", name.upper()).encode()
+
+
+def _search_path(sheet: dict[str, Any], node: Node, bin_dir: str) -> str:
+    path: str = sheet.get("env", {}).get("PATH") or node.environ.get("PATH") or DEFAULT_PATH
+    return f"{bin_dir}:{path}" if bin_dir else path
+
+
+def _which(word: str, search: str) -> str:
+    if "/" in word:
+        return word if os.access(word, os.X_OK) else ""
+    for directory in search.split(":"):
+        path = os.path.join(directory or ".", word)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return ""
+
+
+def _first_line(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return file.readline(200).decode("utf-8", "replace").strip()
+    except OSError:
+        return "unreadable"

@@ -1,0 +1,272 @@
+"""Reads what an attempt left in its work directory: the files of the module contract.
+
+It deletes nothing and starts nothing. `collect` is a generator: each `next` does a slice of a few
+milliseconds, so that other tasks go on; the result is what it returns. No content of a file raises.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Generator, Iterator
+from typing import BinaryIO, NamedTuple
+
+from scalebox_hpc.agent.messages import REFUSALS, BadMessage, Headers, Message, Rules, read_json, read_text
+from scalebox_hpc.agent.publish import PublishError, publish
+
+FILES = (
+    "messages.txt",
+    "messages.jsonl",
+    "timestamps.txt",
+    "input-files.txt",
+    "output-files.txt",
+    "removed-files.txt",
+    "custom-out.txt",
+    "task-exec.json",
+)
+INLINE_BYTES = 64 << 10  # messages sent with their report
+CHUNK_BYTES = 1 << 20
+LINE_BYTES = 1 << 20  # longer lines break the limits whatever they say
+SLICE_LINES = 500
+USER_TEXT_BYTES = 64 << 10
+TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s?(Z|[+-]\d\d(:?\d\d)?)?")
+ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
+Slices = Generator[None, None, None]
+
+
+class Place(NamedTuple):
+    """Where an attempt worked and what of it matters here."""
+
+    work: str
+    left: dict[str, bool]  # what it left beside the links, name to "is a plain file"
+    results: str
+    body: str
+    headers: Headers
+    chunk_prefix: str  # where files of chunks may be written
+
+
+class Collected:
+    """What was found."""
+
+    def __init__(self) -> None:
+        self.status = 0  # what the program says of itself beside exit code 0
+        self.problem = ""  # why the outcome is `output`
+        self.notes: list[str] = []
+        self.messages: list[Message] = []
+        self.chunks: list[str] = []  # files, each a JSON list of messages, instead of `messages`
+        self.in_bytes = 0
+        self.out_bytes = 0
+        self.user_text = ""
+        self.user_times: dict[str, str] = {}
+        self.removed: list[str] = []  # to be deleted once the attempt is recorded
+
+
+def collect(place: Place, rules: Rules, succeeded: bool) -> Generator[None, None, Collected]:
+    """Read everything. Messages, `publish/` and files to remove count only after a success."""
+    found = Collected()
+    try:
+        yield from _read_user_files(place, found)
+        if succeeded and found.status == 0:
+            yield from _read_messages(place, rules, found)
+            found.removed = [path for _, path in _paths(place, "removed-files.txt", found)]
+            if "publish" in place.left:
+                for size in publish(os.path.join(place.work, "publish"), place.results):
+                    found.out_bytes += size
+                    yield
+    except (BadMessage, PublishError) as problem:
+        found.problem = str(problem)
+    except OSError as problem:
+        found.problem = f"{problem.filename or place.work} cannot be read: {problem.strerror}"
+    if found.problem or found.status:
+        found.messages, found.removed = [], []
+    return found
+
+
+# messages
+
+
+class _Packer:
+    """Keeps few messages in memory and writes many to files of chunks."""
+
+    def __init__(self, prefix: str, found: Collected) -> None:
+        self.prefix, self.found, self.count = prefix, found, 0
+        self.texts: list[str] = []
+        self.size = 0
+
+    def add(self, message: Message) -> None:
+        text = ENCODE(message)
+        if self.size + len(text) > CHUNK_BYTES:
+            self.flush()
+        self.count += 1
+        self.texts.append(text)
+        self.size += len(text) + 1
+        if not self.found.chunks and self.size <= INLINE_BYTES:
+            self.found.messages.append(message)
+
+    def flush(self) -> None:
+        path = f"{self.prefix}.{len(self.found.chunks)}"
+        with open(path, "w", encoding="ascii") as file:
+            file.write("[" + ",".join(self.texts) + "]")
+        self.found.chunks.append(path)
+        self.texts, self.size = [], 0
+
+    def close(self) -> None:
+        if self.found.chunks or self.size > INLINE_BYTES:
+            if self.texts:
+                self.flush()
+            self.found.messages = []
+
+
+def _read_messages(place: Place, rules: Rules, found: Collected) -> Slices:
+    packer = _Packer(place.chunk_prefix, found)
+    inherited = {name: value for name, value in place.headers.items() if name.startswith("_")}
+    readers = (("messages.txt", read_text), ("messages.jsonl", read_json))
+    present = [(name, read) for name, read in readers if name in place.left]
+    if not present:
+        to = rules.forwards_to()
+        if to:
+            message = (to, place.body, place.headers or None)
+            rules.check(message, inherited)
+            packer.add(message)
+    for name, read in present:
+        yield from _read_message_file(os.path.join(place.work, name), name, read, rules, inherited, packer)
+    packer.close()
+
+
+def _read_message_file(
+    path: str,
+    name: str,
+    read: Callable[[bytes, Rules], Message],
+    rules: Rules,
+    inherited: Headers,
+    packer: _Packer,
+) -> Slices:
+    for number, line in _lines(path):
+        try:
+            if len(line) > LINE_BYTES:
+                raise BadMessage("it is longer than any message may be; write it to a file and send the path")
+            message = read(line, rules)
+            rules.check(message, inherited)
+        except BadMessage as problem:
+            raise BadMessage(f"{name}, line {number}: {problem}") from None
+        if packer.count >= rules.limit:
+            raise BadMessage(
+                f"{name}, line {number}: more than {rules.limit} messages; send fewer from one task"
+            )
+        packer.add(message)
+        if packer.count % SLICE_LINES == 0:
+            yield
+
+
+# what programs say of themselves
+
+
+def _read_user_files(place: Place, found: Collected) -> Slices:
+    left = place.left
+    if not left:
+        return
+    for number, text in _texts(place, "timestamps.txt"):
+        label, _, time = text.partition(",")
+        _add_time(found, label, time, f"timestamps.txt, line {number}")
+    if "custom-out.txt" in left:
+        with _open(os.path.join(place.work, "custom-out.txt")) as file:
+            found.user_text = file.read(USER_TEXT_BYTES).decode("utf-8", "replace")
+    for size, _ in _paths(place, "input-files.txt", found):
+        found.in_bytes += size
+    for size, _ in _paths(place, "output-files.txt", found):
+        found.out_bytes += size
+    yield
+    if "task-exec.json" in left:
+        _read_task_exec(place, found)
+
+
+def _read_task_exec(place: Place, found: Collected) -> None:
+    with _open(os.path.join(place.work, "task-exec.json")) as file:
+        try:
+            said = json.loads(file.read(LINE_BYTES))
+            status, into, out = (said.get(key) for key in ("statusCode", "inputBytes", "outputBytes"))
+            found.status = 0 if status is None else int(status)
+            found.in_bytes = found.in_bytes if into is None else int(into)
+            found.out_bytes = found.out_bytes if out is None else int(out)
+            times, text = said.get("timestamps") or {}, said.get("userText")
+            for label, time in times.items():
+                _add_time(found, str(label), str(time), "task-exec.json")
+        except (*REFUSALS, AttributeError, TypeError, OverflowError):
+            raise BadMessage(
+                "task-exec.json: it is not an object with numbers in statusCode, inputBytes and outputBytes"
+                " and an object in timestamps; mend what writes it"
+            ) from None
+    if text is not None:
+        found.user_text = str(text)[:USER_TEXT_BYTES]
+
+
+def _add_time(found: Collected, label: str, time: str, where: str) -> None:
+    time = time.strip()
+    if label and TIME.fullmatch(time):
+        found.user_times[label.strip()] = time.replace(",", ".")
+    else:
+        found.notes.append(f"{where}: not `label,time` with a time as 2030-01-31T12:00:00.5; passed over")
+
+
+def _paths(place: Place, name: str, found: Collected) -> Iterator[tuple[int, str]]:
+    """Yield the size and absolute path of each file that a list names; absent ones make a note."""
+    for number, text in _texts(place, name):
+        path = os.path.normpath(os.path.join(place.work, text))
+        try:
+            state = os.stat(path)
+        except (OSError, ValueError):
+            found.notes.append(f"{name}, line {number}: there is no file {text}")
+            continue
+        if stat.S_ISREG(state.st_mode):
+            yield state.st_size, path
+        else:
+            found.notes.append(f"{name}, line {number}: {text} is not a file")
+
+
+def _texts(place: Place, name: str) -> Iterator[tuple[int, str]]:
+    if name in place.left:
+        for number, line in _lines(os.path.join(place.work, name)):
+            yield number, os.fsdecode(line).rstrip("\r\n")
+
+
+def _lines(path: str) -> Iterator[tuple[int, bytes]]:
+    """Yield number and content of each line that is not blank."""
+    with _open(path) as file:
+        number = 0
+        while True:
+            line = file.readline(LINE_BYTES + 1)
+            if not line:
+                return
+            number += 1
+            if not line.isspace():
+                yield number, line
+
+
+def _open(path: str) -> BinaryIO:
+    """Open a plain file for reading; anything else (a pipe would block) is a BadMessage."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise BadMessage(f"{os.path.basename(path)} is not a plain file; write it as one")
+    return open(fd, "rb")
+
+
+def delete_removed(paths: list[str], work_root: str) -> list[str]:
+    """Delete files of a recorded attempt; return what could not be deleted and why.
+
+    What lies in our scratch directory is gone or someone else's by now, and is passed over.
+    """
+    problems = []
+    for path in paths:
+        if path.startswith(work_root + os.sep):
+            continue
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            continue
+        except OSError as problem:
+            problems.append(f"{path}: {problem.strerror}")
+    return problems

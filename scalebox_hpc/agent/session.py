@@ -1,0 +1,388 @@
+"""What one incarnation holds, what it says to the daemon, and what the daemon's answers mean.
+
+Pure: it reads no clock, opens nothing and starts nothing; `now` is monotonic seconds, passed in.
+`main` carries out what it decides and tells it what happened.
+
+A lease in our hands is PREPARING (its sheet or gather files are on their way), WAITING,
+RUNNING, ENDED (its process is over, its result is being made) or DONE (its result waits to be
+acknowledged). A DOOMED one is no longer ours; only its process still takes up room.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from scalebox_hpc.agent.lease import (
+    AMOUNTS,
+    DONE,
+    DOOMED,
+    ENDED,
+    GONE,
+    PREPARING,
+    RUNNING,
+    WAITING,
+    Amounts,
+    Effects,
+    Held,
+    Json,
+    Terms,
+    fits,
+    take,
+    width,
+)
+
+INF = float("inf")
+GAP_S = 0.05  # between two syncs under load, unless slots would run dry
+PREFETCH_CAP = 1000  # leases of one module held unstarted beside those that have room
+RESULTS_BYTES = 4 << 20  # results in one sync; the daemon reads bodies up to 8 MiB
+HEAD_WAIT_S = 10.0  # after this long the oldest waiting task is not overtaken any more
+TERM_PATIENCE_S = 5.0  # without an answer after SIGTERM, before results are spooled instead
+SHARE_NEW = 0.2  # of the newest run time in the running mean
+
+
+class Flight(NamedTuple):
+    """A sync under way."""
+
+    number: int
+    parked: bool
+    leaving: bool
+
+
+class Session:
+    """One incarnation's side of the conversation with the daemon."""
+
+    def __init__(self, incarnation: str, terms: Terms, now: float, walltime_left_s: float | None = None):
+        self.incarnation = incarnation
+        self.terms = terms
+        self.number = 0  # of the newest sync
+        self.took = 0  # newest answer taken
+        self.leaving: str | None = None  # "idle" "walltime" "drain" "term"
+        self.over = False
+        self.held: dict[str, Held] = {}
+        self._ends_at = INF if walltime_left_s is None else now + walltime_left_s
+        self._left = list(terms.resources)
+        self._waiting: dict[int, deque[Held]] = {}
+        self._waiting_count = 0
+        self._running = 0  # processes, those of doomed leases included
+        self._done: dict[str, Held] = {}
+        self._run_s: dict[int, float] = {}  # running mean per module
+        self._need: dict[int, Amounts] = {}  # of the newest ended task per module
+        self._flight: Flight | None = None
+        self._order = 0
+        self._urgent = True
+        self._unspooled = 0  # results
+        self._told = False  # the daemon knows that we leave
+        self._short = False  # a task was given back for want of walltime
+        self._sent_at = -INF
+        self._not_before = -INF
+        self._answered_at = now
+        self._leaving_at = now
+        self._idle_since: float | None = now
+
+    # what to say
+
+    def sync_at(self) -> float:
+        """Return when the next sync is due: in the past for now, infinity for not before an answer."""
+        flight = self._flight
+        if self.over or (flight is not None and not flight.parked):
+            return INF
+        if self._urgent or (self._done and not self._waiting_count):
+            return self._not_before
+        if flight is not None and not self._done:
+            return INF
+        return max(self._sent_at + GAP_S, self._not_before)
+
+    def build_sync(self, now: float, clock_us: int = 0) -> Json | None:
+        """Return the sync to send now, or None. The older one under way, if any, is superseded."""
+        if self.sync_at() > now:
+            return None
+        results: list[Json | None] = []
+        held: list[list[object]] = []
+        size = 0
+        for lease, one in self._done.items():
+            if results and size + one.size > RESULTS_BYTES:
+                held.append([lease, 1])
+            else:
+                size += one.size
+                results.append(one.result)
+        held += [
+            [one.lease, 1 if one.state >= RUNNING else 0] for one in self.held.values() if one.state < DONE
+        ]
+        free, surplus = self._room()
+        self.number += 1
+        wait = not results and self.leaving is None
+        self._flight = Flight(self.number, wait, self.leaving is not None)
+        self._urgent = False
+        self._sent_at = now
+        return {
+            "incarnation": self.incarnation,
+            "sync": self.number,
+            "took": self.took,
+            "clock_us": clock_us,
+            "wait": wait,
+            "held": held,
+            "results": results,
+            "free": dict(zip(AMOUNTS, free)),
+            "prefetch": {} if self.leaving else self._prefetch(surplus),
+            "walltime_left_s": self.walltime_left_s(now),
+            "leaving": self.leaving,
+        }
+
+    def _room(self) -> tuple[list[int], dict[int, int]]:
+        """Return what is free beside all leases that have room, and how many have none, per module."""
+        left, surplus = list(self._left), {}
+        for module, queue in self._waiting.items():
+            placed = 0
+            for one in queue:
+                if not fits(one.need, left):
+                    break
+                take(one.need, left)
+                placed += 1
+            surplus[module] = len(queue) - placed
+        if len(self.held) > self._waiting_count + self._running + len(self._done):
+            for one in self.held.values():
+                if one.state == PREPARING and fits(one.need, left):
+                    take(one.need, left)
+        return [max(0, amount) for amount in left], surplus
+
+    def _prefetch(self, surplus: dict[int, int]) -> dict[str, int]:
+        """Return how many more tasks of each measured module we would hold unstarted."""
+        wanted = {}
+        busy = max(1, sum(1 for module in self._run_s if surplus.get(module)))
+        for module, run_s in self._run_s.items():
+            abreast = width(self._need[module], self.terms.resources)
+            fitting = int(self.terms.prefetch_s * abreast / max(run_s, 1e-4) / busy)
+            more = min(PREFETCH_CAP, fitting) - surplus.get(module, 0)
+            if more > 0:
+                wanted[str(module)] = more
+        return wanted
+
+    def walltime_left_s(self, now: float) -> float | None:
+        """Return the seconds until this element ends, or None where there is no end."""
+        return None if self._ends_at == INF else max(0.0, self._ends_at - now)
+
+    # what an answer means
+
+    def sync_failed(self, number: int, now: float, retry_s: float = 0.0) -> None:
+        """Say that sync `number` got no answer; a new one is due after `retry_s`."""
+        if self._flight is None or self._flight.number != number:
+            return
+        self._flight = None
+        self._not_before = now + retry_s
+        self._idle_since = None  # while the daemon is silent we are not idle
+
+    def take_answer(self, answer: Json, now: float) -> Effects:
+        """Take the answer to the newest sync; any other is passed over."""
+        effects = Effects()
+        flight = self._flight
+        if flight is None or answer.get("sync") != flight.number:
+            return effects
+        self._flight = None
+        self._answered_at = now
+        if not self.held and self._idle_since is None:
+            self._idle_since = now
+        if answer.get("superseded"):
+            return effects
+        self.took = flight.number
+        self._told = self._told or flight.leaving
+        self._judge(answer, effects, now)
+        do = answer.get("do", "work")
+        if do != "work":
+            self._obey(do, effects, now)
+        elif self.leaving is None:
+            for offer in answer.get("offers", ()):
+                self._consider(offer, effects, now)
+        return effects
+
+    def _judge(self, answer: Json, effects: Effects, now: float) -> None:
+        for lease in answer.get("recorded", ()):
+            if lease in self._done:
+                effects.recorded.append(self._remove(self.held[lease], now))
+        for lease in answer.get("refused", ()):
+            if lease in self._done:
+                effects.dropped.append(self._remove(self.held[lease], now))
+        for lease in answer.get("dead", ()):
+            if lease in self.held:
+                self._kill(self.held[lease], effects, now)
+
+    def _kill(self, one: Held, effects: Effects, now: float) -> None:
+        if one.state == RUNNING:
+            one.state = DOOMED
+            effects.kill.append(one)
+        elif one.state != DOOMED:
+            effects.dropped.append(self._remove(one, now))
+
+    def _consider(self, offer: Json, effects: Effects, now: float) -> None:
+        """Take an offer, unless it is known, can never fit here, or would outlast our walltime."""
+        if offer["lease"] in self.held:
+            return
+        self._order += 1
+        one = Held(offer, self._order, now)
+        if not fits(one.need, self.terms.resources):
+            return
+        if now + one.time_s > self._ends_at:
+            self._short = True
+            return
+        self.held[one.lease] = one
+        self._idle_since = None
+        effects.taken.append(one)
+
+    def _obey(self, do: str, effects: Effects, now: float) -> None:
+        effects.dropped += self.leave("drain", now)
+        if do == "leave":
+            self._told = True
+            for one in [one for one in self.held.values() if one.state in (RUNNING, ENDED)]:
+                self._kill(one, effects, now)
+
+    # what happened here
+
+    def leave(self, why: str, now: float) -> list[Held]:
+        """Take nothing more, give back what has not started and return it. A second reason is ignored."""
+        if self.leaving is not None and why != "term":
+            return []
+        if self.leaving is None:
+            self._leaving_at = now
+        self.leaving, self._urgent = why, True
+        unstarted = [one for one in self.held.values() if one.state <= WAITING]
+        for one in unstarted:
+            self._remove(one, now)
+        return unstarted
+
+    def prepared(self, one: Held) -> None:
+        """Say that a taken lease has all it needs to start."""
+        if one.state == PREPARING:
+            one.state = WAITING
+            self._waiting.setdefault(one.module, deque()).append(one)
+            self._waiting_count += 1
+
+    def next_start(self, now: float) -> Held | None:
+        """Return the waiting lease to start now, or None. What outlasts the walltime is given back."""
+        if not self._waiting_count:
+            return None
+        oldest: Held | None = None
+        best: Held | None = None
+        for queue in self._waiting.values():
+            while queue and now + queue[0].time_s > self._ends_at:
+                self._short = self._urgent = True
+                self._remove(queue[0], now)
+            if not queue:
+                continue
+            head = queue[0]
+            if oldest is None or head.order < oldest.order:
+                oldest = head
+            if (best is None or head.order < best.order) and fits(head.need, self._left):
+                best = head
+        if best is not oldest and oldest is not None and now - oldest.taken_at > HEAD_WAIT_S:
+            return None
+        return best
+
+    def started(self, one: Held, now: float) -> None:
+        """Say that the lease that `next_start` returned is running."""
+        self._waiting[one.module].popleft()
+        self._waiting_count -= 1
+        one.state = RUNNING
+        one.started_at = now
+        self._running += 1
+        take(one.need, self._left)
+
+    def ended(self, one: Held, now: float) -> None:
+        """Say that its process is over and its room is free; its result, if it has one, is being made."""
+        left, need = self._left, one.need
+        for index in range(4):
+            left[index] += need[index]
+        self._running -= 1
+        if one.state == DOOMED:
+            self._remove(one, now)
+            self._urgent = True
+            return
+        one.state = ENDED
+        run_s, known = now - one.started_at, self._run_s.get(one.module)
+        self._run_s[one.module] = run_s if known is None else known + SHARE_NEW * (run_s - known)
+        self._need[one.module] = one.need
+
+    def finished(self, one: Held, result: Json, size: int) -> None:
+        """Say that its result is ready to be sent; `size` is about its length as JSON."""
+        if one.state == ENDED:
+            one.state, one.result, one.size = DONE, result, size
+            self._done[one.lease] = one
+            self._unspooled += 1
+
+    def dropped(self, one: Held, now: float) -> None:
+        """Say that we give back a lease of which no process runs."""
+        if one.state not in (RUNNING, DOOMED, GONE):
+            self._remove(one, now)
+            self._urgent = True
+
+    def _remove(self, one: Held, now: float) -> Held:
+        if one.state == WAITING:
+            self._waiting[one.module].remove(one)
+            self._waiting_count -= 1
+        elif one.state == DONE:
+            del self._done[one.lease]
+            self._unspooled -= not one.spooled
+        one.state = GONE
+        del self.held[one.lease]
+        if not self.held:
+            self._idle_since = now
+        return one
+
+    # what only time brings
+
+    def wake_at(self) -> float:
+        """Return when `tick`, `to_spool` or `build_sync` has something to do, if nothing else happens."""
+        if self.over:
+            return -INF
+        at = self.sync_at()
+        if self._idle_since is not None and self.leaving is None:
+            at = min(at, self._idle_since + (0.0 if self._short else self.terms.idle_s))
+        if self._unspooled:
+            at = min(at, self._answered_at + self.terms.spool_after_s)
+        if self._running == 0 and self._is_stuck():
+            at = min(at, self._answered_at + self.terms.lost_after_s)
+            if self.leaving is not None:
+                at = min(at, self._patience_ends_at())
+        return at
+
+    def tick(self, now: float) -> None:
+        """Let time pass: leave when idle, be over when told or lost."""
+        if self.over:
+            return
+        if self.held:
+            self.over = self._is_stuck() and (self._is_lost(now) or self._is_out_of_patience(now))
+        elif self.leaving is not None:
+            self.over = self._told or self._is_out_of_patience(now)
+        elif self._idle_since is not None and self._short:
+            self.leave("walltime", now)
+        elif self._idle_since is not None and now - self._idle_since >= self.terms.idle_s:
+            self.leave("idle", now)
+        else:
+            self.over = self._is_lost(now)
+
+    def spooled(self, one: Held) -> None:
+        """Say that a result is safe in the shared folder too."""
+        if one.state == DONE and not one.spooled:
+            one.spooled = True
+            self._unspooled -= 1
+
+    def to_spool(self, now: float) -> list[Held]:
+        """Return results to spool now: the daemon is silent, or we end without it."""
+        if now - self._answered_at < self.terms.spool_after_s and not self.over:
+            return []
+        return [one for one in self._done.values() if not one.spooled]
+
+    def _is_stuck(self) -> bool:
+        """Tell whether nothing runs and nothing more can be done without the daemon."""
+        return self._running == 0 and all(
+            one.state in (PREPARING, WAITING, DONE) or one.sending for one in self.held.values()
+        )
+
+    def _is_lost(self, now: float) -> bool:
+        return now - self._answered_at >= self.terms.lost_after_s
+
+    def _patience_ends_at(self) -> float:
+        patience_s = TERM_PATIENCE_S if self.leaving == "term" else self.terms.spool_after_s
+        return max(self._answered_at, self._leaving_at) + patience_s
+
+    def _is_out_of_patience(self, now: float) -> bool:
+        return self.leaving is not None and now >= self._patience_ends_at()

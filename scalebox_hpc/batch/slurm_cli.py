@@ -1,0 +1,235 @@
+"""Slurm by its commands: sbatch, squeue, scancel, and sacct where there is accounting.
+
+Calls them hermetically and few at a time. Decides nothing: what a missing name means, and when
+to look again, is the engine's business.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final
+
+from scalebox_hpc.batch import slurm_answers, slurm_listing
+from scalebox_hpc.batch.base import belongs
+from scalebox_hpc.batch.slurm_script import script
+from scalebox_hpc.batch.surroundings import for_slurm
+from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, Listing, TrySeen
+from scalebox_hpc.errors import BatchProblem, EnvironmentProblem, SubmitUnconfirmed
+
+HERE: Final = "is Slurm installed here? To run on this machine alone use `--site local`"
+NAMES_AT_ONCE: Final = 50
+DISABLED_S: Final = 3600.0  # how long we believe that there is no accounting
+BROKEN_S: Final = 300.0  # and that slurmdbd does not answer
+CONFIG_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each command may take, in seconds."""
+
+    submit_s: float = 90.0  # sbatch itself waits for a busy controller
+    query_s: float = 60.0
+    accounting_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class SlurmFacts:
+    """What Slurm says of itself; None where it does not."""
+
+    version: tuple[int, int] | None
+    max_array_size: int | None
+
+
+class SlurmCli:
+    """The BatchSystem of one home on the Slurm that this machine's commands speak to.
+
+    `clock` gives monotonic seconds. `accounting_interval_s` is the least time between two sacct.
+    """
+
+    def __init__(
+        self,
+        home_id: str,
+        *,
+        environ: Mapping[str, str] | None = None,
+        timeouts: Timeouts | None = None,
+        accounting_interval_s: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._home = home_id
+        self._environ = for_slurm(os.environ if environ is None else environ)
+        self._timeouts = timeouts or Timeouts()
+        self._accounting_interval_s = accounting_interval_s
+        self._clock = clock
+        self._accounting_from = clock()  # no sacct before this
+        self._facts: tuple[float, SlurmFacts] | None = None  # until when, what
+
+    def submit(self, request: AllocationRequest) -> str:
+        """Ask by one sbatch, the script on its stdin. See BatchSystem."""
+        done = self._sbatch(request, ["--parsable"])
+        if done.returncode != 0:
+            raise slurm_answers.problem_of(request, done.stderr, done.returncode)
+        job_id = slurm_answers.job_id_of(done.stdout)
+        if job_id is None:
+            said = " ".join(done.stdout.split())[:200]
+            raise SubmitUnconfirmed(f"{request.name}: sbatch answered {said!r}, which names no job id")
+        return job_id
+
+    def verify(self, request: AllocationRequest) -> None:
+        """Ask by `sbatch --test-only`. See BatchSystem."""
+        try:
+            done = self._sbatch(request, ["--test-only"])
+        except SubmitUnconfirmed as error:
+            raise BatchProblem(error.fact, error.hint) from error
+        if done.returncode != 0:
+            problem = slurm_answers.problem_of(request, done.stderr, done.returncode)
+            if isinstance(problem, SubmitUnconfirmed):
+                raise BatchProblem(problem.fact)
+            raise problem
+
+    def observe(self, expected: Collection[str]) -> Listing:
+        """Look by one squeue, and for expected names that it lacks by at most one sacct. See BatchSystem."""
+        began = self._clock()
+        command = ["squeue", f"--user={os.getuid()}", "--all", "--states=all", "--noheader"]
+        try:
+            done = self._call([*command, f"--format={slurm_listing.SQUEUE_FORMAT}"], self._timeouts.query_s)
+            if done.returncode != 0:
+                return self._failed(began, slurm_answers.slurm_words(done.stderr) or "squeue failed")
+            tries = slurm_listing.from_squeue(done.stdout, self._home)
+        except (EnvironmentProblem, subprocess.TimeoutExpired, slurm_listing.UnreadableListing) as error:
+            return self._failed(began, str(error))
+        tries.update(self._accounted([name for name in expected if name not in tries]))
+        return Listing(complete=True, tries=tries, duration_s=self._clock() - began)
+
+    def cancel(self, targets: Collection[CancelTarget]) -> None:
+        """Give back by scancel, by name and job id together. See BatchSystem."""
+        ours = [target for target in targets if belongs(target.name, self._home)]
+        whole = [target for target in ours if not target.elements]
+        for some in _slices((target for target in whole if target.job_id), NAMES_AT_ONCE):
+            self._scancel([target.name for target in some], [target.job_id for target in some])
+        for some in _slices((target for target in whole if not target.job_id), NAMES_AT_ONCE):
+            self._scancel([target.name for target in some], [])
+        for target in ours:
+            if target.elements and target.job_id:
+                listed = _compact(target.elements)
+                self._scancel([target.name], [f"{target.job_id}_[{listed}]"])
+
+    @property
+    def array_limit(self) -> int | None:
+        """The most elements of one submission (Slurm's MaxArraySize, which caps the index)."""
+        return self.facts().max_array_size
+
+    def facts(self) -> SlurmFacts:
+        """Return Slurm's version and limits, asked once an hour. All None when it does not answer."""
+        now = self._clock()
+        if self._facts is not None and now < self._facts[0]:
+            return self._facts[1]
+        try:
+            done = self._call(["scontrol", "show", "config"], self._timeouts.query_s)
+        except (EnvironmentProblem, subprocess.TimeoutExpired):
+            return SlurmFacts(None, None)
+        if done.returncode != 0:
+            return SlurmFacts(None, None)
+        values = slurm_listing.config_values(done.stdout)
+        size = values.get("MaxArraySize", "")
+        facts = SlurmFacts(_version(values.get("SLURM_VERSION", "")), int(size) if size.isdecimal() else None)
+        self._facts = (now + CONFIG_S, facts)
+        return facts
+
+    def _sbatch(self, request: AllocationRequest, options: list[str]) -> subprocess.CompletedProcess[str]:
+        try:
+            return self._call(["sbatch", *options], self._timeouts.submit_s, script(request))
+        except subprocess.TimeoutExpired as error:
+            raise SubmitUnconfirmed(
+                f"{request.name}: no answer from sbatch in {self._timeouts.submit_s:g} s",
+                "nothing to do: the daemon looks for it by name before it asks again",
+            ) from error
+
+    def _scancel(self, names: list[str], jobs: list[str]) -> None:
+        command = ["scancel", "--quiet", f"--user={os.getuid()}", f"--name={','.join(names)}", *jobs]
+        try:
+            done = self._call(command, self._timeouts.query_s)
+        except subprocess.TimeoutExpired as error:
+            raise BatchProblem(f"no answer from scancel in {self._timeouts.query_s:g} s") from error
+        words = slurm_answers.slurm_words(done.stderr)
+        over = ("invalid job id", "already completing or completed", "no jobs")
+        if done.returncode != 0 and words and not any(word in words.lower() for word in over):
+            raise BatchProblem(f"scancel failed: {words}")
+
+    def _accounted(self, missing: list[str]) -> dict[str, TrySeen]:
+        """Ask accounting how expected tries ended that the queue no longer lists. Colour, never a must."""
+        now = self._clock()
+        if not missing or now < self._accounting_from:
+            return {}
+        self._accounting_from = now + self._accounting_interval_s
+        command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--user={os.getuid()}"]
+        options = ["--starttime=now-30days", f"--format={slurm_listing.SACCT_FORMAT}"]
+        try:
+            names = ",".join(missing[: 4 * NAMES_AT_ONCE])
+            done = self._call([*command, *options, f"--name={names}"], self._timeouts.accounting_s)
+        except (EnvironmentProblem, subprocess.TimeoutExpired):
+            self._accounting_from = now + BROKEN_S
+            return {}
+        if done.returncode != 0:
+            disabled = "disabled" in done.stderr.lower()
+            self._accounting_from = now + (DISABLED_S if disabled else BROKEN_S)
+            return {}
+        try:
+            found = slurm_listing.from_sacct(done.stdout, self._home)
+        except slurm_listing.UnreadableListing:
+            return {}
+        return {name: seen for name, seen in found.items() if name in missing}
+
+    def _failed(self, began: float, problem: str) -> Listing:
+        return Listing(complete=False, tries={}, duration_s=self._clock() - began, problem=problem)
+
+    def _call(self, command: list[str], timeout_s: float, text: str = "") -> subprocess.CompletedProcess[str]:
+        """Run one of Slurm's commands, out of reach of a Ctrl-C meant for us."""
+        try:
+            return subprocess.run(
+                command,
+                input=text,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                env=self._environ,
+                timeout=timeout_s,
+                check=False,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise EnvironmentProblem(f"{command[0]} cannot be run: {error.strerror}", HERE) from error
+
+
+def _slices(targets: Iterable[CancelTarget], size: int) -> Iterator[list[CancelTarget]]:
+    left = iter(targets)
+    while some := list(islice(left, size)):
+        yield some
+
+
+def _compact(elements: Iterable[int]) -> str:
+    """Write array indices as ranges.
+
+    >>> _compact([4, 1, 2, 3, 9])
+    '1-4,9'
+    """
+    spans: list[list[int]] = []
+    for index in sorted(set(elements)):
+        if spans and index == spans[-1][1] + 1:
+            spans[-1][1] = index
+        else:
+            spans.append([index, index])
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
+
+
+def _version(text: str) -> tuple[int, int] | None:
+    parts = text.split(".")
+    return (
+        (int(parts[0]), int(parts[1]))
+        if len(parts) > 1 and parts[0].isdecimal() and parts[1].isdecimal()
+        else None
+    )

@@ -1,0 +1,87 @@
+"""The root of `sbx`: its commands, and the one place where an error becomes an exit status."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from scalebox_hpc import __version__
+from scalebox_hpc.cli import (
+    cancel,
+    check,
+    daemon,
+    describe,
+    export,
+    log,
+    plan,
+    ps,
+    resume,
+    retry,
+    run,
+    schema,
+    show,
+    status,
+)
+from scalebox_hpc.errors import PipelineErrors, SbxError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("check")(check.check)
+app.command("plan")(plan.plan)
+app.command("describe")(describe.describe)
+app.command("schema")(schema.schema)
+app.command("status")(status.status)
+app.command("ps")(ps.ps)
+app.command("show")(show.show)
+app.command("log")(log.log)
+app.command("retry")(retry.retry)
+app.command("resume")(resume.resume)
+app.command("cancel")(cancel.cancel)
+app.command("export")(export.export)
+app.add_typer(daemon.app, name="daemon")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sbx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Run container pipelines on Slurm, with a record of every task.
+
+    \b
+    Example:
+      sbx run pipeline.toml -p limit=1000
+      sbx status
+    """
+
+
+def main() -> None:
+    """Run the command of this process; exit with its status."""
+    try:
+        app()
+    except SbxError as error:
+        print(as_text(error), file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def as_text(error: SbxError) -> str:
+    """An error as people read it: the fact, and indented below it what to do next."""
+    if isinstance(error, PipelineErrors):
+        return "\n".join(f"sbx: {problem}" for problem in error.problems)
+    lines = [f"sbx: {error.fact}", *(f"     {line}" for line in error.hint.splitlines())]
+    return "\n".join(lines)

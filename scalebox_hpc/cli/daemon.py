@@ -1,0 +1,132 @@
+"""`sbx daemon`: start, stop and look at the daemon of a home."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from scalebox_hpc.cli import say
+from scalebox_hpc.cli.options import AsJson
+from scalebox_hpc.cli.reach import daemon_of, started_daemon_of
+
+if TYPE_CHECKING:
+    from scalebox_hpc.daemon.home import Home
+
+app = typer.Typer(no_args_is_help=True, help="Start, stop and look at the daemon.", rich_markup_mode=None)
+
+
+@app.command()
+def start(context: typer.Context, as_json: AsJson = False) -> None:
+    """Start the daemon.
+
+    It goes on with the runs that were LOADING or RUNNING; others wait for `sbx resume`.
+
+    \b
+    Example:
+      sbx daemon start
+    """
+    found = started_daemon_of(context).daemon_status()
+    if as_json:
+        say.json_object(found)
+    else:
+        typer.echo(f"the daemon of {found['home_path']} runs at {found['host']}, process {found['pid']}")
+
+
+@app.command()
+def stop(context: typer.Context, as_json: AsJson = False) -> None:
+    """Stop the daemon.
+
+    Returns once it is gone. Its agents work on and find the next one.
+
+    \b
+    Example:
+      sbx daemon stop
+    """
+    if context.obj is not None:
+        daemon_of(context).stop()
+    else:
+        from scalebox_hpc.client import find_home
+        from scalebox_hpc.daemon.main import stop as stop_and_wait
+
+        stop_and_wait(find_home())
+    if as_json:
+        say.json_object({"stopped": True})
+    else:
+        typer.echo("the daemon has left; `sbx daemon start` goes on with its runs")
+
+
+@app.command()
+def status(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show where it runs and what it costs.
+
+    \b
+    Example:
+      sbx daemon status --json
+    """
+    from scalebox_hpc.report.views import daemon_line
+
+    found = daemon_of(context).daemon_status()
+    if as_json:
+        say.json_object(found)
+        return
+    typer.echo(daemon_line(found, say.now_us()))
+    typer.echo(f"home {found['home_path']} ({found['home']}), answers at {found['address']}")
+
+
+@app.command()
+def takeover(context: typer.Context, as_json: AsJson = False) -> None:
+    """Start it here, in place of a lost one.
+
+    For a home held by another machine that you know to be gone.
+    One that provably lives is never robbed (exit status 3).
+
+    \b
+    Example:
+      sbx daemon takeover
+    """
+    if context.obj is None:
+        from scalebox_hpc.client import find_home
+        from scalebox_hpc.daemon.main import start_detached
+
+        start_detached(find_home(), takeover=True)
+    start(context, as_json)
+
+
+@app.command()
+def moved(as_json: AsJson = False) -> None:
+    """Say that the home was moved here.
+
+    It is still the same one, with all its runs.
+
+    \b
+    Example:
+      sbx daemon moved
+    """
+    from scalebox_hpc.client import find_home
+    from scalebox_hpc.daemon.home import say_moved
+
+    _print_home(say_moved(find_home()), as_json)
+
+
+@app.command()
+def copied(as_json: AsJson = False) -> None:
+    """Say that this home is a copy.
+
+    It becomes one of its own, and leaves the original's agents alone.
+
+    \b
+    Example:
+      sbx daemon copied
+    """
+    from scalebox_hpc.client import find_home
+    from scalebox_hpc.daemon.home import say_copied
+
+    _print_home(say_copied(find_home()), as_json)
+
+
+def _print_home(home: Home, as_json: bool) -> None:
+    if as_json:
+        say.json_object({"home": home.id, "home_path": str(home.path)})
+    else:
+        typer.echo(f"the home {home.path} is {home.id} now; go on with `sbx daemon start`")

@@ -1,0 +1,80 @@
+"""`sbx plan`: what would be submitted first."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from scalebox_hpc.cli import say
+from scalebox_hpc.cli.loading import load
+from scalebox_hpc.cli.options import PIPELINE, AsJson, Params, PipelineArgument, SiteOption
+from scalebox_hpc.cli.pipeline_file import pipeline_path
+from scalebox_hpc.units import show_duration, show_size
+
+if TYPE_CHECKING:
+    from scalebox_hpc.cli.planned import PlannedPool
+    from scalebox_hpc.domain.site import Site
+
+UNKNOWN_HOME = "0" * 16
+"""Stands for the id of a home that does not exist yet."""
+
+
+def plan(
+    pipeline: PipelineArgument = PIPELINE,
+    param: Params = None,
+    site: SiteOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what would be submitted first.
+
+    For each pool the exact script and how many elements it asks for; nothing is submitted.
+    Names are drawn later: XXXX and EPOCH stand for what the daemon draws.
+
+    \b
+    Example:
+      sbx plan pipeline.toml --site hpc1
+    """
+    from scalebox_hpc.cli.planned import first_submissions
+
+    checked = load(pipeline, param, site)
+    assert checked.site is not None  # a pipeline without its site is a problem, which load raises
+    home_id, shared = _places(pipeline_path(pipeline), checked.site)
+    planned = first_submissions(checked.pipeline, checked.site, home_id, shared)
+    if as_json:
+        say.json_object({"pools": [asdict(pool) for pool in planned]})
+        return
+    for pool in planned:
+        typer.echo(_as_text(pool))
+
+
+def _places(pipeline: Path, site: Site) -> tuple[str, str]:
+    """The id of the pipeline's home, and the shared folder at the site."""
+    from scalebox_hpc.client import home_of_pipeline
+    from scalebox_hpc.daemon.home import Home, shared_path
+    from scalebox_hpc.errors import UsageError
+
+    home = Home(home_of_pipeline(pipeline), UNKNOWN_HOME)
+    try:
+        home = Home(home.path, home.recorded()["id"])
+    except UsageError:
+        pass  # there is none so far, and a plan makes none
+    return home.id, str(shared_path(home, site.shared))
+
+
+def _as_text(pool: PlannedPool) -> str:
+    place = f"{pool.site}, machine {pool.machine}" if pool.machine else pool.site
+    head = f"pool {pool.pool} at {place}, for {', '.join(pool.modules)}"
+    if pool.problem:
+        return f"{head}\n  {pool.problem}\n"
+    element = f"{pool.cpus} cpus, {show_size(pool.memory_mib << 20)}" + (
+        f", {pool.gpus} gpus" if pool.gpus else ""
+    )
+    facts = (
+        f"  first submission {pool.when}: {pool.elements} elements of {element}, "
+        f"{show_duration(pool.walltime_s)}; {pool.slots_per_element} tasks at once in each"
+    )
+    script = pool.script or "  started as a process of this machine, without sbatch\n"
+    return f"{head}\n{facts}\n{script}"

@@ -1,0 +1,112 @@
+"""What each pool of a pipeline would ask for first. Pure: nothing is asked or submitted.
+
+How many messages a file, a command or standard input will seed is not known before the run;
+there, and where a module waits for others, as many tasks as the pool has slots are supposed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from scalebox_hpc.batch.slurm_script import script
+from scalebox_hpc.config.pools import cpus_here, memory_here_mib
+from scalebox_hpc.config.site import python_of
+from scalebox_hpc.domain.allocation import AllocationRequest, Launch
+from scalebox_hpc.domain.pipeline import Module, Pipeline, Pool
+from scalebox_hpc.domain.site import Machine, Site
+from scalebox_hpc.engine import pools
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedPool:
+    """The first submission of a pool. Memory and processors are of one element."""
+
+    pool: str
+    site: str
+    machine: str
+    modules: tuple[str, ...]
+    when: str  # "at once" | "when messages reach MODULE, ..."
+    elements: int  # the size of the array; 0: what it needs does not fit
+    slots_per_element: int
+    cpus: int
+    memory_mib: int
+    gpus: int
+    walltime_s: float
+    script: str  # for sbatch; "" where agents start as processes of this machine
+    problem: str = ""
+
+
+def first_submissions(pipeline: Pipeline, site: Site, home_id: str, shared: str) -> list[PlannedPool]:
+    """The first submission of each pool that a module uses, in the order of the pools."""
+    launch = Launch(home_id, shared, python_of(site), site.prologue, site.scratch)
+    planned = []
+    for pool in pipeline.pools.values():
+        members = [module for module in pipeline.modules.values() if module.pool == pool.name]
+        if members:
+            planned.append(_planned(pipeline, pool, members, site, launch))
+    return planned
+
+
+def _planned(
+    pipeline: Pipeline, pool: Pool, members: list[Module], site: Site, launch: Launch
+) -> PlannedPool:
+    machine = site.machines.get(pool.machine) if pool.machine else site.default_machine()
+    seeded = [module for module in members if module.seed is not None]
+    local = pools.LocalMachine(cpus_here(), memory_here_mib()) if site.batch == "local" else None
+    facts = pools.PoolFacts(
+        pool=pool.name,
+        slots=pool.slots,
+        walltime_s=pool.walltime_s,
+        machine=machine,
+        modules=tuple(
+            pools.ModuleWork(module.name, module.resources, _open(module, pool, bool(seeded)))
+            for module in members
+        ),
+    )
+    decisions = pools.decide([facts], pools.SiteFacts(limits=site.limits, local=local), now=0.0)
+    asked = next((decision for decision in decisions if isinstance(decision, pools.Submit)), None)
+    paused = next((decision.reason for decision in decisions if isinstance(decision, pools.PausePool)), "")
+    shape = pools.element_shape(facts, local)
+    text = ""
+    if asked is not None and local is None:
+        name = f"sbx-{pipeline.name}-XXXX-{pool.name}.{launch.home}.EPOCH.1.1"
+        text = script(_request(name, asked, machine, launch))
+    return PlannedPool(
+        pool=pool.name,
+        site=site.name,
+        machine=machine.name if machine else "",
+        modules=tuple(module.name for module in members),
+        when="at once" if seeded else f"when messages reach {' or '.join(one.name for one in members)}",
+        elements=asked.elements if asked else 0,
+        slots_per_element=shape.slots,
+        cpus=shape.cpus,
+        memory_mib=shape.memory_mib,
+        gpus=shape.gpus,
+        walltime_s=pool.walltime_s,
+        script=text,
+        problem=paused,
+    )
+
+
+def _open(module: Module, pool: Pool, any_seeded: bool) -> int:
+    """How many tasks the module has when its pool first asks for elements."""
+    seed = module.seed
+    if seed is None:
+        return 0 if any_seeded else pool.slots
+    if seed.kind == "list":
+        return len(seed.values)
+    return prod(len(values) for _, values in seed.axes) if seed.kind == "product" else pool.slots
+
+
+def _request(name: str, asked: pools.Submit, machine: Machine | None, launch: Launch) -> AllocationRequest:
+    return AllocationRequest(
+        name=name,
+        elements=asked.elements,
+        cpus=asked.cpus,
+        memory_mib=asked.memory_mib,
+        gpus=asked.gpus,
+        walltime_s=asked.walltime_s,
+        machine=machine or Machine("default"),
+        launch=launch,
+    )

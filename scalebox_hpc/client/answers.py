@@ -1,0 +1,141 @@
+"""The shapes of the daemon's answers, as plain dictionaries with known keys.
+
+Nothing is converted here: what came as JSON is handed on, so that an export of many attempts
+stays cheap. Times are integers, microseconds UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+
+class DaemonStatus(TypedDict):
+    """What the daemon says of itself."""
+
+    home: str  # 16 hex digits
+    home_path: str
+    version: str
+    pid: int
+    host: str
+    address: str
+    started_us: int
+    epoch: str
+    cpu_s: float
+    cpu_share: float  # of one CPU, lately
+    rss_mib: float
+    runs_open: int
+    agents: int
+    ledger_bytes: int
+
+
+class RunSummary(TypedDict):
+    """One run in the list of runs."""
+
+    run: str
+    pipeline: str
+    title: str
+    state: str
+    site: str
+    created_us: int
+    ended_us: int | None
+    tasks: int
+    succeeded: int
+    failed: int
+
+
+class ModuleStatus(TypedDict):
+    """How a module of a run is doing: tasks by state, and how fast they go."""
+
+    module: str
+    ready: int
+    leased: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+    ignored: int
+    total: int
+    rate_per_s: float
+    eta_s: float | None
+    median_s: float | None
+    closed: bool
+    causes: dict[str, int]  # of failed tasks
+    depth: int  # steps from the seeds
+
+
+class PoolStatus(TypedDict):
+    """How a pool is doing at its site."""
+
+    pool: str
+    site: str
+    machine: str | None
+    slots: int
+    elements_pending: int
+    elements_running: int
+    agents: int
+    busy: int
+    state: str  # "ok" | "paused"
+    reason: str  # the batch system's pending reason, or why it is paused
+
+
+class RunStatus(RunSummary):
+    """One run in full. `version` grows with every change."""
+
+    version: int
+    reason: str
+    directory: str
+    results: str
+    report_hint: str
+    params: dict[str, str]
+    modules: list[ModuleStatus]
+    pools: list[PoolStatus]
+    notes: list[str]
+
+
+class Task(TypedDict):
+    """One task as it stands."""
+
+    task: str
+    module: str
+    n: int
+    state: str
+    cause: str | None
+    body: str
+    headers: dict[str, str]
+    attempts: int
+    lease: str | None
+    not_before_us: int | None
+    created_us: int
+    incarnation: str | None
+
+
+Attempt = dict[str, Any]
+"""One attempt: the CSV columns by name, times with `_us`, and `attempt_id`, `note`, `logs`."""
+
+
+class TaskDetail(TypedDict):
+    """One task with its attempts, oldest first, and its place in the lineage."""
+
+    task: Task
+    attempts: list[Attempt]
+    sent: int
+    sender: str | None
+
+
+class LogPiece(TypedDict):
+    """Part of an attempt's output: the bytes `offset` to `end`, decoded with replacement."""
+
+    text: str
+    offset: int
+    end: int
+    done: bool  # the attempt has ended and this is its last piece
+    path: str
+    attempt: int
+
+
+class RetryResult(TypedDict):
+    """What a retry did, or would do."""
+
+    requeued: int
+    tasks: list[str]  # the first 20
+    passed_over: list[list[str]]  # task, why

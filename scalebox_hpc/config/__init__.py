@@ -1,0 +1,1 @@
+"""Files that people write: pipelines, sites. Read strictly, all problems at once."""

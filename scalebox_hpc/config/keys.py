@@ -1,0 +1,241 @@
+"""Every key of version 1 of pipeline.toml, with its JSON Schema; what is refused and why.
+
+The one place that lists keys: reading and `sbx schema` both go by it. It reads nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+Keys = Mapping[str, Mapping[str, Any]]
+
+NAME: Final = "[a-z][a-z0-9-]*"
+PARAM_NAME: Final = "[A-Za-z_][A-Za-z0-9_-]*"
+HEADER_NAME: Final = "[A-Za-z0-9_.-]+"
+ENV_NAME: Final = "[A-Za-z_][A-Za-z0-9_]*"
+USER_CAUSES: Final = ("exit", "timeout", "oom", "output")
+"""Causes that spend a user's retries; the others are retried without a rule."""
+
+
+def _text(help_: str, **more: Any) -> dict[str, Any]:
+    return {"type": "string", "description": help_, **more}
+
+
+def _whole(help_: str, least: int) -> dict[str, Any]:
+    return {"type": "integer", "minimum": least, "description": help_}
+
+
+def _texts(help_: str) -> dict[str, Any]:
+    return {"type": "array", "items": {"type": "string"}, "description": help_}
+
+
+def _named(help_: str) -> dict[str, Any]:
+    return {"type": "string", "pattern": f"^{NAME}$", "description": help_}
+
+
+def _duration(help_: str) -> dict[str, Any]:
+    return _text(help_, pattern=r"^(\d+(\.\d+)?(ms|s|m|h|d))+$")
+
+
+def _size(help_: str) -> dict[str, Any]:
+    return _text(help_, pattern=r"^\d+(\.\d+)?[KMGT](i?B)?$")
+
+
+_SCALAR: Final = {"type": ["string", "integer", "number", "boolean"]}
+_ENV: Final = {
+    "type": "object",
+    "propertyNames": {"pattern": f"^{ENV_NAME}$"},
+    "additionalProperties": {"type": ["string", "integer", "number"]},
+    "description": "environment variables; {params.NAME} may be used",
+}
+
+PIPELINE: Final[Keys] = {
+    "name": _named("short name; runs are called after it"),
+    "title": _text("one line about it"),
+    "site": _text("default site; `sbx run --site NAME` overrides it"),
+}
+
+PARAM: Final[Keys] = {
+    "default": {**_SCALAR, "description": "its type is the parameter's type; absent: must be given with -p"},
+    "min": {"type": "number", "description": "least value"},
+    "max": {"type": "number", "description": "greatest value"},
+    "choices": {"type": "array", "items": _SCALAR, "description": "the values it can have"},
+    "help": _text("one line, shown by `sbx describe`"),
+    "path": {"type": "boolean", "description": "the value is a path and is made absolute"},
+}
+
+POOL: Final[Keys] = {
+    "machine": _text("a machine of the site; absent: the site's default one"),
+    "slots": _whole("most tasks at once", 1),
+    "walltime": _duration("how long one element may live"),
+    "idle": _duration("an agent without work leaves after this long"),
+}
+
+RESOURCES: Final[Keys] = {
+    "cpus": _whole("processors", 1),
+    "memory": _size("memory, such as 500M or 16G"),
+    "gpus": _whole("GPUs", 0),
+    "time": _duration("longest time; the task is ended after it"),
+    "scratch": _size("space in the work directory"),
+}
+
+RETRY: Final[Keys] = {
+    "on": {
+        "anyOf": [
+            {"type": "integer", "minimum": 1, "maximum": 255},
+            {"enum": list(USER_CAUSES)},
+            {"type": "array", "minItems": 1, "items": {"type": ["integer", "string"]}},
+        ],
+        "description": "exit codes and causes",
+    },
+    "retries": _whole("how many times more, per task", 1),
+    "delay": _duration("wait before the next attempt"),
+    "backoff": {"type": "number", "minimum": 1, "description": "the wait grows by this factor"},
+    "memory": _text('"x2": twice the memory each time', pattern=r"^x\d+(\.\d+)?$"),
+}
+
+GATHER: Final[Keys] = {
+    "by": {"enum": ["all"], "description": "everything in one group"},
+    "regex": _text("groups by the first capture group in the body"),
+    "header": _text("groups by the value of this header"),
+    "size": {
+        "type": ["integer", "string"],
+        "description": "members of a full part: a number, or {headers.NAME}",
+    },
+    "missing": {"enum": ["fail", "run"], "description": "what to do when a sender failed"},
+}
+
+SEED: Final[Keys] = {
+    "file": _text("a file with a message a line"),
+    "stdin": {"enum": [True], "description": "a message a line from standard input"},
+    "command": _text("a shell command that prints a message a line"),
+    "glob": _text("a pattern; each path that matches is a message"),
+    "csv": _text("a table with a header row; a message a row"),
+    "body": _text("with csv: the message's body, with {column} for a value"),
+    "product": {
+        "type": "object",
+        "propertyNames": {"pattern": f"^{HEADER_NAME}$"},
+        "additionalProperties": {"type": "array", "minItems": 1, "items": _SCALAR},
+        "description": "lists of values; a message for every combination",
+    },
+}
+
+MODULE: Final[Keys] = {
+    "run": {
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            {"type": "array", "minItems": 1, "items": {"type": "string"}},
+        ],
+        "description": "the program: shell text, or a list of words",
+    },
+    "image": _text("a container image: a file, docker://..., oci-archive:...; absent: the bare host"),
+    "seed": {
+        "anyOf": [
+            {"type": "array", "minItems": 1, "items": {"type": ["string", "integer"]}},
+            {"type": "object", "properties": SEED, "additionalProperties": False},
+        ],
+        "description": "first messages",
+    },
+    "to": _texts("modules it may send to; the first is the default"),
+    "gather": {
+        "type": "object",
+        "properties": GATHER,
+        "additionalProperties": False,
+        "oneOf": [{"required": [kind]} for kind in ("by", "regex", "header")],
+        "description": "collects messages into groups; one task works on a group",
+    },
+    "pool": {
+        "anyOf": [_named(""), {"type": "object", "properties": POOL, "additionalProperties": False}],
+        "description": "a pool's name, or a table for a pool of its own",
+    },
+    "resources": {
+        "type": "object",
+        "properties": RESOURCES,
+        "additionalProperties": False,
+        "description": "what one task needs",
+    },
+    "retry": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": RETRY,
+            "required": ["on", "retries"],
+            "additionalProperties": False,
+        },
+        "description": "when a failed task goes round again; the first rule that matches wins",
+    },
+    "env": _ENV,
+    "files": _texts("files beside pipeline.toml that its work directories need"),
+    "repeat": {
+        "enum": ["refuse", "ignore", "again"],
+        "description": "a message whose key exists with other content",
+    },
+    "output_limit": _size("how much of a failed attempt's output is kept"),
+    "forward": {
+        "type": "boolean",
+        "description": "without a message file the body goes on to every module in `to`",
+    },
+    "shell": _texts("the interpreter of a `run` text, up to and with -c"),
+}
+
+DEFAULTS: Final[Keys] = {
+    key: rule for key, rule in MODULE.items() if key not in ("run", "seed", "to", "gather")
+}
+
+TOP: Final[Keys] = {
+    "sbx": {"enum": [1], "description": "version of the format"},
+    "pipeline": {
+        "type": "object",
+        "properties": PIPELINE,
+        "required": ["name"],
+        "additionalProperties": False,
+    },
+    "params": {
+        "type": "object",
+        "propertyNames": {"pattern": f"^{PARAM_NAME}$"},
+        "additionalProperties": {
+            "anyOf": [_SCALAR, {"type": "object", "properties": PARAM, "additionalProperties": False}]
+        },
+        "description": "values that `sbx run -p name=value` may set",
+    },
+    "defaults": {"type": "object", "properties": DEFAULTS, "additionalProperties": False},
+    "pools": {
+        "type": "object",
+        "propertyNames": {"pattern": f"^{NAME}$"},
+        "additionalProperties": {"type": "object", "properties": POOL, "additionalProperties": False},
+    },
+    "modules": {
+        "type": "object",
+        "minProperties": 1,
+        "propertyNames": {"pattern": f"^{NAME}$"},
+        "additionalProperties": {
+            "type": "object",
+            "properties": MODULE,
+            "required": ["run"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+_LATER: Final = (
+    "binds workdir setup check teardown batch log_limit keep max_tasks container open use kind env_file "
+    "on_failure requires site stage affinity window"
+)
+LATER: Final = frozenset(_LATER.split())
+LATER_RETRY: Final = frozenset({"to"})
+LATER_SEED: Final = frozenset({"watch", "directory", "every", "settle"})
+LATER_SITE: Final = frozenset({"ssh"})
+
+_IN_RESOURCES: Final = "it belongs to resources: resources = {{ {0} = ... }}"
+_IN_POOL: Final = "it belongs to a pool: pool = {{ {0} = ... }}"
+MISPLACED: Final[Mapping[str, str]] = {
+    **{key: _IN_RESOURCES.format(key) for key in RESOURCES},
+    **{key: _IN_POOL.format(key) for key in POOL},
+    **dict.fromkeys(("command", "cmd", "script", "exec", "entrypoint"), "write `run = ...`"),
+    **dict.fromkeys(
+        ("after", "needs", "depends", "depends_on"), "the module before names this one in its `to`"
+    ),
+    **dict.fromkeys(("module", "steps", "tasks", "jobs"), "modules stand in tables such as [modules.count]"),
+}
+"""Remedies for keys that people write in the wrong place or know from elsewhere."""

@@ -1,0 +1,168 @@
+"""Read pools, and refuse work that could never run in them.
+
+What a machine does not state is not judged, except on `local`, where it is this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from scalebox_hpc.config import keys
+from scalebox_hpc.config.notes import did_you_mean
+from scalebox_hpc.config.table import Table, kind_of
+from scalebox_hpc.domain.pipeline import Module, Pool, Resources
+from scalebox_hpc.domain.site import Machine, Site
+from scalebox_hpc.units import show_duration, show_size
+
+DEFAULT: Final = "default"
+_LEAST_WALLTIME_S: Final = 4 * 3600.0
+_WALLTIME_PER_TIME: Final = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredPool:
+    """A pool as written; `walltime_s` is None when it follows from its modules."""
+
+    pool: Pool
+    walltime_s: float | None
+    table: Table | None  # None: the default pool, of which nothing was written
+
+
+def read_pools(top: Table, site: Site | None) -> dict[str, DeclaredPool]:
+    """Read `[pools]`; the default pool is always there."""
+    found = {DEFAULT: DeclaredPool(_bare(DEFAULT, site), None, None)}
+    for table in top.tables("pools"):
+        name = str(table.path[-1])
+        if not re.fullmatch(keys.NAME, name):
+            fact, remedy = "is no name for a pool", "use a-z, 0-9 and -, and begin with a letter"
+            table.problem("", fact, remedy)
+        found[name] = _read(table, name, site)
+    return found
+
+
+def choose_pool(module: Table, name: str, pools: dict[str, DeclaredPool], site: Site | None) -> str:
+    """Return the name of a module's pool; a table for one of its own is added to `pools`."""
+    value = module.data.get("pool")
+    if value is None:
+        return DEFAULT
+    if isinstance(value, str):
+        if value not in pools:
+            remedy = did_you_mean(value, pools, "pools") or f"add a table [pools.{value}]"
+            module.problem("pool", f"there is no pool {value!r}", remedy)
+            return DEFAULT
+        return value
+    if not isinstance(value, dict):
+        fact = f"must be a pool's name or a table, not {kind_of(value)}"
+        module.problem("pool", fact, 'write pool = "small" or pool = { walltime = "2h" }')
+        return DEFAULT
+    if name in pools:
+        fact = f"a pool of its own is called after the module, and [pools.{name}] exists"
+        module.problem("pool", fact, f'write pool = "{name}", or call one of them otherwise')
+        return name
+    pools[name] = _read(module.table("pool"), name, site)
+    return name
+
+
+def finish_pools(
+    pools: Mapping[str, DeclaredPool],
+    modules: Mapping[str, Module],
+    tables: Mapping[str, Table],
+    site: Site | None,
+) -> dict[str, Pool]:
+    """Return the pools that modules use, whole; note tasks that never fit, and pools without use."""
+    finished: dict[str, Pool] = {}
+    for name, declared in pools.items():
+        members = [module for module in modules.values() if module.pool == name]
+        if not members:
+            if declared.table is not None:
+                remedy = f'name it in a module: pool = "{name}", or take it out'
+                declared.table.notes.warn(declared.table.path, "no module uses this pool", remedy)
+            continue
+        pool = replace(declared.pool, walltime_s=declared.walltime_s or _walltime_s(members))
+        finished[name] = pool
+        for module in members:
+            _check_time(tables[module.name], module, pool, declared)
+            if site is not None:
+                _check_machine(tables[module.name], module.resources, _machine(pool, site), site)
+    return finished
+
+
+def _bare(name: str, site: Site | None) -> Pool:
+    is_local = site is not None and site.batch == "local"
+    return Pool(name, site.name if site else "", idle_s=2.0 if is_local else 30.0)
+
+
+def _read(table: Table, name: str, site: Site | None) -> DeclaredPool:
+    table.allow(keys.POOL)
+    bare = _bare(name, site)
+    machine = table.text("machine")
+    if machine is not None and site is not None and machine not in site.machines:
+        remedy = did_you_mean(machine, site.machines, f"machines of {site.name}")
+        remedy = remedy or f"site {site.name} names no machines; leave the key out"
+        table.problem("machine", f"site {site.name} has no machine {machine!r}", remedy)
+        machine = None
+    pool = replace(
+        bare,
+        machine=machine,
+        slots=table.whole("slots", bare.slots, least=1),
+        idle_s=table.duration_s("idle", bare.idle_s),
+    )
+    return DeclaredPool(pool, table.duration_s("walltime", 0.0, least=1.0) or None, table)
+
+
+def _walltime_s(members: Iterable[Module]) -> float:
+    return max(_LEAST_WALLTIME_S, _WALLTIME_PER_TIME * max(module.resources.time_s for module in members))
+
+
+def _check_time(table: Table, module: Module, pool: Pool, declared: DeclaredPool) -> None:
+    time_s = module.resources.time_s
+    if time_s < pool.walltime_s or declared.table is None:
+        return
+    said = "time" if "time" in table.table("resources").data else "time (1h where nothing is said)"
+    walltime = f"the walltime {show_duration(pool.walltime_s)} of pool {pool.name}"
+    fact = f"{said} {show_duration(time_s)} never fits {walltime}"
+    where = ".".join(map(str, declared.table.at("walltime")))
+    remedy = f"set {where} to at least {show_duration(time_s * _WALLTIME_PER_TIME)}, or a shorter time"
+    table.notes.problem(table.at("resources", "time"), fact, remedy)
+
+
+def _machine(pool: Pool, site: Site) -> Machine:
+    machine = site.machines.get(pool.machine) if pool.machine else site.default_machine()
+    machine = machine or Machine(name="")
+    if site.batch == "local":
+        return replace(
+            machine, cpus=machine.cpus or cpus_here(), memory_mib=machine.memory_mib or memory_here_mib()
+        )
+    return machine
+
+
+def _check_machine(table: Table, needs: Resources, machine: Machine, site: Site) -> None:
+    what = f"machine {machine.name} of site {site.name}" if machine.name else f"site {site.name}"
+    remedy = f"ask for less, or name another machine: pool = {{ machine = ... }}; site {site.name} has "
+    remedy += ", ".join(site.machines) or "none"
+    if site.batch == "local":
+        remedy = "ask for less, or run it on another site: sbx run --site NAME"
+    facts = {
+        "cpus": (needs.cpus, machine.cpus, str(machine.cpus)),
+        "memory": (needs.memory_mib, machine.memory_mib, show_size((machine.memory_mib or 0) << 20)),
+        "gpus": (needs.gpus, machine.gpus, str(machine.gpus)),
+    }
+    for key, (wanted, there, shown) in facts.items():
+        if there is not None and wanted > there:
+            written = show_size(wanted << 20) if key == "memory" else wanted
+            fact = f"{key} {written} never fits: {what} has {shown}"
+            table.notes.problem(table.at("resources", key), fact, remedy)
+
+
+def cpus_here() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def memory_here_mib() -> int:
+    """Return the memory of this machine, in MiB."""
+    return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) >> 20

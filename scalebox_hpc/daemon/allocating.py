@@ -1,0 +1,434 @@
+"""Allocations: asked for, looked at, given back.
+
+The intent is written before anything is asked, each try has a name of its own, and what the
+batch system says is compared with what the ledger holds. Absence alone ends nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from scalebox_hpc.daemon import talking
+from scalebox_hpc.daemon.desk import Cancel, Desk, Observe, SiteFacts, Submit
+from scalebox_hpc.daemon.state import (
+    ACTIVE,
+    AgentState,
+    AllocationState,
+    ModuleState,
+    PoolState,
+    TryState,
+)
+from scalebox_hpc.domain.allocation import (
+    AllocationRequest,
+    CancelTarget,
+    ElementSeen,
+    Listing,
+    Phase,
+    TrySeen,
+)
+from scalebox_hpc.domain.site import Machine, Site
+from scalebox_hpc.domain.task import Cause, TaskState
+from scalebox_hpc.engine import elements, pools
+from scalebox_hpc.engine.elements import OPEN, TryEvent
+
+MINUTE_S = 60.0
+FILE_AFTER_S = 40.0  # an agent silent for longer may have left its last word in a file
+SUBMIT_AGAIN_S = 30.0  # after a submission that failed for a passing reason
+CANCEL_AGAIN_S = 60.0  # what is still listed is cancelled again
+
+
+@dataclasses.dataclass(slots=True)
+class SiteBook:
+    """What the daemon remembers of one site between turns."""
+
+    looked_s: float = -1e9  # when it last asked for a listing, monotonic
+    looking: bool = False
+    duration_s: float = 0.0  # of the last look
+    heard_s: float = 0.0  # when the site last said anything
+    submissions: list[float] = dataclasses.field(default_factory=list)
+    learnt: int | None = None
+    cancelled: dict[str, float] = dataclasses.field(default_factory=dict)  # try to when
+
+
+def decide(desk: Desk, books: dict[str, SiteBook], leaving: bool) -> None:
+    """Ask for what the backlog is worth, give back what it is not, at every site."""
+    by_site: dict[str, list[PoolState]] = {}
+    for pool in desk.world.pools.values():
+        by_site.setdefault(pool.spec.site, []).append(pool)
+    for site, members in by_site.items():
+        facts = desk.sites[site]
+        if not any(_matters(pool) for pool in members):
+            continue
+        book = books.setdefault(site, SiteBook())
+        book.submissions = [at for at in book.submissions if at > desk.now.mono_s - MINUTE_S]
+        named = {str(pool.pool_id): pool for pool in members}
+        snapshot = [_facts_of(desk, pool, facts, leaving=leaving) for pool in members]
+        for decision in pools.decide(snapshot, _site_facts(facts, book), desk.now.mono_s):
+            _apply(desk, decision, named, book, facts)
+
+
+def _matters(pool: PoolState) -> bool:
+    return bool(pool.allocations) or pool.run.phase in ACTIVE
+
+
+def _site_facts(facts: SiteFacts, book: SiteBook) -> pools.SiteFacts:
+    local = None
+    if facts.cpus is not None and facts.memory_mib is not None:
+        local = pools.LocalMachine(facts.cpus, facts.memory_mib)
+    return pools.SiteFacts(
+        limits=facts.site.limits,
+        array_limit=facts.array_limit,
+        learnt_elements=book.learnt,
+        submissions_last_minute=len(book.submissions),
+        local=local,
+    )
+
+
+def machine_of(pool: PoolState, facts: SiteFacts) -> Machine | None:
+    """The machine that a pool names, else the site's default."""
+    return machine_of_site(facts.site, pool.spec.machine)
+
+
+def machine_of_site(site: Site, name: str | None) -> Machine | None:
+    """A machine by name, else the site's default; None where the site has none."""
+    return site.default_machine() if name is None else site.machines.get(name)
+
+
+def _facts_of(desk: Desk, pool: PoolState, facts: SiteFacts, *, leaving: bool) -> pools.PoolFacts:
+    now_us = desk.now.wall_us
+    return pools.PoolFacts(
+        pool=str(pool.pool_id),
+        slots=pool.spec.slots,
+        walltime_s=pool.spec.walltime_s,
+        machine=machine_of(pool, facts),
+        modules=tuple(_work(desk, module) for module in pool.modules),
+        allocations=tuple(
+            _allocation_facts(allocation) for allocation in pool.allocations.values() if _lives(allocation)
+        ),
+        asked_last=pool.asked,
+        open_at_last=pool.backlog_at_submit,
+        silent_endings=pool.hello_less,
+        cancelled_at_s=pool.cancelled_at_s,
+        retry_at_s=pool.pause_until_s,
+        paused=pool.state == "paused",
+        serving=pool.run.phase in ACTIVE and not leaving and now_us > 0,
+    )
+
+
+def _work(desk: Desk, module: ModuleState) -> pools.ModuleWork:
+    held = module.counts[TaskState.LEASED] + module.counts[TaskState.RUNNING]
+    ready = module.counts[TaskState.READY] if module.due_us <= desk.now.wall_us and not module.broken else 0
+    median_s = module.durations.median()
+    longest_s = 0.0
+    if median_s is None and module.counts[TaskState.RUNNING]:
+        row = desk.store.one("oldest_running", (module.module_id,))
+        longest_s = (desk.now.wall_us - row[0]) / 1e6 if row is not None and row[0] is not None else 0.0
+    return pools.ModuleWork(module.spec.name, module.spec.resources, held + ready, median_s, longest_s)
+
+
+def _lives(allocation: AllocationState) -> bool:
+    return allocation.newest.state in OPEN or allocation.newest.state == "PLANNED"
+
+
+def _allocation_facts(allocation: AllocationState) -> pools.AllocationFacts:
+    attempt, request = allocation.newest, allocation.request
+    pending, active = [], []
+    for index in range(request.elements):
+        if index in attempt.ended or index in allocation.cancelled:
+            continue
+        seen = attempt.seen.elements.get(index) if attempt.seen is not None else None
+        if index in attempt.hellos or (seen is not None and seen.phase is Phase.ACTIVE):
+            active.append(index)
+        else:
+            pending.append(index)
+    return pools.AllocationFacts(
+        attempt.name, tuple(pending), tuple(active), bool(active or attempt.ended),
+        request.cpus, request.memory_mib, request.gpus,
+    )  # fmt: skip
+
+
+def _apply(
+    desk: Desk, decision: pools.Decision, named: dict[str, PoolState], book: SiteBook, facts: SiteFacts
+) -> None:
+    match decision:
+        case pools.Submit():
+            _submit(desk, named[decision.pool], decision, book, facts)
+        case pools.CancelElements():
+            attempt = desk.world.tries[decision.allocation]
+            allocation = desk.world.allocations[attempt.allocation_id]
+            allocation.cancelled.update(decision.indices)
+            pool = desk.world.pools[allocation.pool_id]
+            pool.cancelled_at_s = desk.now.mono_s
+            target = CancelTarget(attempt.name, attempt.job_id, decision.indices)
+            desk.commands.append(Cancel(facts.site.name, (target,)))
+        case pools.PausePool():
+            pause(desk, named[decision.pool], decision.reason)
+
+
+def pause(desk: Desk, pool: PoolState, reason: str) -> None:
+    """Ask for no more elements until a person says so."""
+    lines = _last_words(pool) if "hello" in reason else ""
+    pool.state, pool.reason = "paused", f"{reason}{lines}"
+    desk.store.run("save_pool", (pool.state, pool.reason, pool.hello_less, pool.pool_id))
+    pool.run.note(f"pool {pool.spec.name} is paused: {pool.reason}; mend it, then `sbx resume`")
+
+
+def _last_words(pool: PoolState) -> str:
+    words = [
+        seen.reason
+        for allocation in pool.allocations.values()
+        for attempt in allocation.tries.values()
+        for seen in attempt.ended.values()
+        if seen is not None and seen.reason
+    ]
+    return f"; the last one said: {words[-1]}" if words else ""
+
+
+def request_for(
+    name: str, elements_: int, shape: tuple[int, int, int], walltime_s: float, how: Any
+) -> AllocationRequest:
+    """Write a request; `how` is (machine, launch)."""
+    machine, launch = how
+    cpus, memory_mib, gpus = shape
+    return AllocationRequest(
+        name, elements_, cpus, memory_mib, gpus, walltime_s, machine or Machine("default"), launch
+    )
+
+
+def _submit(desk: Desk, pool: PoolState, decision: pools.Submit, book: SiteBook, facts: SiteFacts) -> None:
+    """Write the intent, then ask."""
+    allocation_id, try_id = desk.ids.take("allocation"), desk.ids.take("try_")
+    name = f"sbx-{pool.run.name}-{pool.spec.name}.{desk.home_id}.{desk.epoch}.{allocation_id}.1"
+    shape = (decision.cpus, decision.memory_mib, decision.gpus)
+    how = (machine_of(pool, facts), facts.launch)
+    request = request_for(name, decision.elements, shape, decision.walltime_s, how)
+    kept = {"elements": decision.elements, "shape": shape, "walltime_s": decision.walltime_s}
+    desk.store.run(
+        "add_allocation",
+        (allocation_id, pool.pool_id, json.dumps(kept), decision.elements, desk.now.wall_us),
+    )
+    desk.store.run("add_try", (try_id, allocation_id, 1, name, desk.now.wall_us))
+    desk.event("allocation", allocation_id, "SUBMITTING", name)
+    attempt = TryState(
+        try_id, allocation_id, 1, name, "SUBMITTING", "", heard=False,
+        created_us=desk.now.wall_us, since_s=desk.now.mono_s,
+    )  # fmt: skip
+    allocation = AllocationState(allocation_id, pool.pool_id, request, {1: attempt})
+    pool.allocations[allocation_id] = allocation
+    desk.world.allocations[allocation_id] = allocation
+    desk.world.tries[name] = attempt
+    pool.asked, pool.backlog_at_submit = (
+        decision.elements,
+        sum(_work(desk, each).open for each in pool.modules),
+    )
+    book.submissions.append(desk.now.mono_s)
+    desk.commands.append(Submit(facts.site.name, request))
+
+
+def submitted(desk: Desk, name: str, job_id: str, book: SiteBook) -> None:
+    """The batch system took it."""
+    attempt = desk.world.tries.get(name)
+    if attempt is None:
+        return
+    attempt.job_id = job_id
+    talking.move_try(desk, attempt, TryEvent.ACCEPTED)
+    if book.learnt is not None:
+        allocation = desk.world.allocations[attempt.allocation_id]
+        book.learnt = pools.learnt_limit(book.learnt, _alive(desk), allocation.request.elements, taken=True)
+
+
+def _alive(desk: Desk) -> int:
+    return sum(_allocation_facts(each).alive for each in desk.world.allocations.values() if _lives(each))
+
+
+def not_submitted(desk: Desk, name: str, why: str, kind: str, book: SiteBook) -> None:
+    """It did not: for good, for too many, for now; or nobody knows."""
+    attempt = desk.world.tries.get(name)
+    if attempt is None or attempt.state != "SUBMITTING":
+        return
+    allocation = desk.world.allocations[attempt.allocation_id]
+    pool = desk.world.pools[allocation.pool_id]
+    attempt.reason = why
+    if kind == "unconfirmed":
+        return  # a later look, or a hello, shows whether it arrived
+    talking.move_try(desk, attempt, TryEvent.REFUSED)
+    _end_allocation(desk, allocation)
+    if kind == "refused":
+        pause(desk, pool, f"the batch system refused the allocation: {why}")
+        return
+    if kind == "limited":
+        book.learnt = pools.learnt_limit(book.learnt, _alive(desk), allocation.request.elements, taken=False)
+    pool.pause_until_s = desk.now.mono_s + SUBMIT_AGAIN_S
+    pool.reason = why
+    pool.run.touched = True
+
+
+def look(desk: Desk, books: dict[str, SiteBook]) -> None:
+    """Ask for a listing where one is due."""
+    for site, facts in desk.sites.items():
+        expected = [
+            attempt.name
+            for attempt in desk.world.tries.values()
+            if _site_of(desk, attempt) == site and attempt.state in OPEN
+        ]
+        book = books.setdefault(site, SiteBook())
+        due_s = book.looked_s + max(facts.site.interval_s, 5 * book.duration_s)
+        if expected and not book.looking and desk.now.mono_s >= due_s:
+            book.looking, book.looked_s = True, desk.now.mono_s
+            desk.commands.append(Observe(site, tuple(expected)))
+
+
+def next_look_s(desk: Desk, books: dict[str, SiteBook]) -> float | None:
+    """When the next listing is due, monotonic; None: none is."""
+    sites = {_site_of(desk, attempt) for attempt in desk.world.tries.values() if attempt.state in OPEN}
+    times = [
+        book.looked_s + max(desk.sites[site].site.interval_s, 5 * book.duration_s)
+        for site, book in books.items()
+        if site in sites and not book.looking
+    ]
+    return min(times, default=None)
+
+
+def _site_of(desk: Desk, attempt: TryState) -> str:
+    return desk.world.pools[desk.world.allocations[attempt.allocation_id].pool_id].spec.site
+
+
+def listed(desk: Desk, site: str, listing: Listing, books: dict[str, SiteBook]) -> None:
+    """Compare what the batch system lists with what we hold."""
+    book = books.setdefault(site, SiteBook())
+    book.looking, book.duration_s = False, listing.duration_s
+    if listing.complete:
+        book.heard_s = desk.now.mono_s
+    strays = []
+    for name, seen in listing.tries.items():
+        attempt = desk.world.tries.get(name)
+        if attempt is None or attempt.state in ("SUPERSEDED", "REFUSED"):
+            if any(element.phase is not Phase.ENDED for element in seen.elements.values()):
+                strays.append(CancelTarget(name, seen.job_id))
+            continue
+        attempt.absent_since_s = None
+        _take_sight(desk, attempt, seen)
+    _cancel_strays(desk, site, strays, book)
+    if listing.complete:
+        for attempt in list(desk.world.tries.values()):
+            if attempt.name not in listing.tries and _site_of(desk, attempt) == site:
+                _absent(desk, attempt, desk.sites[site].site.interval_s)
+
+
+def _cancel_strays(desk: Desk, site: str, strays: list[CancelTarget], book: SiteBook) -> None:
+    now_s = desk.now.mono_s
+    due = [each for each in strays if now_s - book.cancelled.get(each.name, -1e9) >= CANCEL_AGAIN_S]
+    if due:
+        book.cancelled.update({each.name: now_s for each in due})
+        desk.commands.append(Cancel(site, tuple(due)))
+
+
+def _take_sight(desk: Desk, attempt: TryState, seen: TrySeen) -> None:
+    """One try as the batch system lists it."""
+    allocation = desk.world.allocations[attempt.allocation_id]
+    pool = desk.world.pools[allocation.pool_id]
+    if seen != attempt.seen:
+        pool.run.touched = True
+    attempt.seen = seen
+    attempt.job_id = attempt.job_id or seen.job_id
+    for index, element in seen.elements.items():
+        if element.phase is Phase.ENDED:
+            _element_over(desk, pool, attempt, index, element)
+        elif index in attempt.ended and element.phase is Phase.PENDING and element.restarts:
+            attempt.ended.pop(index)
+    phases = {element.phase for element in seen.elements.values()}
+    for phase in (Phase.ACTIVE, Phase.PENDING, Phase.UNKNOWN, Phase.ENDED):
+        if phase in phases:
+            state = elements.TryState(attempt.state)
+            if elements.advance(state, elements.SEEN[phase], attempt.name) is not state:
+                talking.move_try(desk, attempt, elements.SEEN[phase])
+            break
+    if len(attempt.ended) >= allocation.request.elements:
+        _try_over(desk, allocation, attempt)
+
+
+def _element_over(desk: Desk, pool: PoolState, attempt: TryState, index: int, element: ElementSeen) -> None:
+    """An element has ended: so has the incarnation that we hold for alive in it."""
+    known = attempt.ended.get(index)
+    for agent in agents_of(desk, attempt.try_id, index):
+        if agent.restart <= element.restarts:
+            cause = elements.cause_of(
+                element.ending, sum(1 for each in agent.session.offers.values() if each.started)
+            )
+            talking.end_agent(desk, agent, cause)
+    attempt.ended[index] = element
+    allocation = desk.world.allocations[attempt.allocation_id]
+    silent = index not in attempt.hellos and index not in allocation.cancelled
+    if silent and known is None and pool.run.phase in ACTIVE:
+        pool.hello_less += 1
+        desk.store.run("save_pool", (pool.state, pool.reason, pool.hello_less, pool.pool_id))
+
+
+def agents_of(desk: Desk, try_id: int, element: int | None = None) -> list[AgentState]:
+    """The living agents of a try, or of one of its elements."""
+    return [
+        agent
+        for agent in desk.world.agents.values()
+        if agent.try_id == try_id and (element is None or agent.element == element)
+    ]
+
+
+def _absent(desk: Desk, attempt: TryState, interval_s: float) -> None:
+    """A complete listing lacks a try. That alone is no news; for long enough it is."""
+    if attempt.absent_since_s is None:
+        attempt.absent_since_s = desk.now.mono_s
+    unlisted_s = desk.now.mono_s - attempt.absent_since_s
+    allocation = desk.world.allocations[attempt.allocation_id]
+    living = len(agents_of(desk, attempt.try_id))
+    all_over = len(attempt.ended) >= allocation.request.elements
+    if attempt.state in ("SUBMITTING", "QUEUED") and elements.should_supersede(
+        heard=attempt.heard, has_job_id=bool(attempt.job_id), unlisted_s=unlisted_s, interval_s=interval_s
+    ):
+        talking.move_try(desk, attempt, TryEvent.SUPERSEDED)
+        _end_allocation(desk, allocation)
+    elif attempt.heard and (all_over or elements.is_over_unseen(living_agents=living, unlisted_s=unlisted_s)):
+        _try_over(desk, allocation, attempt)
+
+
+def _try_over(desk: Desk, allocation: AllocationState, attempt: TryState) -> None:
+    talking.move_try(desk, attempt, TryEvent.ALL_ENDED)
+    _end_allocation(desk, allocation)
+    desk.world.tries.pop(attempt.name, None)
+
+
+def _end_allocation(desk: Desk, allocation: AllocationState) -> None:
+    desk.store.run("end_allocation", (desk.now.wall_us, allocation.allocation_id))
+    pool = desk.world.pools[allocation.pool_id]
+    pool.allocations.pop(allocation.allocation_id, None)
+    pool.run.touched = True
+
+
+def cancel_all(desk: Desk, pool: PoolState) -> None:
+    """Give back everything of a pool, started or not."""
+    targets = []
+    for allocation in pool.allocations.values():
+        for attempt in allocation.tries.values():
+            if attempt.state in OPEN:
+                allocation.cancelled.update(range(allocation.request.elements))
+                targets.append(CancelTarget(attempt.name, attempt.job_id))
+    if targets:
+        desk.commands.append(Cancel(pool.spec.site, tuple(targets)))
+
+
+def lost_agents(desk: Desk, books: dict[str, SiteBook]) -> None:
+    """Give up agents that were silent for too long while we could have heard them."""
+    for agent in list(desk.world.agents.values()):
+        facts = desk.sites[agent.pool.spec.site]
+        site = facts.site
+        silent_s = desk.now.mono_s - agent.heard_s
+        if silent_s > FILE_AFTER_S and desk.has_ended(facts.launch.shared, agent.incarnation):
+            talking.end_agent(desk, agent, Cause.AGENT_LOST)
+            continue
+        if desk.now.mono_s - agent.heard_s < site.lost_after_s:
+            continue
+        others = max((each.heard_s for each in desk.world.agents.values() if each is not agent), default=-1e9)
+        heard_s = max(others, books.setdefault(site.name, SiteBook()).heard_s)
+        if heard_s > agent.heard_s:
+            talking.end_agent(desk, agent, Cause.AGENT_LOST)

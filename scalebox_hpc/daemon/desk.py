@@ -1,0 +1,134 @@
+"""What one turn of the daemon works with: ledger, memory, clocks, and what is to be done after.
+
+Nothing here acts on the world. Answers and commands are collected and carried out by the loop
+once the turn's transaction is on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from scalebox_hpc.daemon.events import Call, Reply
+from scalebox_hpc.daemon.state import Now, RunState, World
+from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, Launch
+from scalebox_hpc.domain.site import Site
+from scalebox_hpc.ledger.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Submit:
+    """Ask a site for an allocation."""
+
+    site: str
+    request: AllocationRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    """Look at a site's queue."""
+
+    site: str
+    expected: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Give allocations back."""
+
+    site: str
+    targets: tuple[CancelTarget, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Read a pipeline's files, ship them, spool its seeds; the answer comes as word from a hand."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Read a pipeline again to see which modules changed, before a run is resumed."""
+
+    call: Call
+    run: str
+    pipeline: str  # its directory
+    digests: Mapping[str, str]
+    again: Mapping[str, Any]  # what the pipeline was read with: file, parameters, site
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Delete a directory of our own that nobody needs any more."""
+
+    path: str
+
+
+Command = Submit | Observe | Cancel | Prepare | Compare | Remove
+
+
+@dataclass(frozen=True, slots=True)
+class SiteFacts:
+    """A site as this daemon uses it."""
+
+    site: Site
+    launch: Launch
+    array_limit: int = 1001
+    cpus: int | None = None  # of this machine, for `local`: the most all pools may use
+    memory_mib: int | None = None
+
+
+@dataclass(slots=True)
+class Ids:
+    """The next number of each kind. Only the daemon writes, so it may count by itself."""
+
+    task: int = 0
+    message: int = 0
+    attempt: int = 0
+    part: int = 0
+    allocation: int = 0
+    run: int = 0
+    agent: int = 0
+    try_: int = 0
+    module: int = 0
+    pool: int = 0
+
+    def take(self, kind: str, count: int = 1) -> int:
+        """Reserve `count` numbers and return the first."""
+        first = int(getattr(self, kind)) + 1
+        setattr(self, kind, first + count - 1)
+        return first
+
+
+@dataclass(slots=True)
+class Desk:
+    """What one turn works with."""
+
+    store: Store
+    world: World
+    ids: Ids
+    home_id: str
+    home_path: str
+    epoch: str
+    now: Now
+    read_spool: Callable[[str, str], list[Any] | None]  # shared folder, incarnation; None: unreadable
+    has_ended: Callable[[str, str], bool]  # shared folder, incarnation: the wrapper's last word as a file
+    sites: dict[str, SiteFacts] = field(default_factory=dict)
+    commands: list[Command] = field(default_factory=list)
+    replies: list[tuple[Call, Reply]] = field(default_factory=list)
+
+    def answer(self, call: Call, body: Mapping[str, Any], status: int = 200) -> None:
+        """Answer a call once the turn is on disk."""
+        self.replies.append((call, Reply(status, body)))
+
+    def event(self, thing: str, thing_id: int, what: str, detail: str = "") -> None:
+        """Keep what happened to a run, an allocation or an agent."""
+        self.store.run("add_event", (self.now.wall_us, thing, thing_id, what, detail))
+
+    def save_run(self, run: RunState) -> None:
+        """Write where a run stands."""
+        self.store.run("save_run", (run.phase, run.reason, run.ended_us, run.run_id))
+        self.event("run", run.run_id, run.phase, run.reason)
+        run.touched = True

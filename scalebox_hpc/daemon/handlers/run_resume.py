@@ -1,0 +1,36 @@
+"""`POST /v1/runs/{run}/resume`: go on with a run, whatever stopped it; what succeeded stays.
+
+Its files are compared first, by a hand: a module whose digest changed must be kept by name, for
+the run goes on with what it had.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scalebox_hpc.daemon import runs
+from scalebox_hpc.daemon.desk import Compare
+from scalebox_hpc.daemon.events import Call
+from scalebox_hpc.daemon.handlers.finding import run_of
+from scalebox_hpc.daemon.state import ACTIVE
+from scalebox_hpc.errors import ConflictError
+
+if TYPE_CHECKING:
+    from scalebox_hpc.daemon.core import Core
+
+
+def handle(core: Core, call: Call) -> None:
+    run = run_of(core, call.args["run"])
+    paused = any(pool.run is run and pool.state == "paused" for pool in core.desk.world.pools.values())
+    if run.phase in ACTIVE and not paused:
+        raise ConflictError(f"run {run.name} is {run.phase} already", "`sbx status` shows how it is doing")
+    digests = {name: module.spec.digest for name, module in run.modules.items()}
+    again = {"pipeline": run.pipeline.file, "params": dict(run.pipeline.params), "site": run.pipeline.site}
+    core.desk.commands.append(Compare(call, run.name, run.pipeline.directory, digests, again))
+
+
+def compared(core: Core, call: Call) -> None:
+    """The files are as they were, or kept as they were."""
+    run = run_of(core, call.args["run"])
+    requeued = runs.resume(core.desk, run)
+    core.desk.answer(call, {"run": run.name, "state": run.phase, "requeued": requeued})

@@ -1,0 +1,105 @@
+"""`GET /v1/runs/{run}`: how a run is doing; with `version` and `wait_s`, as soon as that is news."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from scalebox_hpc.daemon.events import Call
+from scalebox_hpc.daemon.handlers.finding import run_of
+from scalebox_hpc.daemon.state import ACTIVE, ModuleState, PoolState, RunState
+from scalebox_hpc.domain.allocation import Phase
+from scalebox_hpc.domain.task import TaskState
+
+if TYPE_CHECKING:
+    from scalebox_hpc.daemon.core import Core
+
+WAIT_MOST_S = 60.0
+
+
+def handle(core: Core, call: Call) -> None:
+    run = run_of(core, call.args["run"])
+    version, wait_s = call.args.get("version"), min(float(call.args.get("wait_s") or 0), WAIT_MOST_S)
+    if version is not None and wait_s > 0 and run.version <= version and run.phase in ACTIVE:
+        run.watchers.append((call, version, core.desk.now.mono_s + wait_s))
+        return
+    core.desk.answer(call, status(core, run))
+
+
+def status(core: Core, run: RunState) -> dict[str, Any]:
+    """A run as people and programs see it."""
+    counts: Counter[TaskState] = Counter()
+    for module in run.modules.values():
+        counts.update(module.counts)
+    pools = [pool for pool in core.desk.world.pools.values() if pool.run is run]
+    return {
+        "run": run.name,
+        "pipeline": run.pipeline.name,
+        "title": run.pipeline.title,
+        "state": run.phase,
+        "reason": run.reason,
+        "site": run.pipeline.site,
+        "created_us": run.created_us,
+        "ended_us": run.ended_us,
+        "tasks": counts.total(),
+        "succeeded": counts[TaskState.SUCCEEDED],
+        "failed": counts[TaskState.FAILED],
+        "version": run.version,
+        "directory": run.pipeline.directory,
+        "results": run.results,
+        "report_hint": f"sbx export {run.name} --csv {run.name}.csv",
+        "params": dict(run.pipeline.params),
+        "modules": [_module(core, module) for module in run.modules.values()],
+        "pools": [_pool(core, pool) for pool in pools],
+        "notes": list(run.notes),
+    }
+
+
+def _module(core: Core, module: ModuleState) -> dict[str, Any]:
+    counts, now_s = module.counts, core.desk.now.mono_s
+    rate = module.rate.per_s(now_s)
+    left = module.open_tasks
+    bad = counts[TaskState.FAILED] + counts[TaskState.CANCELLED]
+    return {
+        "module": module.spec.name,
+        **{state.lower(): count for state, count in counts.items()},
+        "ignored": module.ignored,
+        "total": sum(counts.values()),
+        "rate_per_s": round(rate, 3),
+        "eta_s": round(left / rate, 1) if rate > 0 and left else None,
+        "median_s": module.durations.median(),
+        "closed": module.spec.name in module.run.closed,
+        "causes": dict(core.desk.store.rows("causes", (module.module_id,))) if bad else {},
+        "depth": module.depth,
+    }
+
+
+def _pool(core: Core, pool: PoolState) -> dict[str, Any]:
+    pending = running = 0
+    reasons: Counter[str] = Counter()
+    for allocation in pool.allocations.values():
+        attempt = allocation.newest
+        seen = attempt.seen.elements if attempt.seen is not None else {}
+        for index in range(allocation.request.elements):
+            element = seen.get(index)
+            if index in attempt.ended or index in allocation.cancelled:
+                continue
+            if index in attempt.hellos or (element is not None and element.phase is Phase.ACTIVE):
+                running += 1
+            else:
+                pending += 1
+                reasons[element.reason if element is not None else ""] += 1
+    agents = [agent for agent in core.desk.world.agents.values() if agent.pool is pool]
+    reason = pool.reason or next((text for text, _ in reasons.most_common() if text), "")
+    return {
+        "pool": pool.spec.name,
+        "site": pool.spec.site,
+        "machine": pool.spec.machine or "",
+        "slots": pool.spec.slots,
+        "elements_pending": pending,
+        "elements_running": running,
+        "agents": len(agents),
+        "busy": sum(len(agent.session.offers) > 0 for agent in agents),
+        "state": pool.state,
+        "reason": reason,
+    }

@@ -1,0 +1,186 @@
+"""The hands: threads that act on the world and report back as events.
+
+One hand per site speaks to its batch system; one reads and ships the files of new runs. They
+decide nothing. What goes wrong in a foreseen way is reported; anything else ends the daemon.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from scalebox_hpc.batch.base import BatchSystem
+from scalebox_hpc.batch.local import LocalBatch
+from scalebox_hpc.batch.slurm_cli import SlurmCli
+from scalebox_hpc.daemon.allocating import machine_of_site, request_for
+from scalebox_hpc.daemon.core import error_body, status_of
+from scalebox_hpc.daemon.desk import Cancel, Command, Compare, Observe, Prepare, Remove, SiteFacts, Submit
+from scalebox_hpc.daemon.events import Reply, Told
+from scalebox_hpc.daemon.home import problem_with, write_whole
+from scalebox_hpc.daemon.premises import Premises
+from scalebox_hpc.daemon.prepare import compare, prepare
+from scalebox_hpc.domain.pipeline import Pipeline
+from scalebox_hpc.engine import pools
+from scalebox_hpc.errors import (
+    BatchProblem,
+    SbxError,
+    SubmitLimited,
+    SubmitRefused,
+    SubmitUnconfirmed,
+    UsageError,
+)
+
+Tell = Callable[[Told], None]
+KINDS = ((SubmitRefused, "refused"), (SubmitLimited, "limited"), (SubmitUnconfirmed, "unconfirmed"))
+
+
+class Hand:
+    """A thread with a queue of jobs, done one after the other."""
+
+    def __init__(self, name: str) -> None:
+        self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
+
+    def do(self, job: Callable[[], None]) -> None:
+        self._jobs.put(job)
+
+    def end(self, timeout_s: float) -> None:
+        """Let the hand finish what it was given, for so long at most."""
+        self._jobs.put(None)
+        self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+
+class Hands:
+    """Carries out commands."""
+
+    def __init__(self, premises: Premises, tell: Tell) -> None:
+        self._premises, self._tell = premises, tell
+        self._files = Hand("files")
+        self._sites: dict[str, Hand] = {}
+        self._batches: dict[str, BatchSystem] = {}
+
+    def carry_out(self, command: Command, sites: dict[str, SiteFacts]) -> None:
+        """Hand a command to whoever does it."""
+        match command:
+            case Submit():
+                batch = self._batch(sites[command.site])
+                self._site(command.site).do(lambda: self._submit(batch, command))
+            case Observe():
+                batch = self._batch(sites[command.site])
+                self._site(command.site).do(lambda: self._observe(batch, command))
+            case Cancel():
+                batch = self._batch(sites[command.site])
+                self._site(command.site).do(lambda: self._cancel(batch, command))
+            case Prepare():
+                self._files.do(lambda: self._prepare(command))
+            case Compare():
+                self._files.do(lambda: self._compare(command))
+            case Remove():
+                self._files.do(lambda: shutil.rmtree(command.path, ignore_errors=True))
+
+    def end(self, timeout_s: float) -> None:
+        """Finish what was begun."""
+        for hand in (*self._sites.values(), self._files):
+            hand.end(timeout_s)
+
+    def _site(self, name: str) -> Hand:
+        return (
+            self._sites.setdefault(name, Hand(f"site-{name}"))
+            if name not in self._sites
+            else self._sites[name]
+        )
+
+    def _batch(self, facts: SiteFacts) -> BatchSystem:
+        kind = facts.site.batch
+        if kind not in self._batches:
+            home = self._premises.home
+            self._batches[kind] = LocalBatch(home.path, home.id) if kind == "local" else SlurmCli(home.id)
+        return self._batches[kind]
+
+    def _submit(self, batch: BatchSystem, command: Submit) -> None:
+        name, site = command.request.name, command.site
+        try:
+            self._write_token(command)
+            job_id = batch.submit(command.request)
+        except SbxError as error:
+            kind = next((word for kind, word in KINDS if isinstance(error, kind)), "failed")
+            why = f"{error.fact}. {error.hint}" if error.hint else error.fact
+            self._tell(Told(kind, {"name": name, "site": site, "why": why}))
+        else:
+            self._tell(Told("submitted", {"name": name, "site": site, "job_id": job_id}))
+
+    def _write_token(self, command: Submit) -> None:
+        folder = Path(command.request.launch.shared) / "tries" / command.request.name
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(folder / "token", self._premises.keys.join_token(command.request.name) + "\n", 0o600)
+        except OSError as error:
+            raise problem_with(
+                folder, error, "write", "check `paths.shared` of the site and its quota"
+            ) from error
+
+    def _observe(self, batch: BatchSystem, command: Observe) -> None:
+        listing = batch.observe(command.expected)
+        self._tell(Told("listing", {"site": command.site, "listing": listing}))
+
+    def _cancel(self, batch: BatchSystem, command: Cancel) -> None:
+        try:
+            batch.cancel(command.targets)
+        except BatchProblem as error:
+            self._tell(Told("cancel failed", {"site": command.site, "why": error.fact}))
+
+    def _prepare(self, command: Prepare) -> None:
+        home, contact = self._premises.home, self._premises.contact
+        try:
+            prepared = prepare(home, contact, command.call.args, self._verify)
+        except SbxError as error:
+            self._answer_error(command.call, error)
+        else:
+            self._tell(Told("prepared", {"call": command.call, "prepared": prepared}))
+
+    def _compare(self, command: Compare) -> None:
+        args = {**command.call.args, **command.again}
+        try:
+            compare(command.pipeline, args, command.digests, command.call.args.get("keep") or ())
+        except SbxError as error:
+            self._answer_error(command.call, error)
+        else:
+            self._tell(Told("compared", {"call": command.call}))
+
+    def _answer_error(self, call: Any, error: SbxError) -> None:
+        reply = Reply(status_of(error), error_body(error))
+        self._tell(Told("answer", {"call": call, "body": reply.body, "status": reply.status}))
+
+    def _verify(self, facts: SiteFacts, pipeline: Pipeline) -> None:
+        """Try the first request of each pool at the batch system, asking for nothing."""
+        batch = self._batch(facts)
+        for pool in pipeline.pools.values():
+            if pool.site != facts.site.name:
+                continue
+            machine = machine_of_site(facts.site, pool.machine)
+            works = tuple(
+                pools.ModuleWork(module.name, module.resources, 1)
+                for module in pipeline.modules.values()
+                if module.pool == pool.name
+            )
+            asked = pools.PoolFacts(pool.name, pool.slots, pool.walltime_s, machine, works)
+            local = None if facts.cpus is None else pools.LocalMachine(facts.cpus, facts.memory_mib or 0)
+            shape = pools.element_shape(asked, local)
+            if shape.slots == 0:
+                raise UsageError(
+                    f"pool {pool.name}: a task needs more than a {'machine' if machine is None else machine.name} "
+                    f"of site {facts.site.name} has ({shape.cpus} cpus, {shape.memory_mib} MiB)",
+                    "lower `resources` of its modules, or choose another `machine`",
+                )
+            name = f"sbx-{pipeline.name}-{pool.name}.{self._premises.home.id}.check"
+            sizes = (shape.cpus, shape.memory_mib, shape.gpus)
+            batch.verify(request_for(name, 1, sizes, pool.walltime_s, (machine, facts.launch)))

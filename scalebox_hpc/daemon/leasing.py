@@ -1,0 +1,197 @@
+"""Leases: granted, given back, lapsed, held again.
+
+A lease has no clock of its own. It lapses when the incarnation that holds it is known to be over,
+or has been silent for too long while this daemon was there to hear it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scalebox_hpc.daemon import recording
+from scalebox_hpc.daemon.desk import Desk
+from scalebox_hpc.daemon.routing import read_headers
+from scalebox_hpc.daemon.state import ACTIVE, AgentState, ModuleState
+from scalebox_hpc.domain.task import HELD, Cause, Lease, TaskState, parse_lease, revives
+from scalebox_hpc.engine.dispatch import Candidate, Room, shares, take
+from scalebox_hpc.engine.session import Heard, Offer
+
+MOST_OFFERS = 2000  # of one answer
+
+
+def grant(desk: Desk, agent: AgentState, turn: int) -> list[dict[str, Any]]:
+    """Lease what an agent has room for; return the new offers as the wire has them."""
+    if agent.leaving or agent.told != "work" or agent.pool.run.phase not in ACTIVE:
+        return []
+    candidates = [_candidate(module) for module in agent.pool.modules if _can_serve(desk, module)]
+    if not candidates:
+        return []
+    offers: list[dict[str, Any]] = []
+    for share in shares(_room_left(agent), agent.prefetch, _walltime_left(desk, agent), candidates, turn):
+        module = desk.world.modules[share.module_id]
+        offers += _claim(desk, agent, module, min(share.count, MOST_OFFERS - len(offers)))
+    return offers
+
+
+def _can_serve(desk: Desk, module: ModuleState) -> bool:
+    return module.counts[TaskState.READY] > 0 and not module.broken and module.due_us <= desk.now.wall_us
+
+
+def _candidate(module: ModuleState) -> Candidate:
+    time_s = module.spec.resources.time_s
+    return Candidate(
+        module.module_id,
+        module.run.run_id,
+        module.depth,
+        module.counts[TaskState.READY],
+        module.needs(),
+        time_s,
+    )
+
+
+def _room_left(agent: AgentState) -> Room:
+    room = agent.free
+    for offer in agent.session.offers.values():
+        if not offer.confirmed:
+            room = take(room, Room(offer.cpus, offer.memory_mib, offer.gpus, offer.scratch_mib), 1)
+    return room
+
+
+def _walltime_left(desk: Desk, agent: AgentState) -> float | None:
+    if agent.walltime_left_s is None:
+        return None
+    return agent.walltime_left_s - (desk.now.mono_s - agent.walltime_at_s)
+
+
+def _claim(desk: Desk, agent: AgentState, module: ModuleState, count: int) -> list[dict[str, Any]]:
+    if count <= 0:
+        return []
+    rows = desk.store.rows(
+        "claim",
+        {
+            "epoch": desk.epoch,
+            "now": desk.now.wall_us,
+            "agent": agent.agent_id,
+            "module": module.module_id,
+            "count": count,
+        },
+    )
+    if rows:
+        module.moved(TaskState.READY, TaskState.LEASED, len(rows))
+    if len(rows) < count:
+        due = desk.store.one("next_due", (module.module_id,))
+        module.due_us = due[0] if due is not None and due[0] is not None else 0
+    return [_lease_out(desk, agent, module, row) for row in rows]
+
+
+def _lease_out(desk: Desk, agent: AgentState, module: ModuleState, row: tuple[Any, ...]) -> dict[str, Any]:
+    """Note a new lease in the agent's session and write its offer."""
+    lease = Lease(row[0], desk.epoch, row[2]).text()
+    needs = module.needs(row[4])
+    agent.session.add(
+        Offer(lease, needs.cpus, needs.memory_mib, needs.gpus, needs.scratch_mib, module.module_id)
+    )
+    return _offer(desk, module, lease, row)
+
+
+def _offer(desk: Desk, module: ModuleState, lease: str, row: tuple[Any, ...]) -> dict[str, Any]:
+    """Write an offer for the wire."""
+    task_id, n, _, attempts, memory_mib, generation, body, headers, inherited = row
+    needs = module.needs(memory_mib)
+    return {
+        "lease": lease,
+        "module": module.module_id,
+        "task": f"{module.spec.name}.{n}",
+        "attempt": attempts + 1,
+        "body": body,
+        "headers": read_headers(inherited, headers),
+        "resources": {
+            "cpus": needs.cpus,
+            "memory_mib": needs.memory_mib,
+            "gpus": needs.gpus,
+            "scratch_mib": needs.scratch_mib,
+            "time_s": module.spec.resources.time_s,
+        },
+        "gather": _gathered(desk, module, task_id, generation),
+    }
+
+
+def _gathered(desk: Desk, module: ModuleState, task_id: int, generation: int) -> dict[str, int] | None:
+    if module.gather is None:
+        return None
+    row = desk.store.one("part_of_task", (task_id,))
+    assert row is not None, "a gather task has a part"
+    return {"members": row[2], "missing": row[3], "generation": generation}
+
+
+def offer_again(desk: Desk, agent: AgentState) -> list[dict[str, Any]]:
+    """Write again the offers that the agent has neither confirmed nor given back."""
+    again = []
+    for offer in agent.session.to_offer():
+        module = desk.world.modules.get(offer.module_id)
+        row = desk.store.one("offer_again", (parse_lease(offer.lease).task_id,))
+        if row is not None and module is not None:
+            again.append(_offer(desk, module, offer.lease, row))
+    return again
+
+
+def take_in(desk: Desk, agent: AgentState, heard: Heard) -> None:
+    """Carry out what a sync said of the leases in the agent's hands."""
+    for offer in heard.given_back:
+        give_back(desk, offer.lease)
+    for offer in heard.started:
+        _start(desk, parse_lease(offer.lease))
+    for lease_text, started in heard.strange:
+        _hold_again(desk, agent, lease_text, started=started)
+
+
+def give_back(desk: Desk, lease_text: str) -> None:
+    """A lease that was never started: READY again, no attempt, no budget."""
+    lease = parse_lease(lease_text)
+    task = recording.load_task(desk, lease.task_id)
+    if task is None or task.lease != lease or task.state not in HELD:
+        return
+    desk.store.run("give_back_task", lease)
+    task.module.moved(task.state, TaskState.READY)
+    task.module.due_us = 0
+
+
+def _start(desk: Desk, lease: Lease) -> None:
+    task = recording.load_task(desk, lease.task_id)
+    if task is not None and task.lease == lease and task.state is TaskState.LEASED:
+        desk.store.run("start_task", (lease.task_id,))
+        task.module.moved(TaskState.LEASED, TaskState.RUNNING)
+
+
+def _hold_again(desk: Desk, agent: AgentState, lease_text: str, *, started: bool) -> None:
+    """An agent lists a lease that we do not count as its own: it holds it again, or it is dead."""
+    lease = parse_lease(lease_text)
+    task = recording.load_task(desk, lease.task_id)
+    standing = recording.standing_of(desk, task, lease)
+    if task is None or not revives(standing, lease):
+        agent.dead.add(lease_text)
+        return
+    desk.store.run("revive_task", (agent.agent_id, lease.task_id))
+    task.module.moved(TaskState.READY, TaskState.RUNNING)
+    needs = task.module.needs(task.memory_mib)
+    agent.session.add(
+        Offer(
+            lease_text,
+            *(needs.cpus, needs.memory_mib, needs.gpus, needs.scratch_mib, task.module.module_id),
+            confirmed=True,
+            started=started,
+        )
+    )
+
+
+def lapse_all(desk: Desk, agent: AgentState, cause: Cause, *, walltime_share: float = 0.0) -> None:
+    """Every lease of an incarnation that is over lapses; what it never confirmed is given back."""
+    for offer in list(agent.session.offers.values()):
+        if not offer.confirmed and agent.session.last_sync:
+            give_back(desk, offer.lease)
+            continue
+        lease = parse_lease(offer.lease)
+        task = recording.load_task(desk, lease.task_id)
+        if task is not None and task.lease == lease and task.state in HELD:
+            recording.lapse(desk, task, agent, cause, walltime_share=walltime_share)
+    agent.session.offers.clear()

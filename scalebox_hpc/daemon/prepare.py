@@ -1,0 +1,164 @@
+"""A run made ready: its pipeline read and checked, its files shipped, its seeds spooled.
+
+Done by a hand, before anything is in the ledger: what is wrong is told at once, and nothing is
+half accepted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from scalebox_hpc.config.pipeline import Checked, load
+from scalebox_hpc.config.seeds import read_seed
+from scalebox_hpc.config.site import load_site, python_of, search_path
+from scalebox_hpc.daemon.contact import Contact
+from scalebox_hpc.daemon.desk import SiteFacts
+from scalebox_hpc.daemon.home import Home, problem_with
+from scalebox_hpc.daemon.runs import Prepared
+from scalebox_hpc.daemon.ship import ship
+from scalebox_hpc.domain.allocation import Launch
+from scalebox_hpc.domain.pipeline import Pipeline
+from scalebox_hpc.domain.site import Site
+from scalebox_hpc.errors import DigestChanged, EnvironmentProblem, SbxError, UsageError
+
+LOCAL_SUBMISSIONS = 600  # a minute; nobody minds them here
+NAME_TRIES = 20
+REMEDY = "check who owns it, and whether there is room"
+
+Verify = Callable[[SiteFacts, Pipeline], None]
+"""Asks a site's batch system whether it would take the first request of each pool."""
+
+
+def read_pipeline(args: Mapping[str, Any]) -> Checked:
+    """Read the pipeline that a request names. Raises PipelineErrors, UsageError."""
+    path = Path(args["pipeline"])
+    cwd = Path(args.get("client_dir") or path.parent)
+    return load(path, params=dict(args.get("params") or {}), site=args.get("site"), cwd=cwd)
+
+
+def prepare(home: Home, contact: Contact, args: Mapping[str, Any], verify: Verify) -> Prepared:
+    """Do all that must be done before a run is accepted. Raises errors of ours."""
+    checked = read_pipeline(args)
+    pipeline = checked.pipeline
+    sites = {name: _site_facts(home, contact, pipeline, name) for name in _site_names(pipeline)}
+    for facts in sites.values():
+        verify(facts, pipeline)
+        _ship_all(pipeline, facts)
+    name, results = _draw_name(pipeline)
+    shared = {site: _shared_directory(facts, name) for site, facts in sites.items()}
+    stdin = Path(args["stdin"]) if args.get("stdin") else None
+    seeds = _spool_seeds(home, pipeline, name, stdin)
+    notes = tuple(str(warning) for warning in checked.warnings)
+    return Prepared(name, pipeline, sites, shared, str(results), str(seeds), notes)
+
+
+def _site_names(pipeline: Pipeline) -> list[str]:
+    return sorted({pool.site for pool in pipeline.pools.values()})
+
+
+def _site_facts(home: Home, contact: Contact, pipeline: Pipeline, name: str) -> SiteFacts:
+    site = load_site(name, search_path(Path(pipeline.directory)))
+    shared = contact.open_shared(site)
+    launch = Launch(home.id, str(shared), python_of(site), site.prologue, site.scratch)
+    if site.batch != "local":
+        return SiteFacts(site, launch)
+    limits = replace(site.limits, submissions_per_minute=LOCAL_SUBMISSIONS)
+    return SiteFacts(replace(site, limits=limits), launch, cpus=_cpus(site), memory_mib=_memory_mib(site))
+
+
+def _cpus(site: Site) -> int:
+    here = len(os.sched_getaffinity(0))
+    machine = site.default_machine()
+    return min(here, machine.cpus) if machine is not None and machine.cpus else here
+
+
+def _memory_mib(site: Site) -> int:
+    here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    machine = site.default_machine()
+    return min(here, machine.memory_mib) if machine is not None and machine.memory_mib else here
+
+
+def _ship_all(pipeline: Pipeline, facts: SiteFacts) -> None:
+    for file in {*pipeline.bin, *(each for module in pipeline.modules.values() for each in module.files)}:
+        ship(Path(file.source), file.digest, Path(facts.launch.shared))
+
+
+def _draw_name(pipeline: Pipeline) -> tuple[str, Path]:
+    """Find a name that no run beside this pipeline has, and make its results directory."""
+    for _ in range(NAME_TRIES):
+        name = f"{pipeline.name}-{secrets.token_hex(2)}"
+        results = Path(pipeline.directory) / "results" / name
+        try:
+            results.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise problem_with(results, error, "make the directory", REMEDY) from error
+        return name, results
+    raise EnvironmentProblem(
+        f"no free run name for {pipeline.name} in {NAME_TRIES} tries", "remove old directories in results/"
+    )
+
+
+def _shared_directory(facts: SiteFacts, run: str) -> str:
+    path = Path(facts.launch.shared) / "runs" / run / "shared"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise problem_with(path, error, "make the directory", REMEDY) from error
+    return str(path)
+
+
+def _spool_seeds(home: Home, pipeline: Pipeline, run: str, stdin: Path | None) -> Path:
+    """Write all seeds as lines of [to, body, headers]; complete, or not there at all."""
+    folder = home.path / "seeds"
+    target, temporary = folder / f"{run}.jsonl", folder / f".{run}.part"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.writelines(_seed_lines(pipeline, stdin))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise problem_with(temporary, error, "write", REMEDY) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def _seed_lines(pipeline: Pipeline, stdin: Path | None) -> Iterable[str]:
+    for module in pipeline.modules.values():
+        if module.seed is None:
+            continue
+        for seed in read_seed(module.seed, Path(pipeline.directory), stdin):
+            yield json.dumps([module.name, seed.body, dict(seed.headers) or None], ensure_ascii=False) + "\n"
+
+
+def compare(directory: str, args: Mapping[str, Any], digests: Mapping[str, str], keep: Iterable[str]) -> None:
+    """Raise DigestChanged where a module is no longer what the run has, and is not to be kept."""
+    kept = set(keep)
+    unknown = kept - set(digests)
+    if unknown:
+        raise UsageError(
+            f"--keep: the run has no module {', '.join(sorted(unknown))}", f"it has {', '.join(digests)}"
+        )
+    if kept >= set(digests):
+        return
+    try:
+        now = read_pipeline(args).pipeline.modules
+    except SbxError as error:
+        raise DigestChanged([f"the pipeline in {directory} cannot be read any more: {error.fact}"]) from error
+    changes = [
+        f"{name}: {'removed' if name not in now else 'changed'}"
+        for name, digest in digests.items()
+        if name not in kept and (name not in now or now[name].digest != digest)
+    ]
+    if changes:
+        raise DigestChanged(changes)

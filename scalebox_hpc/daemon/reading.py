@@ -1,0 +1,63 @@
+"""What the daemon reads of files that agents write: logs, spools, last words."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+FRAME_SEARCH = 1 << 22  # bytes at the end of a segment in which the frame of a running attempt is looked for
+
+
+def read_log(path: str, offset: int, length: int) -> bytes:
+    """Read a piece of a segment; nothing where it is gone."""
+    try:
+        with open(path, "rb") as file:
+            return os.pread(file.fileno(), length, offset)
+    except FileNotFoundError:
+        return b""
+
+
+def find_frame(shared: str, incarnation: str, lease: str, stream: str) -> tuple[str, int, None] | None:
+    """Find where the output of an attempt under way begins: behind its frame line, in a slot's segment."""
+    ending = "out" if stream == "stdout" else "err"
+    for path in sorted(Path(shared, "logs").glob(f"{incarnation}.*.{ending}")):
+        size = path.stat().st_size
+        start = max(0, size - FRAME_SEARCH)
+        text = read_log(str(path), start, size - start)
+        found = text.rfind(f" {lease} ".encode())
+        if found >= 0:
+            return str(path), start + text.index(b"\n", found) + 1, None
+    return None
+
+
+def read_spool(shared: str, incarnation: str) -> list[Any] | None:
+    """Read an agent's spool; empty where it has none, None where it cannot be read now.
+
+    A torn last line is what a crash leaves; it and what follows are passed over.
+    """
+    lines = []
+    try:
+        with open(Path(shared, "spool", f"{incarnation}.jsonl"), "rb") as file:
+            for line in file:
+                try:
+                    lines.append(json.loads(line))
+                except ValueError:
+                    break
+    except FileNotFoundError:
+        return []
+    except OSError:
+        return None
+    return lines
+
+
+def has_ended(shared: str, incarnation: str) -> bool:
+    """Whether the wrapper left its last word as a file."""
+    return Path(shared, "ended", f"{incarnation}.json").exists()
+
+
+def rss_mib() -> float:
+    """The memory of this process, in MiB."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20), 1)

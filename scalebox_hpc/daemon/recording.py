@@ -1,0 +1,376 @@
+"""Reports become attempts: judged, recorded once, with everything that follows from them.
+
+A task's outcome, its messages and the counters change together in the turn's transaction, and
+only if the report carries the task's current lease.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scalebox_hpc.daemon import firing
+from scalebox_hpc.daemon.desk import Desk
+from scalebox_hpc.daemon.routing import Batch, inherited_by, read_headers, route, sizes_problem
+from scalebox_hpc.daemon.state import AgentState, ModuleState
+from scalebox_hpc.domain.task import (
+    Cause,
+    Lease,
+    Standing,
+    TaskEvent,
+    TaskState,
+    Verdict,
+    advance,
+    judge_report,
+)
+from scalebox_hpc.engine.retry import (
+    Again,
+    Ended,
+    decide,
+    module_is_broken,
+    read_spent,
+    write_spent,
+)
+from scalebox_hpc.wire.messages import Chunk, Outcome, Result, Times
+
+SLICE = 5000  # messages of a chunk that one turn turns into tasks
+
+
+@dataclass(slots=True)
+class TaskRow:
+    """A task as the ledger has it, while a turn works on it."""
+
+    task_id: int
+    state: TaskState
+    lease: Lease
+    lapsed: bool
+    module: ModuleState
+    n: int
+    attempts: int
+    generation: int
+    spent: dict[str, int]
+    memory_mib: int | None
+    created_us: int
+    ready_us: int
+    leased_us: int | None
+    agent_id: int | None
+    headers: dict[str, str]
+    inherited: dict[str, str]
+    body: str
+    message_headers: str | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.module.spec.name}.{self.n}"
+
+
+def load_task(desk: Desk, task_id: int) -> TaskRow | None:
+    """Read one task; None where there is none, or its run is not in memory."""
+    row = desk.store.one("task_standing", (task_id,))
+    if row is None or row[4] not in desk.world.modules:
+        return None
+    return TaskRow(
+        task_id=task_id,
+        state=TaskState(row[0]),
+        lease=Lease(task_id, row[1], row[2]),
+        lapsed=bool(row[3]),
+        module=desk.world.modules[row[4]],
+        n=row[5],
+        attempts=row[6],
+        generation=row[7],
+        spent=read_spent(row[8]),
+        memory_mib=row[9],
+        created_us=row[10],
+        ready_us=row[11],
+        leased_us=row[12],
+        agent_id=row[13],
+        headers=read_headers(row[14]),
+        inherited=read_headers(row[15]),
+        body=row[16],
+        message_headers=row[14],
+    )
+
+
+def standing_of(desk: Desk, task: TaskRow | None, lease: Lease) -> Standing | None:
+    """What judging needs; the attempt's row is asked for only where it can matter."""
+    if task is None:
+        return None
+    fresh = task.lease == lease and task.state in (TaskState.LEASED, TaskState.RUNNING)
+    reported = False
+    if not fresh:
+        row = desk.store.one("lease_reported", lease)
+        reported = row is not None and bool(row[1])
+    return Standing(task.state, task.lease, task.lapsed, reported)
+
+
+def record(desk: Desk, agent: AgentState, results: Sequence[Result]) -> None:
+    """Judge and record an agent's reports; the verdicts go into its next answer."""
+    for result in results:
+        verdict = record_one(desk, agent.agent_id, result)
+        agent.session.drop(result.lease.text())
+        word = "refused" if verdict is Verdict.REFUSE else "recorded"
+        agent.acks.setdefault(word, []).append(result.lease.text())
+
+
+def record_one(desk: Desk, agent_id: int, result: Result) -> Verdict:
+    """Judge one report and, if it counts, record it with all that follows."""
+    lease = result.lease
+    task = load_task(desk, lease.task_id)
+    verdict = judge_report(standing_of(desk, task, lease), lease)
+    if verdict is not Verdict.RECORD:
+        return verdict
+    assert task is not None
+    chunks = desk.store.rows("chunks_of_lease", lease) if result.chunks else []
+    if len({seq for seq, _, _ in chunks}) != result.chunks:
+        return Verdict.REFUSE  # its messages are not all here: the task goes round again
+    if result.outcome is Outcome.OK and (problem := _sizes_problem(desk, task, result, chunks)):
+        result = replace_result(result, Cause.OUTPUT, problem)
+    _take_back_lapse(desk, task, lease)
+    if result.outcome is Outcome.OK:
+        _succeed(desk, task, agent_id, result, chunks)
+    else:
+        _fail(desk, task, agent_id, result)
+    return verdict
+
+
+def replace_result(result: Result, cause: Cause, note: str) -> Result:
+    """The same report, as a failure for a reason that only the daemon could see."""
+    return result._replace(outcome=Outcome.FAILED, cause=cause, note=note, messages=(), chunks=0)
+
+
+def _sizes_problem(desk: Desk, task: TaskRow, result: Result, chunks: Sequence[tuple[int, int, int]]) -> str:
+    run = task.module.run
+    if not any(run.modules[name].gather is not None for name in task.module.spec.to):
+        return ""
+    inherited = inherited_by(task.headers, task.inherited)
+    if problem := sizes_problem(desk, Batch(run, 0, 0, inherited, result.messages)):
+        return problem
+    for seq, piece, _ in chunks:
+        row = desk.store.one("chunk_messages", (*result.lease, seq, piece))
+        assert row is not None
+        if problem := sizes_problem(desk, Batch(run, 0, 0, inherited, json.loads(row[0]))):
+            return problem
+    return ""
+
+
+def _take_back_lapse(desk: Desk, task: TaskRow, lease: Lease) -> None:
+    """A report that came after its lease had lapsed takes the lapse's place, and its budget."""
+    row = desk.store.one("lease_reported", lease) if task.lapsed else None
+    if row is None:
+        return
+    attempt_id, _, _, budget = row
+    desk.store.run("drop_attempt", (attempt_id,))
+    task.attempts -= 1
+    if budget:
+        task.spent[budget] = max(0, task.spent.get(budget, 0) - 1)
+
+
+def _succeed(
+    desk: Desk, task: TaskRow, agent_id: int, result: Result, chunks: Sequence[tuple[int, int, int]]
+) -> None:
+    module = task.module
+    attempt_id = desk.ids.take("attempt")
+    sent = len(result.messages) + sum(count for _, _, count in chunks)
+    _settle(desk, task, TaskEvent.SUCCEEDED, cause="", ready_us=task.ready_us)
+    if task.generation > 1:
+        firing.drop_earlier(desk, task.task_id)
+    _add_attempt(desk, task, Row(attempt_id, agent_id, result, sent=sent, sent_to=_sent_to(task, result)))
+    if result.messages:
+        inherited = inherited_by(task.headers, task.inherited)
+        route(
+            desk, Batch(module.run, attempt_id, 0, inherited, result.messages, replacing=task.generation > 1)
+        )
+    _release_chunks(desk, module, attempt_id, result.lease, chunks)
+    times = result.times
+    if times.started and times.ended:
+        module.durations.add(max(0.0, (times.ended - times.started) / 1e6))
+    module.rate.add(1, desk.now.mono_s)
+    module.launches = 0
+
+
+def _sent_to(task: TaskRow, result: Result) -> str:
+    if result.chunks:
+        return ",".join(task.module.spec.to)
+    return ",".join(dict.fromkeys(message.to for message in result.messages))
+
+
+def _release_chunks(
+    desk: Desk, module: ModuleState, attempt_id: int, lease: Lease, chunks: Sequence[tuple[int, int, int]]
+) -> None:
+    first = 0
+    for seq, piece, count in chunks:
+        desk.store.run("release_chunk", (attempt_id, first, *lease, seq, piece))
+        first += count
+    module.chunks += len(chunks)
+    module.run.touched = True
+
+
+def _fail(desk: Desk, task: TaskRow, agent_id: int, result: Result) -> None:
+    module = task.module
+    cause = Cause(result.cause or Cause.EXIT)
+    decision = decide(_ended(task, cause, result.exit_code), module.spec.retry)
+    if cause is Cause.LAUNCH:
+        _count_launch(desk, module, result.note)
+    note = result.note or ("" if isinstance(decision, Again) else decision.note)
+    budget = _settle_failure(desk, task, cause, decision)
+    row = Row(desk.ids.take("attempt"), agent_id, result._replace(note=note), cause=cause, budget=budget)
+    _add_attempt(desk, task, row)
+    module.rate.add(1, desk.now.mono_s)
+
+
+def _ended(task: TaskRow, cause: Cause, exit_code: int | None, walltime_share: float = 0.0) -> Ended:
+    memory_mib = task.memory_mib or task.module.spec.resources.memory_mib
+    return Ended(cause, exit_code, task.spent, task.task_id, task.attempts + 1, memory_mib, walltime_share)
+
+
+def _count_launch(desk: Desk, module: ModuleState, note: str) -> None:
+    module.launches += 1
+    module.dirty = True
+    if not module.broken and module_is_broken(module.launches, module.counts[TaskState.SUCCEEDED]):
+        module.broken = f"its program would not start {module.launches} times: {note}"
+        module.restless = True
+        module.run.note(f"{module.spec.name} failed as a whole: {module.broken}")
+
+
+def stage(desk: Desk, said: Chunk) -> str:
+    """Keep a chunk until its report is recorded; say why not, or ""."""
+    task = load_task(desk, said.lease.task_id)
+    if (
+        task is None
+        or task.lease != said.lease
+        or not (task.state in (TaskState.LEASED, TaskState.RUNNING) or task.lapsed)
+    ):
+        return "this lease is no longer valid"
+    for piece, start in enumerate(range(0, max(1, len(said.messages)), SLICE)):
+        part = said.messages[start : start + SLICE]
+        text = json.dumps(
+            [(each.to, each.body, dict(each.headers) or None) for each in part], ensure_ascii=False
+        )
+        desk.store.run("stage_chunk", (*said.lease, said.seq, piece, task.module.module_id, text, len(part)))
+    return ""
+
+
+def _settle_failure(desk: Desk, task: TaskRow, cause: Cause, decision: object, *, lapse: bool = False) -> str:
+    """Move a task on after a failed attempt; return the budget that it drew on."""
+    if not isinstance(decision, Again) or task.module.broken:
+        _settle(desk, task, TaskEvent.FAILED, cause=cause, ready_us=task.ready_us)
+        return ""
+    if decision.budget:
+        task.spent[decision.budget] = task.spent.get(decision.budget, 0) + 1
+    if decision.memory_mib != task.module.spec.resources.memory_mib:
+        task.memory_mib = decision.memory_mib
+    ready_us = desk.now.wall_us + round(decision.delay_s * 1e6)
+    event = TaskEvent.LAPSED if lapse else TaskEvent.RETRIED
+    _settle(desk, task, event, cause="", ready_us=ready_us)
+    task.module.due_us = min(task.module.due_us, ready_us)
+    return decision.budget
+
+
+def _settle(desk: Desk, task: TaskRow, event: TaskEvent, *, cause: str, ready_us: int) -> None:
+    """Write the task as it is after an attempt."""
+    source, task.state = task.state, advance(task.state, event, task.name)
+    task.attempts += 1
+    desk.store.run(
+        "settle_task",
+        (
+            *(task.state, cause, ready_us, task.attempts, write_spent(task.spent), task.memory_mib),
+            *(int(event is TaskEvent.LAPSED), task.task_id),
+        ),
+    )
+    task.module.moved(source, task.state)
+
+
+def lapse(desk: Desk, task: TaskRow, agent: AgentState, cause: Cause, *, walltime_share: float = 0.0) -> None:
+    """End a lease that brought no report: the attempt gets a row, the task goes round again."""
+    decision = decide(_ended(task, cause, None, walltime_share), task.module.spec.retry)
+    budget = _settle_failure(desk, task, cause, decision, lapse=True)
+    note = "" if isinstance(decision, Again) else decision.note
+    result = _no_report(task.lease, cause, note)
+    row = Row(desk.ids.take("attempt"), agent.agent_id, result, cause=cause, budget=budget, reported=False)
+    _add_attempt(desk, task, row)
+    agent.pool.infra_streak += 1
+
+
+def cancel_held(desk: Desk, task: TaskRow) -> None:
+    """Cancel a task that an agent holds: its lease is void from now on."""
+    result = _no_report(task.lease, Cause.CANCELLED, "")
+    source, task.state = task.state, advance(task.state, TaskEvent.CANCELLED, task.name)
+    desk.store.run("cancel_held", (task.task_id,))
+    task.attempts += 1
+    row = Row(desk.ids.take("attempt"), task.agent_id or 0, result, cause=Cause.CANCELLED, reported=False)
+    _add_attempt(desk, task, row)
+    task.module.moved(source, task.state)
+
+
+def _no_report(lease: Lease, cause: Cause, note: str) -> Result:
+    return Result(
+        lease, Outcome.FAILED, cause, None, None, note, -1, 0.0, 0.0, 0.0, 0, 0, "", {}, Times(), "", "",
+        stdout_cut=False, stderr_cut=False, log=None, image="", messages=(), chunks=0,
+    )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Row:
+    """What an attempt's row is made of, beside the task."""
+
+    attempt_id: int
+    agent_id: int
+    result: Result
+    cause: str = ""
+    budget: str = ""
+    sent: int = 0
+    sent_to: str = ""
+    reported: bool = True
+
+
+def _add_attempt(desk: Desk, task: TaskRow, row: Row) -> None:
+    """Write the row. The task has been settled: its `attempts` is this attempt's number."""
+    result = row.result
+    outcome = {"": "SUCCEEDED", Cause.CANCELLED: "CANCELLED"}.get(row.cause, "FAILED")
+    times = [value or None for value in in_order(result.times, task.leased_us or 0, desk.now.wall_us)]
+    known = result.slot >= 0
+    desk.store.run(
+        "add_attempt",
+        (
+            *(row.attempt_id, task.task_id, task.module.run.run_id, task.attempts, task.generation),
+            *(result.lease.epoch, result.lease.number, int(row.reported), outcome, row.cause, row.budget),
+            *(result.exit_code, result.signal, result.note, row.agent_id, result.slot if known else None),
+            *(task.created_us, min(task.ready_us, task.leased_us or task.ready_us), task.leased_us, *times),
+            *(
+                desk.now.wall_us,
+                *_usage(result, known=known),
+                result.input_bytes,
+                result.output_bytes,
+                row.sent,
+            ),
+            *(
+                row.sent_to,
+                result.user_text,
+                json.dumps(dict(result.user_times)) if result.user_times else "",
+            ),
+            *(result.image, json.dumps(result.log) if result.log else ""),
+        ),
+    )
+    if result.stdout or result.stderr:
+        cut = (int(result.stdout_cut), int(result.stderr_cut))
+        desk.store.run("add_output", (row.attempt_id, result.stdout, result.stderr, *cut))
+
+
+def _usage(result: Result, *, known: bool) -> tuple[float | None, float | None, float | None]:
+    if not known:
+        return (None, None, None)
+    return (result.cpu_user_s, result.cpu_system_s, result.max_rss_mib)
+
+
+def in_order(times: Times, leased_us: int, now_us: int) -> list[int]:
+    """Bring an agent's times between leasing and recording, which the daemon's clock measured.
+
+    They are shifted as a whole, so that what passed between them stays; 0 stays "not told".
+    """
+    told = [value for value in times if value]
+    if not told:
+        return list(times)
+    late, early = max(told) - now_us, leased_us - min(told)
+    shift = -late if late > 0 else max(0, min(early, now_us - max(told)))
+    return [max(leased_us, value + shift) if value else 0 for value in times]

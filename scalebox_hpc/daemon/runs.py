@@ -1,0 +1,368 @@
+"""The life of a run: accepted, seeded, closed; interrupted, cancelled, resumed, retried."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scalebox_hpc.daemon import allocating, firing, recording
+from scalebox_hpc.daemon.desk import Desk, Remove, SiteFacts
+from scalebox_hpc.daemon.loading import load_run, write_frozen
+from scalebox_hpc.daemon.routing import SEED, Batch, inherited_by, read_headers, route
+from scalebox_hpc.daemon.state import ACTIVE, ModuleState, RunPhase, RunState
+from scalebox_hpc.domain.pipeline import Module, Pipeline, ShippedFile, Template
+from scalebox_hpc.domain.task import HELD, Cause, TaskState
+from scalebox_hpc.engine.closing import close
+from scalebox_hpc.errors import ConflictError, UsageError
+
+SEED_BYTES = 1 << 20  # of the spooled seeds, read in one turn
+SLICE = 10_000  # rows that one turn changes at most
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A pipeline whose files are shipped and whose seeds are spooled."""
+
+    name: str  # of the run
+    pipeline: Pipeline
+    sites: dict[str, SiteFacts]
+    shared: dict[str, str]  # by site: the run's shared directory
+    results: str
+    seed_path: str
+    notes: tuple[str, ...] = ()
+
+
+def create(desk: Desk, prepared: Prepared) -> RunState:
+    """Accept a run: from now on it is in the ledger."""
+    run_id = desk.ids.take("run")
+    pipeline = prepared.pipeline
+    frozen = write_frozen(pipeline, prepared.sites, prepared.shared)
+    desk.sites.update(prepared.sites)
+    desk.store.run(
+        "add_run",
+        {
+            "run_id": run_id,
+            "name": prepared.name,
+            "pipeline": frozen,
+            "site": pipeline.site,
+            "results": prepared.results,
+            "seed_path": prepared.seed_path,
+            "now": desk.now.wall_us,
+        },
+    )
+    for pool in pipeline.pools.values():
+        desk.store.run("add_pool", (desk.ids.take("pool"), run_id, pool.name, pool.site))
+    for module in pipeline.modules.values():
+        module_id = desk.ids.take("module")
+        sheet = sheet_of(prepared, module, module_id)
+        desk.store.run("add_module", (module_id, run_id, module.name, module.digest, json.dumps(sheet)))
+    row = desk.store.one("run_by_name", (prepared.name,))
+    assert row is not None
+    run = load_run(desk, row)
+    run.notes.extend(prepared.notes)
+    desk.event("run", run_id, RunPhase.LOADING)
+    return run
+
+
+def sheet_of(prepared: Prepared, module: Module, module_id: int) -> dict[str, Any]:
+    """What agents are told of a module, once."""
+    pipeline, site = prepared.pipeline, prepared.pipeline.pools[module.pool].site
+    facts = prepared.sites[site]
+    command, gathers = module.command, {}
+    for name in module.to:
+        gather = pipeline.modules[name].gather
+        if gather is not None:
+            gathers[name] = {"by": gather.by, "pattern": gather.pattern, "sized": gather.size is not None}
+    return {
+        "module": module_id,
+        "name": module.name,
+        "run": prepared.name,
+        "digest": module.digest,
+        "site": site,
+        "words": [_template(word) for word in command.words] or None,
+        "text": command.text,
+        "values": [_template(value) for value in command.values],
+        "shell": list(command.shell),
+        "files": [[file.name, shipped_path(facts, file)] for file in module.files],
+        "bin": [[Path(file.name).name, shipped_path(facts, file)] for file in pipeline.bin],
+        "env": {**facts.site.env, **module.env},
+        "params": dict(pipeline.params),
+        "image": module.image,
+        "to": list(module.to),
+        "modules": list(pipeline.modules),
+        "gathers": gathers,
+        "is_gather": module.gather is not None,
+        "forward": module.forward,
+        "output_limit": module.output_limit_bytes,
+        "message_limit": 1_000_000,
+        "results": prepared.results,
+        "shared": prepared.shared[site],
+        "pipeline": pipeline.directory,
+    }
+
+
+def _template(template: Template) -> list[Any]:
+    return [part if isinstance(part, str) else list(part) for part in template]
+
+
+def shipped_path(facts: SiteFacts, file: ShippedFile) -> str:
+    """Where a shipped file lies at a site."""
+    return f"{facts.launch.shared}/files/{file.digest}/{Path(file.name).name}"
+
+
+def turn_seeds(desk: Desk, run: RunState) -> bool:
+    """Turn a slice of the spooled seeds into messages; tell whether there is more."""
+    with open(run.seed_path, "rb") as file:
+        file.seek(run.seed_offset)
+        lines = file.readlines(SEED_BYTES)[:SLICE]
+    if lines:
+        messages = [json.loads(line) for line in lines]
+        route(desk, Batch(run, SEED, run.seed_count, {}, messages))
+        run.seed_offset += sum(map(len, lines))
+        run.seed_count += len(lines)
+    else:
+        run.seed_offset = -1
+        if run.phase is RunPhase.LOADING:
+            run.phase = RunPhase.RUNNING
+            desk.save_run(run)
+    desk.store.run("save_seeding", (run.seed_offset, run.seed_count, run.run_id))
+    run.touched = True
+    return bool(lines)
+
+
+def turn_chunk(desk: Desk) -> bool:
+    """Turn one staged slice of a recorded success into tasks; tell whether there was one."""
+    row = desk.store.one("waiting_chunk")
+    if row is None:
+        return False
+    task_id, epoch, number, seq, piece, module_id, text, first, attempt_id, headers, inherited = row
+    if module_id not in desk.world.modules:
+        run_row = desk.store.one("run_of_module", (module_id,))
+        assert run_row is not None, "a module has a run"
+        load_run(desk, run_row)
+    module = desk.world.modules[module_id]
+    passed = inherited_by(read_headers(headers), read_headers(inherited))
+    route(desk, Batch(module.run, attempt_id, first, passed, json.loads(text)))
+    desk.store.run("drop_chunk", (task_id, epoch, number, seq, piece))
+    module.chunks -= 1
+    module.run.touched = True
+    return True
+
+
+def fail_restless(desk: Desk, module: ModuleState) -> bool:
+    """Fail a slice of the READY tasks of a module that failed as a whole."""
+    count = desk.store.run("fail_ready", (module.module_id, SLICE))
+    module.moved(TaskState.READY, TaskState.FAILED, count)
+    module.restless = module.counts[TaskState.READY] > 0
+    return module.restless
+
+
+def settle(desk: Desk, run: RunState) -> None:
+    """Close what is closed, fire what is left, end the run when all is closed."""
+    if run.phase not in ACTIVE:
+        return
+    while True:
+        standings = {name: module.standing() for name, module in run.modules.items()}
+        closing = close(run.graph, standings, more_may_come=run.open or run.seeding)
+        if closing.closed != run.closed:
+            run.closed, run.touched = closing.closed, True
+        for name in closing.fire:
+            firing.fire_what_is_left(desk, run.modules[name])
+        if not closing.fire:
+            break
+    if closing.all_of(standings):
+        _end(desk, run)
+
+
+def _end(desk: Desk, run: RunState) -> None:
+    bad = sum(
+        module.counts[TaskState.FAILED] + module.counts[TaskState.CANCELLED]
+        for module in run.modules.values()
+    )
+    run.phase = RunPhase.FAILED if bad else RunPhase.SUCCEEDED
+    run.ended_us = desk.now.wall_us
+    desk.save_run(run)
+    _give_pools_back(desk, run)
+    if run.phase is RunPhase.SUCCEEDED:
+        desk.commands.extend(Remove(path) for path in run.shared.values())
+
+
+def _give_pools_back(desk: Desk, run: RunState) -> None:
+    """Give back what has not started; agents at work leave by themselves, told so."""
+    for pool in desk.world.pools.values():
+        if pool.run is run and not any(agent.pool is pool for agent in desk.world.agents.values()):
+            allocating.cancel_all(desk, pool)
+
+
+def cancel(desk: Desk, run: RunState) -> None:
+    """Cancel everything of a run that is not finished."""
+    if run.phase in (RunPhase.SUCCEEDED, RunPhase.FAILED, RunPhase.CANCELLED):
+        raise ConflictError(f"run {run.name} is {run.phase} already")
+    _void_leases(desk, run)
+    for module in run.modules.values():
+        count = desk.store.run("cancel_ready", (module.module_id,))
+        module.moved(TaskState.READY, TaskState.CANCELLED, count)
+    run.phase, run.ended_us = RunPhase.CANCELLED, desk.now.wall_us
+    desk.save_run(run)
+    for pool in desk.world.pools.values():
+        if pool.run is run:
+            allocating.cancel_all(desk, pool)
+
+
+def _void_leases(desk: Desk, run: RunState) -> None:
+    for agent in desk.world.agents.values():
+        if agent.pool.run is not run:
+            continue
+        for lease_text in list(agent.session.offers):
+            task = recording.load_task(desk, int(lease_text.split(".")[0]))
+            if task is not None and task.state in HELD and task.lease.text() == lease_text:
+                recording.cancel_held(desk, task)
+            agent.session.drop(lease_text)
+            agent.dead.add(lease_text)
+
+
+def interrupt(desk: Desk, reason: str) -> list[str]:
+    """Stop all runs in an orderly way; they wait for `resume`. Returns their names."""
+    names = []
+    for run in desk.world.runs.values():
+        if run.phase in ACTIVE:
+            run.phase, run.reason = RunPhase.INTERRUPTED, reason
+            desk.save_run(run)
+            names.append(run.name)
+    return names
+
+
+def resume(desk: Desk, run: RunState) -> int:
+    """Go on with a run, whatever stopped it; what succeeded stays. Returns the tasks sent round again."""
+    requeued = 0
+    for module in run.modules.values():
+        _unbreak(module)
+        for state in (TaskState.FAILED, TaskState.CANCELLED):
+            count = desk.store.run("requeue_module", (desk.now.wall_us, module.module_id, state))
+            module.moved(state, TaskState.READY, count)
+            module.due_us = 0
+            requeued += count
+        if module.gather is not None:
+            module.waiting_parts += desk.store.run("incomplete_parts", (module.module_id,))
+    _go_on(desk, run)
+    return requeued
+
+
+def _unbreak(module: ModuleState) -> None:
+    module.broken, module.restless, module.launches, module.dirty = "", False, 0, True
+
+
+def _go_on(desk: Desk, run: RunState) -> None:
+    """Let a run be RUNNING again, with its pools free to ask."""
+    run.phase = RunPhase.LOADING if run.seeding else RunPhase.RUNNING
+    run.reason, run.ended_us, run.closed = "", None, frozenset()
+    run.notes.clear()
+    desk.save_run(run)
+    for pool in desk.world.pools.values():
+        if pool.run is run:
+            pool.state, pool.reason, pool.hello_less, pool.infra_streak = "ok", "", 0, 0
+            pool.asked = pool.backlog_at_submit = 0
+            desk.store.run("save_pool", ("ok", "", 0, pool.pool_id))
+    for agent in desk.world.agents.values():
+        if agent.pool.run is run and not agent.leaving:
+            agent.told = "work"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which tasks `retry` is to send round again."""
+
+    tasks: Sequence[str] = ()
+    module: str | None = None
+    exit_code: int | None = None
+    cause: str | None = None
+
+
+def retry(desk: Desk, run: RunState, wanted: Wanted, *, dry_run: bool) -> dict[str, Any]:
+    """Send failed or cancelled tasks round again; name those that were passed over."""
+    requeued: list[str] = []
+    passed_over: list[list[str]] = []
+    count = 0
+    for name, task_id in _wanted_tasks(desk, run, wanted, passed_over):
+        if not dry_run and not _requeue(desk, run, task_id):
+            passed_over.append([name, "it is not FAILED or CANCELLED"])
+            continue
+        count += 1
+        if len(requeued) < 20:
+            requeued.append(name)
+    if count and not dry_run and run.phase not in ACTIVE:
+        _go_on(desk, run)
+    return {"requeued": count, "tasks": requeued, "passed_over": passed_over[:100]}
+
+
+def _wanted_tasks(
+    desk: Desk, run: RunState, wanted: Wanted, passed_over: list[list[str]]
+) -> Iterable[tuple[str, int]]:
+    if wanted.tasks:
+        for name in wanted.tasks:
+            task_id, why = _failed_task(desk, run, name)
+            if task_id is None:
+                passed_over.append([name, why])
+            else:
+                yield name, task_id
+        return
+    if wanted.module is not None and wanted.module not in run.modules:
+        raise UsageError(f"run {run.name} has no module {wanted.module}", f"it has {', '.join(run.modules)}")
+    for module in run.modules.values():
+        if wanted.module in (None, module.spec.name):
+            yield from _bad_tasks(desk, module, wanted)
+
+
+def _bad_tasks(desk: Desk, module: ModuleState, wanted: Wanted) -> list[tuple[str, int]]:
+    found, after = [], 0
+    while rows := desk.store.rows("bad_tasks", (module.module_id, after, SLICE)):
+        after = rows[-1][1]
+        for task_id, n, _, cause, _, _, _, exit_code in rows:
+            if wanted.cause not in (None, cause) or wanted.exit_code not in (None, exit_code):
+                continue
+            found.append((f"{module.spec.name}.{n}", task_id))
+    return found
+
+
+def find_task(desk: Desk, run: RunState, name: str) -> int | None:
+    """The ledger's number of a task named as in `count.17`; None where there is none."""
+    module_name, _, n = name.rpartition(".")
+    module = run.modules.get(module_name)
+    if module is None or not n.isdecimal():
+        return None
+    row = desk.store.one("task_by_n", (module.module_id, int(n)))
+    return row[0] if row is not None else None
+
+
+def _failed_task(desk: Desk, run: RunState, name: str) -> tuple[int | None, str]:
+    task_id = find_task(desk, run, name)
+    if task_id is None:
+        return None, "there is no such task"
+    row = desk.store.one("task_state", (task_id,))
+    assert row is not None
+    if row[0] not in (TaskState.FAILED, TaskState.CANCELLED):
+        return None, f"it is {row[0]}"
+    return task_id, ""
+
+
+def _requeue(desk: Desk, run: RunState, task_id: int) -> bool:
+    """Send one task round again; an incomplete gather waits for the next closing."""
+    task = recording.load_task(desk, task_id)
+    if task is None:
+        return False
+    _unbreak(task.module)
+    row = desk.store.one("task_cause", (task_id,))
+    if row is not None and row[0] == Cause.INCOMPLETE:
+        part = desk.store.one("part_of_task", (task_id,))
+        assert part is not None
+        task.module.waiting_parts += desk.store.run("change_part", (part[0],))
+        task.module.dirty = run.touched = True
+        return True
+    if not desk.store.run("requeue_task", (desk.now.wall_us, task_id)):
+        return False
+    task.module.moved(task.state, TaskState.READY)
+    task.module.due_us = 0
+    return True

@@ -1,0 +1,245 @@
+"""What the daemon keeps in memory: everything but the tasks.
+
+It is read from the ledger at the start and after a failed commit, and changed only beside the
+ledger, in the same turn. Its size depends on runs, modules and agents, never on tasks.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from scalebox_hpc.daemon.events import Call
+from scalebox_hpc.domain.allocation import AllocationRequest, ElementSeen, TrySeen
+from scalebox_hpc.domain.pipeline import Gather, Module, Pipeline
+from scalebox_hpc.domain.pipeline import Pool as PoolSpec
+from scalebox_hpc.domain.task import TaskState
+from scalebox_hpc.engine.closing import Graph, Standing, depths, graph_of, upstream
+from scalebox_hpc.engine.dispatch import Room
+from scalebox_hpc.engine.rates import Durations, Rate
+from scalebox_hpc.engine.session import Session
+
+
+class Now(NamedTuple):
+    """The clocks of one turn: the wall for the record, the monotonic one for waiting."""
+
+    wall_us: int
+    mono_s: float
+
+
+class RunPhase(StrEnum):
+    """Where a run stands."""
+
+    LOADING = "LOADING"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    INTERRUPTED = "INTERRUPTED"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+NO_ROOM = Room(0, 0)
+ACTIVE = (RunPhase.LOADING, RunPhase.RUNNING)
+STATES = tuple(TaskState)
+
+
+@dataclass(slots=True)
+class ModuleState:
+    """One module of a run: what it is, and how many tasks it has in each state."""
+
+    module_id: int
+    run: RunState
+    spec: Module
+    sheet: dict[str, Any]
+    depth: int
+    next_n: int
+    counts: dict[TaskState, int]
+    ignored: int = 0
+    launches: int = 0
+    broken: str = ""
+    chunks: int = 0  # recorded, sent by it, not yet turned into tasks
+    waiting_parts: int = 0  # parts open or changed
+    fired_once: bool = False  # a part of it was fired
+    due_us: int = 0  # nothing of it is to be had before then
+    durations: Durations = field(default_factory=Durations)
+    rate: Rate = field(default_factory=Rate)
+    dirty: bool = False  # its row is to be written
+    restless: bool = False  # READY tasks are to be failed, because it is broken
+
+    @property
+    def gather(self) -> Gather | None:
+        return self.spec.gather
+
+    @property
+    def open_tasks(self) -> int:
+        counts = self.counts
+        return counts[TaskState.READY] + counts[TaskState.LEASED] + counts[TaskState.RUNNING]
+
+    @property
+    def to_fire(self) -> bool:
+        if self.gather is None:
+            return False
+        return self.waiting_parts > 0 or (self.gather.by == "all" and not self.fired_once)
+
+    def standing(self) -> Standing:
+        return Standing(self.open_tasks, self.chunks, self.to_fire)
+
+    def needs(self, memory_mib: int | None = None) -> Room:
+        """What one task takes of an agent's room."""
+        needs = self.spec.resources
+        return Room(needs.cpus, memory_mib or needs.memory_mib, needs.gpus, needs.scratch_mib)
+
+    def moved(self, source: TaskState | None, target: TaskState, count: int = 1) -> None:
+        """Note that tasks came, or changed state."""
+        if source is not None:
+            self.counts[source] -= count
+        self.counts[target] += count
+        self.dirty = True
+        self.run.touched = True
+
+
+@dataclass(slots=True)
+class RunState:
+    """One run that is not over, or that somebody asks about."""
+
+    run_id: int
+    name: str
+    phase: RunPhase
+    reason: str
+    open: bool
+    pipeline: Pipeline
+    results: str
+    shared: Mapping[str, str]  # by site: the run's shared directory
+    seed_path: str
+    seed_offset: int
+    seed_count: int
+    created_us: int
+    started_us: int | None = None
+    ended_us: int | None = None
+    modules: dict[str, ModuleState] = field(default_factory=dict)
+    graph: Graph = ()
+    closed: frozenset[str] = frozenset()
+    notes: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+    version: int = 1
+    touched: bool = True
+    watchers: list[tuple[Call, int, float]] = field(default_factory=list)  # call, version, deadline mono_s
+
+    def link(self) -> None:
+        """Work out the graph, once the modules are there."""
+        self.graph = graph_of({name: module.spec.to for name, module in self.modules.items()})
+        for name, depth in depths(self.graph).items():
+            self.modules[name].depth = depth
+
+    def upstream(self, module: ModuleState) -> list[ModuleState]:
+        """The modules that can reach this one."""
+        return [self.modules[name] for name in sorted(upstream(self.graph)[module.spec.name])]
+
+    @property
+    def seeding(self) -> bool:
+        return self.seed_offset >= 0
+
+    def note(self, text: str) -> None:
+        """Keep a line for people; the same one is kept once."""
+        if text not in self.notes:
+            self.notes.append(text)
+            self.touched = True
+
+
+@dataclass(slots=True)
+class TryState:
+    """One try at submitting an allocation."""
+
+    try_id: int
+    allocation_id: int
+    try_n: int
+    name: str
+    state: str
+    job_id: str
+    heard: bool
+    created_us: int
+    since_s: float  # monotonic: when this daemon first knew of it
+    reason: str = ""
+    seen: TrySeen | None = None
+    absent_since_s: float | None = None  # complete listings lack it since then
+    hellos: set[int] = field(default_factory=set)  # elements that said hello
+    ended: dict[int, ElementSeen | None] = field(default_factory=dict)  # elements over
+
+
+@dataclass(slots=True)
+class AllocationState:
+    """One job array that we asked for."""
+
+    allocation_id: int
+    pool_id: int
+    request: AllocationRequest
+    tries: dict[int, TryState] = field(default_factory=dict)  # by try_n
+    cancelled: set[int] = field(default_factory=set)
+
+    @property
+    def newest(self) -> TryState:
+        return self.tries[max(self.tries)]
+
+
+@dataclass(slots=True)
+class PoolState:
+    """Allocations of one machine shape that serve modules of a run."""
+
+    pool_id: int
+    run: RunState
+    spec: PoolSpec
+    modules: list[ModuleState]
+    state: str = "ok"
+    reason: str = ""
+    hello_less: int = 0
+    pause_until_s: float | None = None
+    infra_streak: int = 0  # attempts that the infrastructure ended, none good between
+    allocations: dict[int, AllocationState] = field(default_factory=dict)
+    cancelled_at_s: float | None = None  # when surplus elements were last given back
+    asked: int = 0  # elements of the last submission
+    backlog_at_submit: int = 0
+
+
+@dataclass(slots=True)
+class AgentState:
+    """One incarnation that has not ended."""
+
+    agent_id: int
+    incarnation: str
+    pool: PoolState
+    try_id: int
+    allocation_id: int
+    element: int
+    restart: int
+    node: str
+    room: Room  # all it may use
+    heard_s: float  # monotonic: last word, or the daemon's start
+    session: Session = field(default_factory=Session)
+    free: Room = NO_ROOM
+    prefetch: Mapping[int, int] = field(default_factory=dict)
+    walltime_left_s: float | None = None
+    walltime_at_s: float = 0.0
+    leaving: bool = False
+    told: str = "work"  # what the last answer told it to do
+    dead: set[str] = field(default_factory=set)  # leases to be killed, until it stops listing them
+    parked: tuple[Call, int, float] | None = None  # the sync that waits: call, number, deadline mono_s
+    acks: dict[str, list[str]] = field(default_factory=dict)
+    answer_now: bool = False
+
+
+@dataclass(slots=True)
+class World:
+    """Everything in memory."""
+
+    runs: dict[int, RunState] = field(default_factory=dict)
+    modules: dict[int, ModuleState] = field(default_factory=dict)
+    pools: dict[int, PoolState] = field(default_factory=dict)
+    tries: dict[str, TryState] = field(default_factory=dict)  # by name, all that are not over
+    allocations: dict[int, AllocationState] = field(default_factory=dict)
+    agents: dict[str, AgentState] = field(default_factory=dict)  # by incarnation
+
+    def run_named(self, name: str) -> RunState | None:
+        return next((run for run in self.runs.values() if run.name == name), None)

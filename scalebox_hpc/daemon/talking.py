@@ -1,0 +1,334 @@
+"""The daemon's part of the conversation with agents: hello, sync, chunks, sheets, members, the end.
+
+Each function takes one decoded message, changes ledger and memory, and says what the answer is.
+Answers leave only after the turn is on disk.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from scalebox_hpc.daemon import firing, leasing, recording, spooled
+from scalebox_hpc.daemon.desk import Desk
+from scalebox_hpc.daemon.events import Call
+from scalebox_hpc.daemon.routing import read_headers
+from scalebox_hpc.daemon.state import ACTIVE, AgentState, AllocationState, PoolState, TryState
+from scalebox_hpc.domain.task import Cause
+from scalebox_hpc.engine import elements
+from scalebox_hpc.engine.dispatch import Room
+from scalebox_hpc.engine.elements import TryEvent
+from scalebox_hpc.engine.gather import concerns
+from scalebox_hpc.wire import codec
+from scalebox_hpc.wire.messages import Chunk, Ended, Hello, Sync
+
+POLL_S = 25.0
+SPOOL_AFTER_S = 60.0
+PREFETCH_S = 2.0
+
+
+def hello(desk: Desk, call: Call, token_of: Any) -> None:
+    """An agent is there: its try has arrived, whatever the batch system lists."""
+    said = codec.hello(call.args)
+    attempt = desk.world.tries.get(said.try_name)
+    if attempt is None or attempt.state in ("SUPERSEDED", "REFUSED"):
+        if attempt is not None:
+            move_try(desk, attempt, TryEvent.HELLO)
+        desk.answer(call, {"do": "leave", "reason": "this allocation is no longer wanted"})
+        return
+    allocation = desk.world.allocations[attempt.allocation_id]
+    pool = desk.world.pools[allocation.pool_id]
+    agent = desk.world.agents.get(said.incarnation)
+    if agent is None:
+        if not _is_newest(desk, attempt, said) or _is_over(desk, said.incarnation):
+            desk.answer(call, {"do": "leave", "reason": "another agent has this element"})
+            return
+        agent = _welcome(desk, pool, allocation, attempt, said)
+    agent.heard_s = desk.now.mono_s
+    site = desk.sites[pool.spec.site].site
+    desk.answer(
+        call,
+        {
+            "do": "work",
+            "reason": "",
+            "token": token_of(said.incarnation),
+            "resources": {
+                "cpus": agent.room.cpus,
+                "memory_mib": agent.room.memory_mib,
+                "gpus": agent.room.gpus,
+                "scratch_mib": agent.room.scratch_mib,
+            },
+            "idle_s": pool.spec.idle_s,
+            "lost_after_s": site.lost_after_s,
+            "spool_after_s": SPOOL_AFTER_S,
+            "poll_s": POLL_S,
+            "prefetch_s": PREFETCH_S,
+        },
+    )
+
+
+def _is_over(desk: Desk, incarnation: str) -> bool:
+    row = desk.store.one("agent_by_incarnation", (incarnation,))
+    return row is not None and row[5] is not None
+
+
+def _is_newest(desk: Desk, attempt: TryState, said: Hello) -> bool:
+    """At equal restart counts the first to say hello stays; a higher count replaces it."""
+    for other in list(desk.world.agents.values()):
+        if other.try_id == attempt.try_id and other.element == said.element:
+            if said.restart <= other.restart:
+                return False
+            end_agent(desk, other, elements.RESTARTED)
+    return True
+
+
+def _welcome(
+    desk: Desk, pool: PoolState, allocation: AllocationState, attempt: TryState, said: Hello
+) -> AgentState:
+    request = allocation.request
+    room = Room(request.cpus, request.memory_mib, request.gpus, said.total.scratch_mib)
+    facts = {"room": list(room_tuple(room)), "python": said.python, "version": said.version}
+    agent = AgentState(
+        agent_id=desk.ids.take("agent"),
+        incarnation=said.incarnation,
+        pool=pool,
+        try_id=attempt.try_id,
+        allocation_id=allocation.allocation_id,
+        element=said.element,
+        restart=said.restart,
+        node=said.node,
+        room=room,
+        heard_s=desk.now.mono_s,
+    )
+    job_id = said.job_id or attempt.job_id
+    desk.store.run(
+        "add_agent",
+        (
+            *(agent.agent_id, said.incarnation, attempt.try_id, said.element, said.restart, pool.pool_id),
+            *(pool.spec.site, said.node, job_id, json.dumps(facts), desk.now.wall_us),
+        ),
+    )
+    desk.world.agents[said.incarnation] = agent
+    desk.event("agent", agent.agent_id, "hello", said.node)
+    attempt.hellos.add(said.element)
+    attempt.ended.pop(said.element, None)
+    attempt.heard = True
+    move_try(desk, attempt, TryEvent.HELLO)
+    if pool.hello_less:
+        pool.hello_less = 0
+        desk.store.run("save_pool", (pool.state, pool.reason, 0, pool.pool_id))
+    pool.run.touched = True
+    return agent
+
+
+def room_tuple(room: Room) -> tuple[int, int, int, int]:
+    """A room as it is kept with the agent."""
+    return (room.cpus, room.memory_mib, room.gpus, room.scratch_mib)
+
+
+def move_try(desk: Desk, attempt: TryState, event: TryEvent) -> None:
+    """Move a try by its table and write it."""
+    state = elements.advance(elements.TryState(attempt.state), event, attempt.name)
+    if state != attempt.state:
+        desk.event("allocation", attempt.allocation_id, state, attempt.name)
+    attempt.state = state
+    desk.store.run("save_try", (state, attempt.job_id, attempt.reason, int(attempt.heard), attempt.try_id))
+
+
+def sync(desk: Desk, call: Call) -> None:
+    """Take in what an agent holds and what came of it; answer at once or park."""
+    said = codec.sync(call.args)
+    agent = desk.world.agents.get(said.incarnation)
+    if agent is None:
+        _answer_ended(desk, call, said)
+        return
+    held = [(each.lease.text(), each.started) for each in said.held]
+    heard = agent.session.hear(said.number, said.took, held, [each.lease.text() for each in said.results])
+    if heard.stale:
+        desk.answer(call, _superseded(said.number))
+        return
+    release(desk, agent)
+    agent.heard_s = desk.now.mono_s
+    agent.walltime_left_s, agent.walltime_at_s = said.walltime_left_s, desk.now.mono_s
+    agent.free = Room(said.free.cpus, said.free.memory_mib, said.free.gpus, said.free.scratch_mib)
+    agent.prefetch, agent.leaving = said.prefetch, said.leaving is not None
+    agent.dead = {lease for lease in agent.dead if lease in dict(held)}
+    leasing.take_in(desk, agent, heard)
+    recording.record(desk, agent, said.results)
+    if said.results and any(result.outcome == "ok" for result in said.results):
+        agent.pool.infra_streak = 0
+    agent.parked = (call, said.number, desk.now.mono_s + POLL_S)
+    agent.answer_now = bool(said.results) or not said.wait or bool(agent.dead) or agent.leaving
+
+
+def _superseded(number: int) -> dict[str, Any]:
+    return {"sync": number, "superseded": True}
+
+
+def _answer_ended(desk: Desk, call: Call, said: Sync) -> None:
+    """An incarnation that is over: its results are judged alike, it gets nothing and leaves."""
+    row = desk.store.one("agent_by_incarnation", (said.incarnation,))
+    recorded: list[str] = []
+    refused: list[str] = []
+    for result in said.results:
+        verdict = recording.record_one(desk, row[0], result) if row is not None else "refuse"
+        (refused if verdict == "refuse" else recorded).append(result.lease.text())
+    desk.answer(
+        call,
+        {
+            "sync": said.number,
+            "offers": [],
+            "recorded": recorded,
+            "refused": refused,
+            "dead": [each.lease.text() for each in said.held],
+            "do": "leave",
+            "reason": "this incarnation was given up",
+        },
+    )
+
+
+def release(desk: Desk, agent: AgentState) -> None:
+    """Close an agent's parked poll: a newer sync came, or the agent is over."""
+    if agent.parked is not None:
+        call, number, _ = agent.parked
+        desk.answer(call, _superseded(number))
+        agent.parked = None
+
+
+def answer_parked(desk: Desk, agent: AgentState, turn: int) -> None:
+    """Answer a waiting sync if there is news, or its time is up."""
+    if agent.parked is None:
+        return
+    call, number, deadline_s = agent.parked
+    told = _what_to_do(agent)
+    news = told != agent.told
+    agent.told = told
+    unheard = leasing.offer_again(desk, agent)
+    offers = unheard + leasing.grant(desk, agent, turn)
+    due = desk.now.mono_s >= deadline_s
+    if not (offers or news or agent.answer_now or agent.acks or agent.dead or due):
+        return
+    agent.session.answered(number)
+    desk.answer(
+        call,
+        {
+            "sync": number,
+            "offers": offers,
+            "recorded": agent.acks.get("recorded", []),
+            "refused": agent.acks.get("refused", []),
+            "dead": sorted(agent.dead),
+            "do": told,
+            "reason": "",
+        },
+    )
+    agent.parked, agent.acks, agent.answer_now = None, {}, False
+
+
+def _what_to_do(agent: AgentState) -> str:
+    """An agent leaves when nothing can come for its pool any more."""
+    run = agent.pool.run
+    if run.phase not in ACTIVE:
+        return "drain"
+    if all(module.spec.name in run.closed or module.broken for module in agent.pool.modules):
+        return "drain"
+    return agent.told
+
+
+def chunk(desk: Desk, call: Call) -> None:
+    """Stage messages sent ahead of their report, in slices that one turn can take."""
+    said: Chunk = codec.chunk(call.args)
+    agent = desk.world.agents.get(said.incarnation)
+    reason = recording.stage(desk, said)
+    if agent is not None:
+        agent.heard_s = desk.now.mono_s
+    desk.answer(call, {"staged": not reason, **({"reason": reason} if reason else {})})
+
+
+def sheet(desk: Desk, call: Call) -> None:
+    """Tell an agent what a module runs."""
+    said = codec.sheet_request(call.args)
+    module = desk.world.modules.get(said.module)
+    if module is None:
+        desk.answer(call, {"error": f"no module {said.module}"}, 404)
+        return
+    desk.answer(call, module.sheet)
+
+
+def members(desk: Desk, call: Call) -> None:
+    """Send a page of a gather task's members, or of what is missing."""
+    said = codec.members_page(call.args)
+    task = recording.load_task(desk, said.lease.task_id)
+    part = desk.store.one("part_of_task", (said.lease.task_id,)) if task is not None else None
+    if task is None or part is None or task.lease != said.lease:
+        desk.answer(call, {"error": "this lease is no longer valid"}, 404)
+        return
+    if said.missing:
+        rows = _missing_rows(desk, task, part[1])
+        page = rows[said.after : said.after + said.limit]
+        following = said.after + len(page)
+        desk.answer(call, {"rows": page, "next": following if following < len(rows) else None})
+        return
+    found = desk.store.rows("members_page", (part[0], said.after, said.limit))
+    page = [
+        {
+            "id": row[0],
+            "body": row[1],
+            "headers": read_headers(row[3], row[2]),
+            "task": f"{row[4]}.{row[5]}" if row[4] else "",
+            "position": row[6],
+        }
+        for row in found
+    ]
+    desk.answer(call, {"rows": page, "next": page[-1]["id"] if len(page) == said.limit else None})
+
+
+def _missing_rows(desk: Desk, task: recording.TaskRow, group: str) -> list[dict[str, Any]]:
+    gather = task.module.gather
+    assert gather is not None
+    failed = firing.failed_upstream(desk, task.module)
+    if gather.by != "all" and gather.size is None:
+        failed = [row for row in failed if concerns(gather, group, row["body"], row["headers"])]
+    return [{"id": index, **row} for index, row in enumerate(failed, 1)]
+
+
+def ended(desk: Desk, call: Call) -> None:
+    """The wrapper's word: an incarnation is over and nothing of it runs any more."""
+    incarnation_over(desk, codec.ended(call.args))
+    desk.answer(call, {})
+
+
+def incarnation_over(desk: Desk, said: Ended) -> None:
+    """Take the wrapper's word, by the network or by its file."""
+    agent = desk.world.agents.get(said.incarnation)
+    if agent is not None:
+        end_agent(desk, agent, Cause.AGENT_LOST)
+    attempt = desk.world.tries.get(said.try_name)
+    if attempt is not None:
+        attempt.ended[said.element] = None
+
+
+def end_agent(desk: Desk, agent: AgentState, cause: Cause) -> None:
+    """An incarnation is over: its spool is taken in, then its leases lapse.
+
+    A spool that is there but cannot be read postpones that; an absent one does not.
+    """
+    shared = desk.sites[agent.pool.spec.site].launch.shared
+    lines = desk.read_spool(shared, agent.incarnation)
+    if lines is None:
+        return
+    spooled.take_in(desk, agent, lines)
+    share = _walltime_share(desk, agent) if cause is Cause.WALLTIME else 0.0
+    leasing.lapse_all(desk, agent, cause, walltime_share=share)
+    release(desk, agent)
+    desk.world.agents.pop(agent.incarnation, None)
+    desk.store.run("end_agent", (desk.now.wall_us, cause, agent.agent_id))
+    desk.event("agent", agent.agent_id, "ended", cause)
+    agent.pool.run.touched = True
+
+
+def _walltime_share(desk: Desk, agent: AgentState) -> float:
+    """The share of its walltime for which the longest held task can have run: at most since the hello."""
+    row = desk.store.one("oldest_lease", (agent.agent_id,))
+    if row is None or row[0] is None:
+        return 0.0
+    return float((desk.now.wall_us - row[0]) / 1e6 / agent.pool.spec.walltime_s)

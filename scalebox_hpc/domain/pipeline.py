@@ -1,0 +1,194 @@
+"""A checked pipeline: what `pipeline.toml` says once it has been found right.
+
+Built by `config`, kept in the ledger as JSON, read by the engine. Quantities are in the units
+that the field names carry. Templates are already parsed: parameters are filled in, what is
+left is filled in by the agent for each attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, TypeVar
+
+Part = str | tuple[str, ...]
+"""Literal text, or a placeholder: one word of body, task, slot, members, bodies; or ("headers", NAME)."""
+
+Template = tuple[Part, ...]
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one task needs."""
+
+    cpus: int = 1
+    memory_mib: int = 1024
+    gpus: int = 0
+    scratch_mib: int = 0
+    time_s: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRule:
+    """When a failed task goes round again; each rule counts for itself, per task."""
+
+    on: tuple[int | str, ...]  # exit codes, and causes: "exit" "timeout" "oom" "output" ...
+    retries: int
+    delay_s: float = 0.0
+    backoff: float = 1.0
+    memory_factor: float = 1.0  # from memory = "x2"
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """How a module groups the messages it receives."""
+
+    by: str  # "all" | "regex" | "header"
+    pattern: str = ""  # the regular expression, or the header's name
+    size: Template | None = None  # evaluated for each member; None: a part is whole at closing
+    missing: str = "fail"  # or "run"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What runs. Exactly one of `words` and `text` is set.
+
+    `words`: one template a word, given to the program verbatim. `text`: a constant shell text
+    in which each placeholder has become "$1", "$2"...; `values` are the templates behind them;
+    `shell` is the interpreter with its options, up to and with `-c`. Run as
+    `*shell TEXT sbx VALUE...`.
+    """
+
+    words: tuple[Template, ...] = ()
+    text: str = ""
+    values: tuple[Template, ...] = ()
+    shell: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """Where a module's first messages come from. One of the kinds, with its values."""
+
+    kind: str  # "list" | "file" | "stdin" | "command" | "glob" | "csv" | "product"
+    values: tuple[str, ...] = ()  # list: the lines; file, command, glob, csv: one text
+    body: Template | None = None  # csv: how a row becomes a body; ("headers", COLUMN) names a column
+    axes: tuple[tuple[str, tuple[str, ...]], ...] = ()  # product: name, values
+
+
+@dataclass(frozen=True, slots=True)
+class ShippedFile:
+    """A file of the pipeline that goes with the module, linked in each work directory."""
+
+    name: str  # relative to the pipeline's directory, as the link is called
+    source: str  # absolute path at submission
+    digest: str  # sha256, hex
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One program with its image, resources and rules."""
+
+    name: str
+    command: Command
+    to: tuple[str, ...] = ()
+    pool: str = "default"  # key of Pipeline.pools
+    image: str | None = None
+    seed: Seed | None = None
+    resources: Resources = Resources()
+    retry: tuple[RetryRule, ...] = ()
+    gather: Gather | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[ShippedFile, ...] = ()
+    repeat: str = "refuse"  # "ignore" | "again"
+    output_limit_bytes: int = 65536
+    forward: bool = False
+    digest: str = ""  # of image, command, files, env, parameters used, to, gather
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Allocations of one machine shape that serve one or more modules."""
+
+    name: str
+    site: str
+    machine: str | None = None  # None: the site's default machine
+    slots: int = 100  # most tasks at once
+    walltime_s: float = 14400.0
+    idle_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A whole pipeline, ready to be run."""
+
+    name: str
+    title: str
+    directory: str  # absolute
+    site: str
+    params: Mapping[str, str]  # name to its value as text
+    modules: Mapping[str, Module]  # in the order of the file
+    pools: Mapping[str, Pool]
+    bin: tuple[ShippedFile, ...] = ()  # shipped, first in PATH
+    file: str = ""  # absolute path of the pipeline's file
+
+
+def to_json(pipeline: Pipeline) -> dict[str, Any]:
+    """Return plain data that `json` can write and `from_json` can read back."""
+    return asdict(pipeline)
+
+
+def from_json(data: Mapping[str, Any]) -> Pipeline:
+    """Read what `to_json` wrote, perhaps in an earlier release: unknown keys are passed over."""
+    modules = {name: _module(value) for name, value in data["modules"].items()}
+    pools = {name: _build(Pool, value) for name, value in data["pools"].items()}
+    bin_files = tuple(_build(ShippedFile, value) for value in data.get("bin", ()))
+    return _build(Pipeline, {**data, "modules": modules, "pools": pools, "bin": bin_files})
+
+
+def _build(cls: type[Made], data: Mapping[str, Any]) -> Made:
+    known = {item.name for item in fields(cls)}  # type: ignore[arg-type]
+    return cls(**{key: value for key, value in data.items() if key in known})
+
+
+def _template(parts: list[Any] | tuple[Any, ...]) -> Template:
+    return tuple(part if isinstance(part, str) else tuple(part) for part in parts)
+
+
+def _module(data: Mapping[str, Any]) -> Module:
+    command = data["command"]
+    gather, seed = data.get("gather"), data.get("seed")
+    return _build(
+        Module,
+        {
+            **data,
+            "to": tuple(data.get("to", ())),
+            "command": Command(
+                words=tuple(_template(word) for word in command["words"]),
+                text=command["text"],
+                values=tuple(_template(value) for value in command["values"]),
+                shell=tuple(command["shell"]),
+            ),
+            "resources": _build(Resources, data["resources"]),
+            "retry": tuple(_build(RetryRule, {**rule, "on": tuple(rule["on"])}) for rule in data["retry"]),
+            "gather": None if gather is None else _gather(gather),
+            "seed": None if seed is None else _seed(seed),
+            "files": tuple(_build(ShippedFile, value) for value in data["files"]),
+        },
+    )
+
+
+def _gather(data: Mapping[str, Any]) -> Gather:
+    size = data["size"]
+    return _build(Gather, {**data, "size": None if size is None else _template(size)})
+
+
+def _seed(data: Mapping[str, Any]) -> Seed:
+    return Seed(
+        kind=data["kind"],
+        values=tuple(data["values"]),
+        body=None if data["body"] is None else _template(data["body"]),
+        axes=tuple((name, tuple(values)) for name, values in data["axes"]),
+    )

@@ -1,0 +1,57 @@
+"""A cluster we can reach, as its site file describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A named resource shape: what one element of an allocation asks for."""
+
+    name: str
+    cpus: int | None = None  # None: as much as one task needs (on `local`: this machine's)
+    memory_mib: int | None = None
+    gpus: int = 0
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    exclusive: bool = False
+    sbatch: tuple[str, ...] = ()  # further options, verbatim
+    default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the site lets us do; absent values are asked of the batch system where it can tell."""
+
+    elements: int | None = None  # most elements at once, pending and running, over all pools
+    array_size: int | None = None  # the largest array of one submission
+    submissions_per_minute: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One site file, checked."""
+
+    name: str
+    batch: str = "slurm_cli"  # or "local"
+    python: str = "python3"  # on the compute nodes; "" for the daemon's own (local)
+    prologue: tuple[str, ...] = ()  # shell lines before the agent starts
+    env: Mapping[str, str] = field(default_factory=dict)
+    shared: str | None = None  # paths.shared; None: inside the home
+    scratch: str | None = None  # paths.scratch; None: $TMPDIR or /tmp
+    images: str | None = None
+    advertise: tuple[str, ...] = ()  # addresses or interfaces that compute nodes reach; empty: all
+    ports: tuple[int, int] | None = None  # inclusive range to listen in
+    interval_s: float = 30.0  # shortest time between two looks at the queue
+    lost_after_s: float = 900.0
+    limits: Limits = Limits()
+    machines: Mapping[str, Machine] = field(default_factory=dict)
+
+    def default_machine(self) -> Machine | None:
+        """The machine marked as default, else the only or first one."""
+        marked = [machine for machine in self.machines.values() if machine.default]
+        return next(iter(marked or self.machines.values()), None)

@@ -1,0 +1,106 @@
+"""The daemon's side of a conversation with one agent: what was offered, what it holds.
+
+Syncs are numbered by the agent, answers bear the number of the sync they answer. A lease is
+offered in each answer until a sync that took one of these answers lists it (then it is held) or
+leaves it out (then it is given back). These numbers live in memory only: after a restart of the
+daemon, what the ledger says is leased counts as not yet offered.
+
+This file keeps the books of one conversation. It does no I/O and knows nothing of tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Offer:
+    """One lease in the hands, or on the way to the hands, of one agent."""
+
+    lease: str  # its text, as on the wire
+    cpus: int = 0
+    memory_mib: int = 0
+    gpus: int = 0
+    scratch_mib: int = 0
+    module_id: int = 0
+    first_answer: int | None = None  # number of the first answer that bore it; None: none yet
+    confirmed: bool = False  # listed by a sync since
+    started: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a sync changed."""
+
+    stale: bool = False  # not above the last one seen: drop it
+    given_back: tuple[Offer, ...] = ()
+    started: tuple[Offer, ...] = ()  # newly
+    confirmed: tuple[Offer, ...] = ()  # newly
+    strange: tuple[tuple[str, bool], ...] = ()  # (lease, started) that we do not know it to hold
+    reported: tuple[str, ...] = ()  # leases of the results, in their order
+
+
+@dataclass(slots=True)
+class Session:
+    """The books of one conversation."""
+
+    last_sync: int = 0  # 0: none since this daemon started
+    offers: dict[str, Offer] = field(default_factory=dict)
+
+    def hear(
+        self, number: int, took: int, held: Iterable[tuple[str, bool]], reported: Iterable[str]
+    ) -> Heard:
+        """Take a sync. `took` is the newest answer that the agent has taken."""
+        if number <= self.last_sync:
+            return Heard(stale=True)
+        self.last_sync = number
+        listed = dict(held)
+        results = tuple(reported)
+        started, confirmed, strange = [], [], []
+        for lease, has_started in listed.items():
+            offer = self.offers.get(lease)
+            if offer is None:
+                strange.append((lease, has_started))
+                continue
+            if not offer.confirmed:
+                offer.confirmed = True
+                confirmed.append(offer)
+            if has_started and not offer.started:
+                offer.started = True
+                started.append(offer)
+        omitted = [
+            offer
+            for lease, offer in self.offers.items()
+            if lease not in listed and lease not in results and self._was_taken(offer, took)
+        ]
+        for offer in omitted:
+            del self.offers[offer.lease]
+        return Heard(
+            given_back=tuple(omitted),
+            started=tuple(started),
+            confirmed=tuple(confirmed),
+            strange=tuple(strange),
+            reported=results,
+        )
+
+    def _was_taken(self, offer: Offer, took: int) -> bool:
+        return offer.confirmed or (offer.first_answer is not None and took >= offer.first_answer)
+
+    def add(self, offer: Offer) -> None:
+        """Put a new lease into the agent's hands; the next answer will bear it."""
+        self.offers[offer.lease] = offer
+
+    def drop(self, lease: str) -> Offer | None:
+        """Forget a lease: reported, lapsed or cancelled."""
+        return self.offers.pop(lease, None)
+
+    def to_offer(self) -> list[Offer]:
+        """What an answer to the newest sync has to bear."""
+        return [offer for offer in self.offers.values() if not offer.confirmed]
+
+    def answered(self, number: int) -> None:
+        """Note that the answer with this number bore everything in `to_offer`."""
+        for offer in self.offers.values():
+            if not offer.confirmed and offer.first_answer is None:
+                offer.first_answer = number

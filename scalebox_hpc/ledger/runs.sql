@@ -1,0 +1,106 @@
+-- Homes, runs, modules, pools.
+
+-- name: last_ids
+-- The highest number in use, of each kind.
+SELECT (SELECT coalesce(max(task_id), 0) FROM task), (SELECT coalesce(max(message_id), 0) FROM message),
+       (SELECT coalesce(max(attempt_id), 0) FROM attempt), (SELECT coalesce(max(part_id), 0) FROM part),
+       (SELECT coalesce(max(allocation_id), 0) FROM allocation), (SELECT coalesce(max(run_id), 0) FROM run),
+       (SELECT coalesce(max(agent_id), 0) FROM agent), (SELECT coalesce(max(try_id), 0) FROM try),
+       (SELECT coalesce(max(module_id), 0) FROM module), (SELECT coalesce(max(pool_id), 0) FROM pool);
+
+-- name: home
+-- Whose ledger this is.
+SELECT home_id, path, epoch, created_us FROM home;
+
+-- name: add_home
+-- A new home.
+INSERT INTO home (home_id, path, epoch, created_us) VALUES (?, ?, ?, ?);
+
+-- name: open_home
+-- A daemon start.
+UPDATE home SET path = ?, epoch = ?;
+
+-- name: add_run
+-- A run as it was accepted.
+INSERT INTO run (run_id, name, state, pipeline, site, results, seed_path, created_us, started_us)
+VALUES (:run_id, :name, 'LOADING', :pipeline, :site, :results, :seed_path, :now, :now);
+
+-- name: add_module
+-- One of its modules.
+INSERT INTO module (module_id, run_id, name, digest, sheet) VALUES (?, ?, ?, ?, ?);
+
+-- name: add_pool
+-- One of its pools.
+INSERT INTO pool (pool_id, run_id, name, site) VALUES (?, ?, ?, ?);
+
+-- name: runs
+-- All runs, newest first.
+SELECT run_id, name, state, reason, open, pipeline, site, results, seed_path, seed_offset, seed_count,
+       created_us, started_us, ended_us FROM run ORDER BY run_id DESC;
+
+-- name: active_runs
+-- Runs that a daemon start continues or waits with.
+SELECT run_id, name, state, reason, open, pipeline, site, results, seed_path, seed_offset, seed_count,
+       created_us, started_us, ended_us FROM run WHERE state IN ('LOADING', 'RUNNING', 'PAUSED', 'INTERRUPTED')
+ ORDER BY run_id;
+
+-- name: run_by_name
+-- One run.
+SELECT run_id, name, state, reason, open, pipeline, site, results, seed_path, seed_offset, seed_count,
+       created_us, started_us, ended_us FROM run WHERE name = ?;
+
+-- name: newest_run
+-- The newest run.
+SELECT run_id, name, state, reason, open, pipeline, site, results, seed_path, seed_offset, seed_count,
+       created_us, started_us, ended_us FROM run ORDER BY run_id DESC LIMIT 1;
+
+-- name: run_totals
+-- Tasks of every run: in all, succeeded, failed.
+SELECT run_id, sum(ready + leased + running + succeeded + failed + cancelled), sum(succeeded), sum(failed)
+  FROM module GROUP BY run_id;
+
+-- name: modules
+-- The modules of a run in their order.
+SELECT module_id, name, digest, sheet, next_n, ready, leased, running, succeeded, failed, cancelled, ignored,
+       launches, broken FROM module WHERE run_id = ? ORDER BY module_id;
+
+-- name: pools
+-- The pools of a run.
+SELECT pool_id, name, site, state, reason, hello_less FROM pool WHERE run_id = ? ORDER BY pool_id;
+
+-- name: save_module
+-- Counters and what else changed in a turn.
+UPDATE module SET next_n = ?, ready = ?, leased = ?, running = ?, succeeded = ?, failed = ?, cancelled = ?, ignored = ?,
+       launches = ?, broken = ? WHERE module_id = ?;
+
+-- name: save_run
+-- Where a run stands.
+UPDATE run SET state = ?, reason = ?, ended_us = ? WHERE run_id = ?;
+
+-- name: save_seeding
+-- How far the seeds are turned.
+UPDATE run SET seed_offset = ?, seed_count = ? WHERE run_id = ?;
+
+-- name: save_pool
+-- Whether a pool may submit.
+UPDATE pool SET state = ?, reason = ?, hello_less = ? WHERE pool_id = ?;
+
+-- name: add_event
+-- What happened to a run, an allocation or an agent.
+INSERT INTO event (at_us, thing, thing_id, what, detail) VALUES (?, ?, ?, ?, ?);
+
+-- name: run_of_pool
+-- The run that a pool belongs to.
+SELECT r.run_id, r.name, r.state, r.reason, r.open, r.pipeline, r.site, r.results, r.seed_path, r.seed_offset,
+       r.seed_count, r.created_us, r.started_us, r.ended_us FROM run AS r JOIN pool AS p USING (run_id)
+ WHERE p.pool_id = ?;
+
+-- name: reopen_run
+-- It goes on.
+UPDATE run SET state = ?, reason = '', ended_us = NULL WHERE run_id = ?;
+
+-- name: run_of_module
+-- The run that a module belongs to.
+SELECT r.run_id, r.name, r.state, r.reason, r.open, r.pipeline, r.site, r.results, r.seed_path, r.seed_offset,
+       r.seed_count, r.created_us, r.started_us, r.ended_us FROM run AS r JOIN module AS m USING (run_id)
+ WHERE m.module_id = ?;

@@ -1,0 +1,117 @@
+"""The ledger in SQLite, by apsw: WAL, every commit on disk before it is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+
+from scalebox_hpc.errors import LedgerProblem, StorageFull
+from scalebox_hpc.ledger.statements import migrations, statements
+from scalebox_hpc.ledger.store import Params, Row
+
+NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "ceph", "9p", "afs"})
+UNREADABLE = (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.IOError)
+PAGE_CACHE_KIB = 32 * 1024  # bounded, so that memory does not grow with the ledger
+
+
+class SqliteStore:
+    """One connection in one thread."""
+
+    def __init__(self, path: Path, *, create: bool) -> None:
+        """Open the file, which must exist unless `create`.
+
+        Raises LedgerProblem where it is missing, cannot be read, or is newer than this program.
+        """
+        if not create and not path.exists():
+            raise LedgerProblem(
+                f"{path}: the ledger of this home is missing",
+                "restore it from a copy, or move the home away to start an empty one",
+            )
+        self._sql = statements()
+        try:
+            self._db = apsw.Connection(str(path))
+            self._configure(path)
+            self._migrate(path)
+        except UNREADABLE as error:
+            raise LedgerProblem(
+                f"{path}: the ledger cannot be read: {error}",
+                "restore it from a copy, or mend what keeps it from being read; nothing was changed",
+            ) from error
+        except apsw.BusyError as error:
+            raise LedgerProblem(
+                f"{path}: the ledger is in use by another program", "end that program (sqlite3, a copy?)"
+            ) from error
+
+    def _configure(self, path: Path) -> None:
+        self._db.set_busy_timeout(2000)
+        if _file_system(path) in NETWORK_FILE_SYSTEMS:
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        self._db.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
+        self._db.execute("PRAGMA temp_store = MEMORY")
+
+    def _migrate(self, path: Path) -> None:
+        version = self._db.pragma("user_version")
+        known = migrations()
+        if version > known[-1][0]:
+            raise LedgerProblem(
+                f"{path}: the ledger has format {version}, this program knows up to {known[-1][0]}",
+                "use the newer release that wrote it",
+            )
+        for number, script in known:
+            if number > version:
+                with self._db:
+                    self._db.execute(script)
+                    self._db.pragma("user_version", number)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield
+            self._db.execute("COMMIT")
+        except apsw.FullError as error:
+            raise StorageFull(f"no room for the ledger: {error}", "free some disk space") from error
+        except (apsw.IOError, apsw.CorruptError) as error:
+            raise LedgerProblem(f"the ledger cannot be written: {error}", "look at its disk") from error
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+    def rows(self, name: str, params: Params = ()) -> list[Row]:
+        return self._db.execute(self._sql[name], params).fetchall()
+
+    def one(self, name: str, params: Params = ()) -> Row | None:
+        return self._db.execute(self._sql[name], params).fetchone()
+
+    def run(self, name: str, params: Params = ()) -> int:
+        before = self._db.total_changes()
+        self._db.execute(self._sql[name], params)
+        return self._db.total_changes() - before
+
+    def many(self, name: str, rows: Iterable[Params]) -> int:
+        before = self._db.total_changes()
+        self._db.executemany(self._sql[name], rows)
+        return self._db.total_changes() - before
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _file_system(path: Path) -> str:
+    """Name the kind of file system that holds `path`, as the kernel calls it; "" if unknown."""
+    try:
+        mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    folder = str(path.resolve().parent)
+    best, kind = -1, ""
+    for line in mounts:
+        _, mount, name, *_ = line.split(" ")
+        if (folder == mount or folder.startswith(mount.rstrip("/") + "/")) and len(mount) > best:
+            best, kind = len(mount), name
+    return kind

@@ -1,0 +1,1 @@
+"""Fakes that pass the same contract suites as the real thing, and a clock that obeys."""

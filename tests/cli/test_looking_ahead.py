@@ -1,0 +1,115 @@
+"""`check`, `plan`, `describe`, `schema`: without a daemon, and without a trace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scalebox_hpc.errors import PipelineErrors
+from tests.cli.conftest import Say
+
+PIPELINE = """
+sbx = 1
+[pipeline]
+name = "primes"
+[params]
+limit = 1000
+[params.step]
+default = 10
+min = 1
+help = "how many numbers one task looks at"
+[pools.big]
+machine = "fat"
+slots = 64
+[modules.scatter]
+run = ["echo", "{body}", "{params.step}"]
+seed = ["{params.limit}", "2", "3", "4", "5"]
+to = ["count"]
+pool = "big"
+[modules.count]
+run = ["echo", "{body}"]
+"""
+
+SITE = """
+batch = "slurm_cli"
+[machines.thin]
+default = true
+cpus = 2
+memory = "4G"
+[machines.fat]
+partition = "fat"
+cpus = 4
+memory = "16G"
+"""
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "pipeline.toml").write_text(PIPELINE)
+    (tmp_path / "site-configs").mkdir()
+    (tmp_path / "site-configs" / "hpc1.toml").write_text(SITE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SBX_HOME", raising=False)
+    return tmp_path
+
+
+def test_check_says_that_all_is_well(sbx: Say, directory: Path) -> None:
+    result = sbx(None, "check", "--site", "hpc1")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("primes: no problems in 2 modules")
+
+
+def test_check_tells_all_problems_with_file_key_and_line(sbx: Say, directory: Path) -> None:
+    bad = PIPELINE.replace('to = ["count"]', 'to = ["cuont"]').replace("slots = 64", "slost = 64")
+    (directory / "pipeline.toml").write_text(bad)
+    with pytest.raises(PipelineErrors) as refused:
+        sbx(None, "check", "--site", "hpc1")
+    found = {problem.key: problem for problem in refused.value.problems}
+    assert {"modules.scatter.to[0]", "pools.big.slost"} <= {*found} or len(found) >= 2
+    assert all(problem.line and problem.file == "pipeline.toml" for problem in found.values())
+
+
+def test_check_in_json_lists_problems_and_exits_2(sbx: Say, directory: Path) -> None:
+    (directory / "pipeline.toml").write_text(PIPELINE.replace("sbx = 1\n", ""))
+    result = sbx(None, "check", "--json")
+    assert result.exit_code == 2
+    found = json.loads(result.stdout)
+    assert found["warnings"] == []
+    assert found["problems"][0]["key"] == "sbx"
+
+
+def test_plan_prints_each_pools_first_script_and_submits_nothing(sbx: Say, directory: Path) -> None:
+    text = sbx(None, "plan", "--site", "hpc1").stdout
+    assert "pool big at hpc1, machine fat, for scatter" in text
+    assert "first submission at once: 2 elements of 4 cpus, 16.0G, 4h; 4 tasks at once in each" in text
+    assert "#SBATCH --array=0-1\n" in text
+    assert "#SBATCH --partition=fat\n" in text
+    assert "first submission when messages reach count" in text
+    assert sorted(path.name for path in directory.iterdir()) == ["pipeline.toml", "site-configs"]
+
+
+def test_plan_in_json(sbx_json: Say, directory: Path) -> None:
+    pools = sbx_json(None, "plan", "--site", "hpc1")["pools"]
+    assert {pool["pool"]: pool["elements"] for pool in pools}["big"] == 2
+    assert all(pool["script"].startswith("#!/bin/sh\n") for pool in pools)
+
+
+def test_plan_of_the_local_site_has_no_script(sbx: Say, directory: Path) -> None:
+    (directory / "pipeline.toml").write_text(PIPELINE.replace('machine = "fat"\n', ""))
+    assert "without sbatch" in sbx(None, "plan").stdout
+
+
+def test_describe_shows_parameters_with_their_rules(sbx: Say, sbx_json: Say, directory: Path) -> None:
+    lines = sbx(None, "describe").stdout.splitlines()
+    assert lines[2].split()[:2] == ["step", "whole"]
+    assert "at least 1" in lines[2]
+    assert "how many numbers one task looks at" in lines[2]
+    assert [param["name"] for param in sbx_json(None, "describe")["params"]] == ["limit", "step"]
+
+
+def test_schema_is_json_schema(sbx: Say) -> None:
+    found = json.loads(sbx(None, "schema").stdout)
+    assert found["$schema"].startswith("https://json-schema.org/")
+    assert {"sbx", "pipeline", "modules"} <= set(found["properties"])

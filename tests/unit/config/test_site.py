@@ -1,0 +1,164 @@
+import tomllib
+
+import pytest
+
+from scalebox_hpc.config import site as sites
+from scalebox_hpc.domain.site import Limits
+from scalebox_hpc.errors import PipelineErrors, UsageError
+
+WHOLE = """\
+batch = "slurm_cli"
+python = "/opt/python"
+prologue = ["module load apptainer"]
+advertise = "ib0"
+ports = [40000, 40100]
+interval = "1s"
+lost_after = "2m"
+[env]
+A = 1
+[paths]
+shared = "/scratch/$SITE_TEST/sbx"
+[limits]
+elements = 50
+array_size = 10
+[machines.cpu]
+cpus = 32
+memory = "128G"
+partition = "normal"
+[machines.gpu]
+gpus = 4
+exclusive = true
+sbatch = ["--nice=100"]
+default = true
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    def write_and_read(text):
+        (tmp_path / "alpha.toml").write_text(text)
+        return sites.read_site(tmp_path / "alpha.toml")
+
+    return write_and_read
+
+
+def test_a_whole_site_is_read(read, monkeypatch):
+    monkeypatch.setenv("SITE_TEST", "me")
+    site = read(WHOLE)
+    assert (site.name, site.batch, site.python, site.advertise) == (
+        "alpha",
+        "slurm_cli",
+        "/opt/python",
+        ("ib0",),
+    )
+    assert (site.ports, site.interval_s, site.lost_after_s) == ((40000, 40100), 1.0, 120.0)
+    assert (site.shared, site.env, site.limits) == ("/scratch/me/sbx", {"A": "1"}, Limits(50, 10))
+    assert site.machines["cpu"].memory_mib == 131072
+    assert site.default_machine().name == "gpu"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "line", "problem", "remedy"),
+    [
+        ('python = "x"', "batch", None, "is missing", "slurm_cli"),
+        ('batch = "slurm"', "batch", 1, "'slurm'", "slurm_cli"),
+        ('batch = "slurm_api"', "batch", 1, "not in this version", "slurm_cli"),
+        ('batch = "local"\n[ssh]\nhost = "x"', "ssh", 2, "not in this version", "take the key out"),
+        ('batch = "local"\nprolog = []', "prolog", 2, "unknown key", "did you mean `prologue`?"),
+        ('batch = "local"\ninterval = 30', "interval", 2, "30 has no unit", "'30s'"),
+        ('batch = "local"\ninterval = "10ms"', "interval", 2, "too short", "0.1s"),
+        ('batch = "local"\nports = [80, 90]', "ports", 2, "no range of ports", "40000"),
+        (
+            'batch = "local"\n[paths]\nshared = "data"',
+            "paths.shared",
+            3,
+            "not an absolute path",
+            "begin it with /",
+        ),
+        ('batch = "local"\n[paths]\nscratch = "$NOPE_X/y"', "paths.scratch", 3, "not set here", "TMPDIR"),
+        ('batch = "local"\n[paths]\ntmp = "/x"', "paths.tmp", 3, "unknown key", "shared"),
+        (
+            'batch = "local"\n[limits]\nsubmissions_per_minute = 60',
+            "limits.submissions_per_minute",
+            3,
+            "60",
+            "at most 10",
+        ),
+        ('batch = "local"\n[machines.a]\nmemory = 64', "machines.a.memory", 3, "64 has no unit", "'500M'"),
+        ('batch = "local"\n[machines.a]\ncpu = 64', "machines.a.cpu", 3, "unknown key", "`cpus`"),
+        (
+            'batch = "local"\n[machines.a]\nsbatch = ["--time=1"]',
+            "machines.a.sbatch[0]",
+            3,
+            "set by us",
+            "take it out",
+        ),
+        (
+            'batch = "local"\n[machines.a]\nsbatch = ["-p normal", "x"]',
+            "machines.a.sbatch[1]",
+            3,
+            "no option",
+            "--nice",
+        ),
+        (
+            'batch = "local"\n[machines.a]\ndefault = true\n[machines.b]\ndefault = true',
+            "machines.b.default",
+            5,
+            "default machine already",
+            "one machine only",
+        ),
+        ('batch = "local"\n[env]\nSBX_X = "1"', "env.SBX_X", 3, "are ours", "otherwise"),
+    ],
+)
+def test_a_problem_names_file_key_line_and_remedy(read, tmp_path, text, key, line, problem, remedy):
+    with pytest.raises(PipelineErrors) as caught:
+        read(text)
+    (found,) = caught.value.problems
+    assert (found.file, found.key, found.line) == (str(tmp_path / "alpha.toml"), key, line)
+    assert problem in found.problem
+    assert remedy in found.remedy
+
+
+def test_all_problems_of_a_site_come_at_once(read):
+    with pytest.raises(PipelineErrors) as caught:
+        read('batch = "x"\ninterval = 3\nssh = 1')
+    assert [problem.key for problem in caught.value.problems] == ["batch", "interval", "ssh"]
+
+
+def test_sites_beside_the_pipeline_come_first_then_the_users(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    user, beside = tmp_path / "config/sbx/sites", tmp_path / "pipe/site-configs"
+    for folder in (user, beside):
+        folder.mkdir(parents=True)
+        (folder / "alpha.toml").write_text(f'batch = "local"\npython = "{folder.name}"')
+    (user / "local.toml").write_text('batch = "local"\npython = "mine"')
+    search = sites.search_path(tmp_path / "pipe")
+    assert sites.load_site("alpha", search).python == "site-configs"
+    assert sites.load_site("local", search).python == "mine"
+    assert list(sites.find_sites(search)) == ["alpha", "local", "slurm"]
+
+
+def test_an_unknown_site_lists_those_there_are(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        sites.load_site("slurn", sites.search_path(tmp_path))
+    assert "did you mean `slurm`?" in caught.value.hint
+    assert "local, slurm" in caught.value.hint
+
+
+def test_the_installed_sites_are_read():
+    search = (sites.installed(),)
+    assert sites.load_site("local", search).batch == "local"
+    assert sites.load_site("slurm", search).default_machine().partition is None
+
+
+def test_the_template_shows_every_key_and_is_right_when_uncommented(tmp_path):
+    lines = (sites.installed() / "template.toml").read_text().splitlines()
+    keys = [line.removeprefix("# ") for line in lines if "=" in line or "[" in line]
+    text = "\n".join(line for line in keys if line[:1] == "[" or line.split(" = ")[0].isidentifier())
+    data = tomllib.loads(text)
+    assert set(data) == set(sites.SITE_KEYS)
+    assert set(data["paths"]) == set(sites.PATH_KEYS)
+    assert set(data["limits"]) == set(sites.LIMIT_KEYS)
+    assert set(data["machines"]["cpu"]) == set(sites.MACHINE_KEYS)
+    (tmp_path / "whole.toml").write_text(text)
+    assert sites.read_site(tmp_path / "whole.toml").limits.elements == 1000
