@@ -123,6 +123,7 @@ class Children:
         self._sweeping: dict[int, Process] = {}
         self._watched: set[int] = set()  # orphans being killed
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        self.silent = self.redirections(self._null, self._null)
         self._children = _open_children_list()
         self._setsid = _can_setsid()
 

@@ -72,10 +72,15 @@ class Recipe:
         self._programs: dict[str, str] = {}
         self._search = _search_path(sheet, node, bin_dir)
         self._argv = [_compiled(word) for word in self._words(sheet)]
-        self._prefix = self._container_words(bin_dir) if self._image else []
+        self._prefix = self._container_words() if self._image else []
         self._base = _encoded(self._environment(bin_dir))
         self._needs: dict[Amounts, dict[bytes, bytes]] = {}
         self.marker_start = b"SBX_INCARNATION=" + node.incarnation.encode()
+
+    @property
+    def has_image(self) -> bool:
+        """Whether attempts run in a container."""
+        return bool(self._image)
 
     def check_image(self) -> None:
         """Raises CannotLaunch when the image or a runtime for it is missing."""
@@ -89,9 +94,11 @@ class Recipe:
         if "://" not in self._image and not os.path.exists(self._image):
             raise CannotLaunch(f"image {self._image} does not exist on {self._node.host}; look at `image`")
 
-    def argv(self, held: Held, slot: int, gather_dir: str) -> list[str]:
-        """Return the words, the program's own first word still to be found. Raises MissingHeader."""
-        words = self._prefix[:]
+    def argv(self, held: Held, slot: int, work: str, gather_dir: str) -> list[str]:
+        """Return the words, the first as it was written. Raises MissingHeader."""
+        words: list[str] = []
+        if self._image:
+            words += [*self._prefix, *(["--nv"] if held.need[2] else []), "--pwd", work, self._image]
         for word in self._argv:
             words.append(word if isinstance(word, str) else self._fill(word, held, slot, gather_dir))
         return words
@@ -166,7 +173,7 @@ class Recipe:
             shell, self.note = ["sh", "-eu", "-c"], NO_BASH
         return [*shell, sheet["text"], "sbx", *sheet.get("values", ())]
 
-    def _container_words(self, bin_dir: str) -> list[str]:
+    def _container_words(self) -> list[str]:
         runtime, sheet = self._node.runtime, self.sheet
         shipped = [path for pairs in ("files", "bin") for _, path in sheet.get(pairs, ())]
         wanted = [sheet.get(key) for key in ("shared", "results", "pipeline")]

@@ -6,6 +6,7 @@ It does not know how members were grouped; the daemon sends those of one part.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 from typing import Any
@@ -86,10 +87,14 @@ def _rank(text: str | None) -> tuple[int, float, str]:
     if text is None:
         return (2, 0, "")
     try:
-        value = int(text) if text.strip().lstrip("+-").isdigit() else float(text)
+        return (0, int(text), "")
+    except ValueError:
+        pass
+    try:
+        value = float(text)
     except ValueError:
         return (1, 0, text)
-    return (1, 0, text) if value != value else (0, value, "")
+    return (0, value, "") if math.isfinite(value) else (1, 0, text)
 
 
 def _line(row: Row, keys: tuple[str, ...]) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Mapping
 
 from scalebox_hpc.agent.command import Runtime
@@ -73,6 +72,8 @@ def runtime(environ: Mapping[str, str]) -> Runtime | None:
 
 
 def _version(path: str) -> str:
+    import subprocess  # noqa: PLC0415  (rarely needed, slow to load)
+
     try:
         said = subprocess.run([path, "--version"], capture_output=True, timeout=20, check=False, text=True)
     except (OSError, subprocess.SubprocessError):

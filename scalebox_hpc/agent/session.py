@@ -329,11 +329,14 @@ class Session:
 
     # what only time brings
 
-    def wake_at(self) -> float:
-        """Return when `tick`, `to_spool` or `build_sync` has something to do, if nothing else happens."""
+    def wake_at(self, ready_at: float = -INF) -> float:
+        """Return when `tick`, `to_spool` or `build_sync` has something to do, if nothing else happens.
+
+        No sync can be sent before `ready_at`.
+        """
         if self.over:
             return -INF
-        at = self.sync_at()
+        at = max(self.sync_at(), ready_at)
         if self._idle_since is not None and self.leaving is None:
             at = min(at, self._idle_since + (0.0 if self._short else self.terms.idle_s))
         if self._unspooled:
@@ -367,9 +370,13 @@ class Session:
 
     def to_spool(self, now: float) -> list[Held]:
         """Return results to spool now: the daemon is silent, or we end without it."""
-        if now - self._answered_at < self.terms.spool_after_s and not self.over:
+        if not self._unspooled or not (self.over or self.is_silent(now)):
             return []
         return [one for one in self._done.values() if not one.spooled]
+
+    def is_silent(self, now: float) -> bool:
+        """Tell whether the daemon has not answered for so long that results belong in the spool too."""
+        return now - self._answered_at >= self.terms.spool_after_s
 
     def _is_stuck(self) -> bool:
         """Tell whether nothing runs and nothing more can be done without the daemon."""

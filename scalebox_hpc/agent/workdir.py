@@ -135,6 +135,11 @@ class WorkDirs:
             return
         self._waiting.append(target)
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether something was put aside and waits to be removed."""
+        return bool(self._waiting)
+
     def to_remove(self) -> list[str]:
         """Return the command that removes what was put aside so far; empty when there is nothing."""
         if not self._waiting:

@@ -172,10 +172,8 @@ class LocalBatch:
             restart="0",
             register=f"sbx_dir=${{0%/*}}\n{REGISTER}",
         )
-        (directory / "element.sh").write_text(text)
-        fresh = directory / "try.json.new"
-        fresh.write_text(json.dumps({"elements": request.elements}))
-        fresh.replace(directory / "try.json")
+        _replace(directory / "element.sh", text)
+        _replace(directory / "try.json", json.dumps({"elements": request.elements}))
 
     def _start(self, directory: Path, index: int, shared: str) -> _Element:
         """Start one element; where that fails it is one that ended before it began."""
@@ -274,3 +272,10 @@ def _read(path: Path) -> str | None:
         return path.read_text()
     except FileNotFoundError:
         return None
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all; a shell that reads the old one goes on reading that."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_text(text)
+    fresh.replace(path)

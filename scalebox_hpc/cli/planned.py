@@ -6,12 +6,12 @@ there, and where a module waits for others, as many tasks as the pool has slots 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from math import prod
 
 from scalebox_hpc.batch.slurm_script import script
 from scalebox_hpc.config.pools import cpus_here, memory_here_mib
-from scalebox_hpc.config.site import python_of
 from scalebox_hpc.domain.allocation import AllocationRequest, Launch
 from scalebox_hpc.domain.pipeline import Module, Pipeline, Pool
 from scalebox_hpc.domain.site import Machine, Site
@@ -39,7 +39,7 @@ class PlannedPool:
 
 def first_submissions(pipeline: Pipeline, site: Site, home_id: str, shared: str) -> list[PlannedPool]:
     """The first submission of each pool that a module uses, in the order of the pools."""
-    launch = Launch(home_id, shared, python_of(site), site.prologue, site.scratch)
+    launch = Launch(home_id, shared, site.python or sys.executable, site.prologue, site.scratch)
     planned = []
     for pool in pipeline.pools.values():
         members = [module for module in pipeline.modules.values() if module.pool == pool.name]

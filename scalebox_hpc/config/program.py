@@ -5,7 +5,9 @@ A program inside an image, or on the nodes of another cluster, is not judged.
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from scalebox_hpc.config.table import Table
 
 _HARMLESS: Final = "set export echo printf mkdir test [ [[ true : umask ulimit unset shopt trap sleep date"
 _MAKES_NOTHING: Final = frozenset(_HARMLESS.split())
+_INTERPRETER: Final = re.compile(r"(?:.*/)?(?:python[\d.]*|(?:ba|da|z|k)?sh|Rscript|perl|julia|node|ruby)")
+_SCRIPTS: Final = (".py", ".sh", ".bash", ".R", ".r", ".pl", ".jl", ".js", ".rb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ def check_program(module: Table, run: Run, around: Surroundings) -> None:
             _check_first_word(module, first.text, around)
     else:
         _check_shell_commands(module, run, around)
+    _check_scripts(module, run, around)
 
 
 def _check_first_word(module: Table, word: str, around: Surroundings) -> None:
@@ -86,15 +91,31 @@ def _check_shell_commands(module: Table, run: Run, around: Surroundings) -> None
         certain = certain and (word.text in _MAKES_NOTHING or (around.directory / word.text).is_file())
 
 
+def _check_scripts(module: Table, run: Run, around: Surroundings) -> None:
+    """Judge `script.py` right after an interpreter; what earlier commands may have made is let be."""
+    certain = True
+    for before, word in itertools.pairwise(run.words):
+        if before.place != "command":
+            continue
+        is_script = word.place == "argument" and word.plain and word.text.endswith(_SCRIPTS)
+        is_run = is_script and bool(_INTERPRETER.fullmatch(before.text))
+        if certain and is_run and not word.moved and not word.text.startswith(("/", "~")):
+            file = around.directory / word.text
+            if not file.exists():
+                module.problem("run", f"there is no file {word.text}", _beside(file))
+        certain = certain and (before.text in _MAKES_NOTHING or is_run)
+
+
+def _beside(file: Path) -> str:
+    names = [item.name for item in file.parent.iterdir() if item.is_file()] if file.parent.is_dir() else []
+    return did_you_mean(file.name, names) or "put it beside pipeline.toml, or correct the name"
+
+
 def _check_file(module: Table, word: str, file: Path, *, certain: bool) -> None:
     note = module.notes.problem if certain else module.notes.warn
     if file.is_dir():
         note(module.at("run"), f"{word} is a directory, not a program", "name the program in it")
     elif not file.exists():
-        names = (
-            [item.name for item in file.parent.iterdir() if item.is_file()] if file.parent.is_dir() else []
-        )
-        remedy = did_you_mean(file.name, names) or "put it beside pipeline.toml, or correct the name"
-        note(module.at("run"), f"there is no program {word}", remedy)
+        note(module.at("run"), f"there is no program {word}", _beside(file))
     elif not os.access(file, os.X_OK):
         note(module.at("run"), f"{word} is not executable", f"chmod +x {file}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import getpass
 import os
 import re
-import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -68,7 +67,7 @@ def search_path(directory: Path | None) -> tuple[Path, ...]:
 
 def installed() -> Path:
     """Return the folder of the site files that came with the package."""
-    return Path(str(resources.files("scalebox_hpc"))) / "_data" / "site-configs"
+    return Path(str(resources.files("scalebox_hpc._data"))) / "site-configs"
 
 
 def find_sites(search: Sequence[Path]) -> dict[str, Path]:
@@ -226,8 +225,3 @@ def _check_defaults(top: Table, site: Site) -> None:
     for name in marked[1:]:
         fact = f"{marked[0]} is the default machine already"
         top.notes.problem(("machines", name, "default"), fact, "mark one machine only")
-
-
-def python_of(site: Site) -> str:
-    """Return the Python that starts agents; on `local` this one, unless the site names another."""
-    return site.python or sys.executable

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from scalebox_hpc import units
 from scalebox_hpc.config.keys import LATER, MISPLACED
 from scalebox_hpc.config.notes import Notes, did_you_mean
 from scalebox_hpc.config.toml_lines import KeyPath
+
+MOST: Final = 1_000_000_000
+"""The largest count that makes sense anywhere."""
 
 _T = TypeVar("_T")
 
@@ -57,13 +60,13 @@ class Table:
         value = self._typed(key, bool, "true or false, without quotes")
         return default if value is None else value
 
-    def whole(self, key: str, default: int, least: int = 0, most: int | None = None) -> int:
+    def whole(self, key: str, default: int, least: int = 0, most: int = MOST) -> int:
         """Read a whole number within bounds, both inclusive."""
         value = self._typed(key, int, "a whole number, without quotes")
         if value is None:
             return default
-        if value < least or (most is not None and value > most):
-            top = "" if most is None else f" and at most {most}"
+        if not least <= value <= most:
+            top = "" if value < least and most == MOST else f" and at most {most}"
             self.problem(key, f"{value} is out of range", f"write a whole number of at least {least}{top}")
             return default
         return value

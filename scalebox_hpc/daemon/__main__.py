@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from scalebox_hpc.daemon.main import run_detached
+from scalebox_hpc.daemon.premises import EngineMaker
 
 
 def _report_and_let_go(said: Mapping[str, Any]) -> None:
@@ -33,7 +34,7 @@ def _report(said: Mapping[str, Any]) -> None:
         print(f"{said['error']}\n    {said['hint']}", file=sys.stderr)
 
 
-def main() -> int:
+def main(engine_of: EngineMaker | None = None) -> int:
     parser = argparse.ArgumentParser(prog="scalebox_hpc.daemon")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--takeover", action="store_true")
@@ -42,7 +43,7 @@ def main() -> int:
     if wanted.detached:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     report = _report_and_let_go if wanted.detached else _report
-    return run_detached(wanted.home, wanted.takeover, report)
+    return run_detached(wanted.home, wanted.takeover, report, engine_of)
 
 
 if __name__ == "__main__":

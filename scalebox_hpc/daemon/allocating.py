@@ -169,21 +169,10 @@ def _apply(
 
 def pause(desk: Desk, pool: PoolState, reason: str) -> None:
     """Ask for no more elements until a person says so."""
-    lines = _last_words(pool) if "hello" in reason else ""
-    pool.state, pool.reason = "paused", f"{reason}{lines}"
+    words = desk.last_words(*pool.silent) if pool.silent and "hello" in reason else ""
+    pool.state, pool.reason = "paused", f"{reason}; the last one said: {words}" if words else reason
     desk.store.run("save_pool", (pool.state, pool.reason, pool.hello_less, pool.pool_id))
-    pool.run.note(f"pool {pool.spec.name} is paused: {pool.reason}; mend it, then `sbx resume`")
-
-
-def _last_words(pool: PoolState) -> str:
-    words = [
-        seen.reason
-        for allocation in pool.allocations.values()
-        for attempt in allocation.tries.values()
-        for seen in attempt.ended.values()
-        if seen is not None and seen.reason
-    ]
-    return f"; the last one said: {words[-1]}" if words else ""
+    pool.run.note(f"pool {pool.spec.name} is paused: {pool.reason}. Mend it, then `sbx resume`")
 
 
 def request_for(
@@ -363,6 +352,7 @@ def _element_over(desk: Desk, pool: PoolState, attempt: TryState, index: int, el
     silent = index not in attempt.hellos and index not in allocation.cancelled
     if silent and known is None and pool.run.phase in ACTIVE:
         pool.hello_less += 1
+        pool.silent = (desk.sites[pool.spec.site].launch.shared, attempt.name, index)
         desk.store.run("save_pool", (pool.state, pool.reason, pool.hello_less, pool.pool_id))
 
 

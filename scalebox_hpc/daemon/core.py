@@ -48,6 +48,7 @@ class Settings:
     find_frame: Callable[[str, str, str, str], tuple[str, int, None] | None]  # of an attempt under way
     read_spool: Callable[[str, str], list[Any] | None]
     has_ended: Callable[[str, str], bool]
+    last_words: Callable[[str, str, int], str]
     rss_mib: Callable[[], float]
     ledger_bytes: Callable[[], int]
 
@@ -80,7 +81,7 @@ class Core:
         settings = self.settings
         self.desk = Desk(
             *(self.store, World(), Ids(), settings.home_id, settings.home_path, settings.epoch, now),
-            *(settings.read_spool, settings.has_ended),
+            *(settings.read_spool, settings.has_ended, settings.last_words),
         )
         loading.load_world(self.desk)
         for book in self.books.values():

@@ -115,6 +115,7 @@ class Desk:
     now: Now
     read_spool: Callable[[str, str], list[Any] | None]  # shared folder, incarnation; None: unreadable
     has_ended: Callable[[str, str], bool]  # shared folder, incarnation: the wrapper's last word as a file
+    last_words: Callable[[str, str, int], str]  # shared folder, try, element: the end of what it printed
     sites: dict[str, SiteFacts] = field(default_factory=dict)
     commands: list[Command] = field(default_factory=list)
     replies: list[tuple[Call, Reply]] = field(default_factory=list)

@@ -235,3 +235,8 @@ def tell_death(happening: Happening) -> int:
     else:
         log.critical("the daemon stops: its %s died", happening.what, exc_info=error)
     return DIED
+
+
+def tell_refusal(error: SbxError) -> None:
+    """Say in the log why the daemon does not start."""
+    log.error("the daemon does not start: %s. %s", error.fact, error.hint)

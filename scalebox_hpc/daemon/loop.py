@@ -91,6 +91,7 @@ class Wheel:
             find_frame=reading.find_frame,
             read_spool=reading.read_spool,
             has_ended=reading.has_ended,
+            last_words=reading.last_words,
             rss_mib=reading.rss_mib,
             ledger_bytes=lambda: _size(home.ledger),
         )

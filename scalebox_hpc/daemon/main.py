@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -41,6 +41,7 @@ LOOK_S: Final = 0.1
 GRACE_S: Final = 80.0  # 20 s for the tasks, the rest for cancelling allocations
 INTERRUPTED: Final = 130
 MARKERS: Final = ("SBX_INCARNATION", "SBX_TASK", "SBX_ATTEMPT")  # a daemon started by a task is not of it
+DAEMON: Final = (sys.executable, "-P", "-m", "scalebox_hpc.daemon")
 _ERRORS: Final = {2: UsageError, 3: ConflictError, 4: EnvironmentProblem}
 
 
@@ -55,17 +56,17 @@ def answers(home_path: Path, timeout_s: float = 10.0) -> bool:
         return False
 
 
-def start_detached(home_path: Path, takeover: bool = False) -> None:
+def start_detached(home_path: Path, takeover: bool = False, command: Sequence[str] = DAEMON) -> None:
     """Start the home's daemon, unless one answers, and return once it does.
 
     It outlives the terminal and the login. Of many who start at once one daemon comes out, and
-    all return. Raises the error that kept it from starting; EnvironmentProblem with the end of
-    its log where it did not say.
+    all return. `command` is what becomes the daemon. Raises the error that kept it from starting;
+    EnvironmentProblem with the end of its log where it did not say.
     """
     home = create(home_path)
     deadline_s = time.monotonic() + START_S + RIVAL_S
     while not answers(home.path):
-        said = _launch(home, takeover)
+        said = _launch(home, takeover, command)
         if said is None:
             lines = last_lines(home.log)
             raise EnvironmentProblem("the daemon did not start", f"the end of {home.log}:\n{lines}")
@@ -77,16 +78,16 @@ def start_detached(home_path: Path, takeover: bool = False) -> None:
         _await_rival(home, error)
 
 
-def _launch(home: Home, takeover: bool) -> dict[str, Any] | None:
+def _launch(home: Home, takeover: bool, command: Sequence[str]) -> dict[str, Any] | None:
     """Start the process; returns what it says once it answers or cannot, None when it says nothing.
 
     A shell in a session of its own starts it and ends at once, so it has no terminal and its
     parent is init. It speaks through the pipe that is its standard output, then closes it.
     """
     os.close(os.open(home.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
-    command = [sys.executable, "-P", "-m", "scalebox_hpc.daemon", "--home", str(home.path), "--detached"]
+    options = ["--home", str(home.path), "--detached", *["--takeover"] * takeover]
     shell = subprocess.Popen(
-        ["/bin/sh", "-c", '"$@" 2>>"$0" </dev/null &', home.log, *command, *["--takeover"] * takeover],
+        ["/bin/sh", "-c", '"$@" 2>>"$0" </dev/null &', home.log, *command, *options],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         env={name: value for name, value in os.environ.items() if name not in MARKERS},
@@ -150,39 +151,32 @@ def stop(home_path: Path) -> None:
         pause.wait(LOOK_S)
 
 
-def run_detached(home_path: Path, takeover: bool, report: Callable[[dict[str, Any]], None]) -> int:
+def run_detached(
+    home_path: Path,
+    takeover: bool,
+    report: Callable[[dict[str, Any]], None],
+    engine_of: EngineMaker | None = None,
+) -> int:
     """Be the daemon until told to stop; `report` is told once that it answers, or why it cannot."""
-    from scalebox_hpc.daemon.life import Daemon, Signals
+    from scalebox_hpc.daemon.life import Daemon, Signals, tell_refusal, wheel_of
 
     try:
-        daemon = Daemon(home_path)
+        daemon = Daemon(home_path, engine_of or wheel_of)
     except SbxError as error:
         report(_complaint(error, held=False))
         return error.exit_code
     with Signals(daemon.happened):
         try:
-            _start(daemon, takeover, report)
+            daemon.start(takeover)
+            report({"ready": True})
             return _serve(daemon)
         except SbxError as error:
-            return error.exit_code
+            tell_refusal(error)
+            refusal = error
         finally:
             daemon.end()
-
-
-def _start(daemon: Daemon, takeover: bool, report: Callable[[dict[str, Any]], None]) -> None:
-    try:
-        daemon.start(takeover)
-    except SbxError as error:
-        report(_complaint(error, held=isinstance(error, ConflictError)))
-        _log_failure(error)
-        raise
-    report({"ready": True})
-
-
-def _log_failure(error: SbxError) -> None:
-    import logging
-
-    logging.getLogger(__name__).error("the daemon does not start: %s. %s", error.fact, error.hint)
+    report(_complaint(refusal, held=isinstance(refusal, ConflictError)))
+    return refusal.exit_code
 
 
 def _complaint(error: SbxError, held: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from scalebox_hpc.config.pipeline import Checked, load
 from scalebox_hpc.config.seeds import read_seed
-from scalebox_hpc.config.site import load_site, python_of, search_path
+from scalebox_hpc.config.site import load_site, search_path
 from scalebox_hpc.daemon.contact import Contact
 from scalebox_hpc.daemon.desk import SiteFacts
 from scalebox_hpc.daemon.home import Home, problem_with
@@ -65,7 +66,7 @@ def _site_names(pipeline: Pipeline) -> list[str]:
 def _site_facts(home: Home, contact: Contact, pipeline: Pipeline, name: str) -> SiteFacts:
     site = load_site(name, search_path(Path(pipeline.directory)))
     shared = contact.open_shared(site)
-    launch = Launch(home.id, str(shared), python_of(site), site.prologue, site.scratch)
+    launch = Launch(home.id, str(shared), site.python or sys.executable, site.prologue, site.scratch)
     if site.batch != "local":
         return SiteFacts(site, launch)
     limits = replace(site.limits, submissions_per_minute=LOCAL_SUBMISSIONS)

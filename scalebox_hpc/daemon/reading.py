@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+WORDS_BYTES = 2000
 FRAME_SEARCH = 1 << 22  # bytes at the end of a segment in which the frame of a running attempt is looked for
 
 
@@ -55,6 +56,16 @@ def read_spool(shared: str, incarnation: str) -> list[Any] | None:
 def has_ended(shared: str, incarnation: str) -> bool:
     """Whether the wrapper left its last word as a file."""
     return Path(shared, "ended", f"{incarnation}.json").exists()
+
+
+def last_words(shared: str, try_name: str, element: int) -> str:
+    """The end of what an element's script printed; empty where there is nothing to be read."""
+    path = Path(shared, "tries", try_name, f"element-{element}.log")
+    try:
+        data = path.read_bytes()[-WORDS_BYTES:]
+    except OSError:
+        return ""
+    return " / ".join(data.decode("utf-8", "replace").splitlines()[-3:])
 
 
 def rss_mib() -> float:

@@ -195,6 +195,7 @@ class PoolState:
     state: str = "ok"
     reason: str = ""
     hello_less: int = 0
+    silent: tuple[str, str, int] | None = None  # the last such one: shared folder, try, element
     pause_until_s: float | None = None
     infra_streak: int = 0  # attempts that the infrastructure ended, none good between
     allocations: dict[int, AllocationState] = field(default_factory=dict)

@@ -56,7 +56,7 @@ def task_text(detail: TaskDetail, run: str, width: int) -> str:
         ["sent", f"{detail['sent']} messages"],
         ["created", when(task["created_us"])],
     ]
-    if task["not_before_us"] and task["state"] == "READY":
+    if task["state"] == "READY" and (task["not_before_us"] or 0) > task["created_us"]:
         facts.append(["not before", when(task["not_before_us"])])
     lines = table(facts)
     if not detail["attempts"]:

@@ -185,7 +185,7 @@ def next_lines(status: RunStatus, examples: Examples, here: Path, found_here: bo
     """The commands that are of use now."""
     run, found = status["run"], failures(status)
     commands: list[tuple[str, str]] = []
-    if status["state"] in ("INTERRUPTED", "PAUSED"):
+    if status["state"] in ("INTERRUPTED", "PAUSED", "CANCELLED"):
         commands.append((f"sbx resume {run}", "goes on where it stopped"))
     if found:
         example = examples.of(run, found[0])

@@ -92,7 +92,8 @@ def test_show_in_json_is_the_daemons_answer(sbx_json: Say) -> None:
 
 
 def test_show_a_task_without_attempts(sbx: Say) -> None:
-    daemon = DaemonSays(tasks=[task(state="READY", cause=None, attempts=0, not_before_us=START_US)])
+    later = task(state="READY", cause=None, attempts=0, not_before_us=START_US + 1_000_000)
+    daemon = DaemonSays(tasks=[later])
     text = sbx(daemon, "show", "count.17").stdout
     assert "no attempt so far" in text
     assert "not before" in text

@@ -86,12 +86,16 @@ class Desk:
     def ask(self, verb: str, **args: Any) -> dict[str, Any]:
         python = Path(self.site.sbx).with_name("python")
         text = shlex.quote(json.dumps({"shared": self.site.inside(self.shared), **args}))
-        script = self.site.inside(self.shared / "driver.py")
-        done = self.site.run(self.site.login, f"{self.environ} {python} {script} {verb} {text}")
+        command = f"{self.environ} {python} {self.inside('driver.py')} {verb} {text}"
+        done = self.site.run(self.site.login, command)
         return dict(json.loads(done.stdout))
 
+    def inside(self, name: str) -> str:
+        """A file of the shared folder, as a word of a command line there."""
+        return shlex.quote(self.site.inside(self.shared / name))
+
     def submit(self, name: str, elements: int = 2, **more: Any) -> str:
-        self.site.run(self.site.login, f"mkdir -p {self.site.inside(self.shared)}/tries/{name}")
+        self.site.run(self.site.login, f"mkdir -p {self.inside('tries')}/{name}")
         self.made.append(name)
         return str(self.ask("submit", name=name, elements=elements, **more)["answer"])
 
@@ -113,7 +117,7 @@ class Desk:
 
 
 def desk_at(site: Site, label: str) -> Iterator[Desk]:
-    shared = site.home / f"batch-{label}"
+    shared = site.home / f"agents' folder {label}"  # with what a path may hold
     site.write(shared / "agent.pyz", AGENT)
     site.write(shared / "driver.py", DRIVER)
     made = Desk(site, shared)
@@ -239,13 +243,12 @@ def test_a_surrounding_job_and_habits_change_nothing(desk: Desk) -> None:
 
 
 def test_a_controller_that_cannot_be_reached_ends_nothing(desk: Desk) -> None:
-    elsewhere = desk.shared / "slurm.conf"
+    elsewhere = desk.inside("slurm.conf")
     desk.site.run(
         desk.site.login,
-        f"sed '/^SlurmctldPort/d; $a SlurmctldPort=1\\nMessageTimeout=2' /etc/slurm/slurm.conf "
-        f">{desk.site.inside(elsewhere)}",
+        f"sed '/^SlurmctldPort/d; $a SlurmctldPort=1\\nMessageTimeout=2' /etc/slurm/slurm.conf >{elsewhere}",
     )
-    desk.environ = f"SLURM_CONF={desk.site.inside(elsewhere)}"
+    desk.environ = f"SLURM_CONF={elsewhere}"
     listing = desk.listing(named(13))
     assert not listing["complete"]
     assert listing["problem"]
@@ -256,7 +259,7 @@ def test_a_controller_that_cannot_be_reached_ends_nothing(desk: Desk) -> None:
 def forgetful(desk: Desk) -> None:
     """Put a squeue in the way that has forgotten everything, as Slurm has minutes after an end."""
     desk.site.write(desk.shared / "bin" / "squeue", "#!/bin/sh\n", mode=0o755)
-    desk.environ = f"PATH={desk.site.inside(desk.shared / 'bin')}:$PATH"
+    desk.environ = f"PATH={desk.inside('bin')}:$PATH"
 
 
 def test_accounting_tells_how_forgotten_elements_ended(accounted: Desk) -> None:

@@ -15,7 +15,7 @@ REFUSED = {
         "header row",
     ),
     "a placeholder in quotes": (
-        '[modules.a]\nrun = """\nfor task in x y; do echo "${task}-{body}"; done\nbody=hello; echo ${body}\n"""\n'
+        '[modules.a]\nrun = """\nfor task in x y; do echo "${task}-{body}"; done\nbody=1; echo ${body}\n"""\n'
         'seed = ["B"]\n',
         "inside quotes",
     ),
@@ -51,6 +51,6 @@ def test_a_pipe_fails_with_its_first_part(load_text):
 
 
 def test_braces_after_a_dollar_are_the_shells(load_text):
-    text = '[modules.a]\nseed = ["B"]\nrun = "for task in x; do echo ${task}-{body}; done; body=1; echo ${body}"\n'
+    text = '[modules.a]\nseed = ["B"]\nrun = "for task in x; do echo ${task}-{body}; done; echo ${body}"\n'
     command = load_text(HEAD + text).pipeline.modules["a"].command
-    assert command.text == 'for task in x; do echo ${task}-"$1"; done; body=1; echo ${body}'
+    assert command.text == 'for task in x; do echo ${task}-"$1"; done; echo ${body}'

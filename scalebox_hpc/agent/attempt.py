@@ -1,0 +1,129 @@
+"""One attempt here: where it runs, how its process went, and the result that says so.
+
+It starts and reads nothing; `agent` does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+from scalebox_hpc.agent.child import Process
+from scalebox_hpc.agent.command import Recipe
+from scalebox_hpc.agent.contract import Collected
+from scalebox_hpc.agent.lease import Held, Json
+from scalebox_hpc.agent.logs import SUCCESS_TAIL
+from scalebox_hpc.agent.probe import OomCounter
+from scalebox_hpc.agent.workdir import Slot
+
+NEAR_LIMIT = 0.9  # of its memory: killed there, a task is held to have been killed for it
+KILLED = 128 + signal.SIGKILL  # as a shell says that its child was killed
+CONTAINER_FAILED = 255
+FATAL = "FATAL:"  # how apptainer begins the line that says why
+
+
+class Attempt:
+    """One attempt, from its start to its result."""
+
+    __slots__ = (
+        "cause",
+        "exit_code",
+        "gather_dir",
+        "held",
+        "left",
+        "note",
+        "process",
+        "recipe",
+        "signal",
+        "slot",
+        "times",
+    )
+
+    def __init__(self, held: Held, recipe: Recipe, slot: Slot, gather_dir: str) -> None:
+        self.held = held
+        self.recipe = recipe
+        self.slot = slot
+        self.gather_dir = gather_dir  # "" unless it is a gather task
+        self.process: Process | None = None
+        self.cause: str | None = None
+        self.exit_code: int | None = None
+        self.signal: int | None = None
+        self.note = recipe.note
+        self.left: dict[str, bool] | None = {}
+        self.times: dict[str, int] = {"received": held.received_us}
+
+    def say(self, note: str) -> None:
+        """Add something to be said of it."""
+        self.note = f"{self.note}; {note}" if self.note else note
+
+    def fail(self, cause: str, note: str) -> None:
+        """Set why it failed."""
+        self.cause = cause
+        self.say(note)
+
+    def judge(self, process: Process, oom: OomCounter) -> None:
+        """Read from how its process ended what became of it."""
+        status = process.status
+        if os.WIFSIGNALED(status):
+            self.signal = os.WTERMSIG(status)
+        else:
+            self.exit_code = os.WEXITSTATUS(status)
+        if process.why == "timeout":
+            self.fail("timeout", f"it ran longer than its time of {self.held.time_s:g} s")
+        elif process.why == "term":
+            self.fail("walltime", "the walltime of its element ended")
+        elif self.exit_code:
+            self.cause = "oom" if self.exit_code == KILLED and self._ran_out_of_memory(oom) else "exit"
+        elif self.signal:
+            self.cause = "oom" if self.signal == signal.SIGKILL and self._ran_out_of_memory(oom) else "exit"
+        if process.survivors:
+            self.say(f"these processes of it survive SIGKILL: {process.survivors}")
+
+    def _ran_out_of_memory(self, oom: OomCounter) -> bool:
+        assert self.process is not None
+        return oom.claim() or self.process.rusage.ru_maxrss >= NEAR_LIMIT * 1024 * self.held.need[1] > 0
+
+    def result(self, found: Collected) -> Json:
+        """Return the RESULT of the wire. `times.reported` is set when it is sent."""
+        if self.cause is None and found.status:
+            self.exit_code, self.cause = found.status, "exit"
+        if found.problem:
+            self.cause = self.cause or "output"
+            self.say(found.problem)
+        for note in found.notes[:5]:
+            self.say(note)
+        out, err = self.slot.segments
+        limit = self.recipe.output_limit if self.cause else SUCCESS_TAIL
+        out_start, out_end, stdout, out_cut = out.end(limit)
+        err_start, err_end, stderr, err_cut = err.end(limit)
+        if self.exit_code == CONTAINER_FAILED and FATAL in stderr and self.recipe.has_image:
+            self.fail("launch", stderr[stderr.index(FATAL) :].splitlines()[0])
+        rusage = self.process.rusage if self.process is not None else None
+        result: dict[str, Any] = {
+            "lease": self.held.lease,
+            "outcome": "failed" if self.cause else "ok",
+            "cause": self.cause,
+            "exit_code": self.exit_code,
+            "signal": self.signal,
+            "note": self.note,
+            "slot": self.slot.number,
+            "cpu_user_s": round(rusage.ru_utime, 6) if rusage else 0.0,
+            "cpu_system_s": round(rusage.ru_stime, 6) if rusage else 0.0,
+            "max_rss_mib": round(rusage.ru_maxrss / 1024, 3) if rusage else 0.0,
+            "in": found.in_bytes,
+            "out": found.out_bytes,
+            "user_text": found.user_text,
+            "user_times": found.user_times,
+            "times": self.times,
+            "stdout": stdout,
+            "stderr": stderr,
+            "cut": [out_cut, err_cut],
+            "log": [out.path, out_start, out_end, err.path, err_start, err_end],
+            "image": "",
+        }
+        if found.chunks:
+            result["chunks"] = len(found.chunks)
+        else:
+            result["messages"] = found.messages
+        return result
