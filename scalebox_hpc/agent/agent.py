@@ -389,6 +389,7 @@ class Agent:
                     sender.spooled = True
         except OSError as problem:
             log(f"{self.spool.path} cannot be written: {problem.strerror}")
+            session.spool_failed(self.loop.now)
 
     def _tidy(self) -> None:
         if self._removing or not self.work.has_waiting or self.loop.now < self._remove_at:

@@ -72,7 +72,7 @@ def runtime(environ: Mapping[str, str]) -> Runtime | None:
 
 
 def _version(path: str) -> str:
-    import subprocess  # noqa: PLC0415  (rarely needed, slow to load)
+    import subprocess
 
     try:
         said = subprocess.run([path, "--version"], capture_output=True, timeout=20, check=False, text=True)

@@ -38,6 +38,7 @@ PREFETCH_CAP = 1000  # leases of one module held unstarted beside those that hav
 RESULTS_BYTES = 4 << 20  # results in one sync; the daemon reads bodies up to 8 MiB
 HEAD_WAIT_S = 10.0  # after this long the oldest waiting task is not overtaken any more
 TERM_PATIENCE_S = 5.0  # without an answer after SIGTERM, before results are spooled instead
+SPOOL_AGAIN_S = 60.0
 SHARE_NEW = 0.2  # of the newest run time in the running mean
 
 
@@ -72,6 +73,7 @@ class Session:
         self._order = 0
         self._urgent = True
         self._unspooled = 0  # results
+        self._spool_not_before = -INF
         self._told = False  # the daemon knows that we leave
         self._short = False  # a task was given back for want of walltime
         self._sent_at = -INF
@@ -340,7 +342,7 @@ class Session:
         if self._idle_since is not None and self.leaving is None:
             at = min(at, self._idle_since + (0.0 if self._short else self.terms.idle_s))
         if self._unspooled:
-            at = min(at, self._answered_at + self.terms.spool_after_s)
+            at = min(at, max(self._answered_at + self.terms.spool_after_s, self._spool_not_before))
         if self._running == 0 and self._is_stuck():
             at = min(at, self._answered_at + self.terms.lost_after_s)
             if self.leaving is not None:
@@ -368,9 +370,14 @@ class Session:
             one.spooled = True
             self._unspooled -= 1
 
+    def spool_failed(self, now: float) -> None:
+        """Say that the spool cannot be written at present."""
+        self._spool_not_before = now + SPOOL_AGAIN_S
+
     def to_spool(self, now: float) -> list[Held]:
         """Return results to spool now: the daemon is silent, or we end without it."""
-        if not self._unspooled or not (self.over or self.is_silent(now)):
+        is_due = self.is_silent(now) and now >= self._spool_not_before
+        if not self._unspooled or not (self.over or is_due):
             return []
         return [one for one in self._done.values() if not one.spooled]
 

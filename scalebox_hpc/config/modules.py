@@ -113,7 +113,7 @@ def read_module(table: Table, reading: Reading) -> Module:
     _check_program(table, run, module, reading)
     said = _mentioned(run, looks, reading.bin)
     _warn_of_unused_message(table, run, module, said)
-    return replace(module, digest=_digest(module, filler.used, said, table, reading))
+    return replace(module, digest=_digest(module, filler.used, said, reading))
 
 
 def _check_program(table: Table, run: Run, module: Module, reading: Reading) -> None:
@@ -138,18 +138,17 @@ def _warn_of_unused_message(table: Table, run: Run, module: Module, said: frozen
     table.notes.warn(table.at("run"), "the message is used nowhere", remedy)
 
 
-def _digest(module: Module, used: set[str], said: frozenset[str], table: Table, reading: Reading) -> str:
+def _digest(module: Module, used: set[str], said: frozenset[str], reading: Reading) -> str:
     """Return the sha256 of what makes a module's results what they are, as canonical JSON.
 
-    Parameters used: those filled in, and those whose variable is mentioned in text or files. The
-    image counts by the name that was written, so that a pipeline may be moved.
+    Parameters used: those filled in, and those whose variable is mentioned in text or files. An
+    image counts by its name. The pipeline's directory is taken out, so that it may be moved.
     """
     params = {
         name: param.value for name, param in reading.params.items() if name in used or variable(name) in said
     }
-    image = module.image or ""
     content = {
-        "image": image.removeprefix(f"{reading.directory}/"),
+        "image": module.image,
         "command": asdict(module.command),
         "files": [[file.name, file.digest, file.executable] for file in module.files],
         "bin": [[look.shipped.name, look.shipped.digest] for look in reading.bin],
@@ -159,4 +158,5 @@ def _digest(module: Module, used: set[str], said: frozenset[str], table: Table, 
         "gather": None if module.gather is None else asdict(module.gather),
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    directory = json.dumps(f"{reading.directory}/")[1:-1]
+    return hashlib.sha256(text.replace(directory, "").encode()).hexdigest()

@@ -111,21 +111,11 @@ def _check_version(top: Table) -> None:
     elif isinstance(version, bool) or version != VERSION:
         newer = isinstance(version, (int, float)) and version > VERSION
         remedy = "install a newer sbx" if newer else f"write sbx = {VERSION}"
-        problem = Problem(
-            top.notes.file, "sbx", _line(top.notes), f"{version!r} is no version of the format", remedy
-        )
-        raise PipelineErrors([problem])  # the rest may mean anything
-
-
-def _line(notes: Notes) -> int | None:
-    notes.warn(("sbx",), "")
-    return notes.warnings[0].line
+        top.problem("sbx", f"{version!r} is no version of the format", remedy)
+        top.notes.raise_problems()  # the rest may mean anything
 
 
 def _name(about: Table) -> str:
-    if not about.data:
-        about.problem("", "is missing", 'add a table [pipeline] with name = "..."')
-        return ""
     name = about.text("name")
     if name is None:
         if "name" not in about.data:

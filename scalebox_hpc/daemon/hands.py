@@ -23,7 +23,8 @@ from scalebox_hpc.daemon.events import Reply, Told
 from scalebox_hpc.daemon.home import problem_with, write_whole
 from scalebox_hpc.daemon.premises import Premises
 from scalebox_hpc.daemon.prepare import compare, prepare
-from scalebox_hpc.domain.pipeline import Pipeline
+from scalebox_hpc.domain.allocation import AllocationRequest
+from scalebox_hpc.domain.pipeline import Pipeline, Pool
 from scalebox_hpc.engine import pools
 from scalebox_hpc.errors import (
     BatchProblem,
@@ -93,11 +94,9 @@ class Hands:
             hand.end(timeout_s)
 
     def _site(self, name: str) -> Hand:
-        return (
-            self._sites.setdefault(name, Hand(f"site-{name}"))
-            if name not in self._sites
-            else self._sites[name]
-        )
+        if name not in self._sites:
+            self._sites[name] = Hand(f"site-{name}")
+        return self._sites[name]
 
     def _batch(self, facts: SiteFacts) -> BatchSystem:
         kind = facts.site.batch
@@ -164,23 +163,27 @@ class Hands:
         """Try the first request of each pool at the batch system, asking for nothing."""
         batch = self._batch(facts)
         for pool in pipeline.pools.values():
-            if pool.site != facts.site.name:
-                continue
-            machine = machine_of_site(facts.site, pool.machine)
-            works = tuple(
-                pools.ModuleWork(module.name, module.resources, 1)
-                for module in pipeline.modules.values()
-                if module.pool == pool.name
+            if pool.site == facts.site.name:
+                request = self._first_request(facts, pipeline, pool)
+                batch.verify(request)
+
+    def _first_request(self, facts: SiteFacts, pipeline: Pipeline, pool: Pool) -> AllocationRequest:
+        """What a pool would ask for first. Raises UsageError where a task fits in no element."""
+        machine = machine_of_site(facts.site, pool.machine)
+        works = tuple(
+            pools.ModuleWork(module.name, module.resources, 1)
+            for module in pipeline.modules.values()
+            if module.pool == pool.name
+        )
+        asked = pools.PoolFacts(pool.name, pool.slots, pool.walltime_s, machine, works)
+        local = None if facts.cpus is None else pools.LocalMachine(facts.cpus, facts.memory_mib or 0)
+        shape = pools.element_shape(asked, local)
+        if shape.slots == 0:
+            where = "this machine" if local is not None else f"an element at site {facts.site.name}"
+            raise UsageError(
+                f"pool {pool.name}: a task needs more than {where} has",
+                "lower `resources` of its modules, or choose another `machine`",
             )
-            asked = pools.PoolFacts(pool.name, pool.slots, pool.walltime_s, machine, works)
-            local = None if facts.cpus is None else pools.LocalMachine(facts.cpus, facts.memory_mib or 0)
-            shape = pools.element_shape(asked, local)
-            if shape.slots == 0:
-                raise UsageError(
-                    f"pool {pool.name}: a task needs more than a {'machine' if machine is None else machine.name} "
-                    f"of site {facts.site.name} has ({shape.cpus} cpus, {shape.memory_mib} MiB)",
-                    "lower `resources` of its modules, or choose another `machine`",
-                )
-            name = f"sbx-{pipeline.name}-{pool.name}.{self._premises.home.id}.check"
-            sizes = (shape.cpus, shape.memory_mib, shape.gpus)
-            batch.verify(request_for(name, 1, sizes, pool.walltime_s, (machine, facts.launch)))
+        name = f"sbx-{pipeline.name}-{pool.name}.{self._premises.home.id}.check"
+        sizes = (shape.cpus, shape.memory_mib, shape.gpus)
+        return request_for(name, 1, sizes, pool.walltime_s, (machine, facts.launch))

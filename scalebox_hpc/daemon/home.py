@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from scalebox_hpc.errors import ConflictError, EnvironmentProblem, StorageFull, 
 
 IDENTITY: Final = "home.json"
 SHARED_PARTS: Final = ("files", "runs", "tries", "logs", "spool", "ended")
+_recording = threading.Lock()  # home.json is read and written by the engine and by hands
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -54,12 +56,13 @@ class Home:
         return self.path / "local"
 
     def recorded(self) -> dict[str, Any]:
-        """What home.json holds beside the id: `path`, and once a daemon ran `port` and `shared`."""
+        """What home.json holds beside the id: `path`, and once a daemon ran `port`, `shared`, `ledger`."""
         return _read_identity(self.path)
 
     def record(self, changes: Mapping[str, Any]) -> None:
         """Change entries of home.json. Only the holder of the lock may call this."""
-        write_whole(self.path / IDENTITY, json.dumps(self.recorded() | dict(changes)), 0o600)
+        with _recording:
+            write_whole(self.path / IDENTITY, json.dumps(self.recorded() | dict(changes)), 0o600)
 
 
 def problem_with(path: Path, error: OSError, doing: str, remedy: str) -> EnvironmentProblem:
@@ -186,13 +189,15 @@ def say_moved(path: Path) -> Home:
 def say_copied(path: Path) -> Home:
     """Record that this home is a copy: it gets an id and keys of its own.
 
-    Its ledger still names the allocations of the original, which belong to the original.
+    Its ledger still names the original, and the allocations in it belong to the original;
+    `copied_from` in home.json says so to whoever opens the ledger next.
     """
     path = Path(os.path.abspath(path))
-    _read_identity(path)
+    before = _read_identity(path)
     for name in ("key", "tls.key", "tls.crt", "daemon.json", "lock"):
         (path / name).unlink(missing_ok=True)
     identity = {"id": secrets.token_hex(8), "path": os.path.realpath(path), "version": 1}
+    identity |= {"copied_from": before["id"], "ledger": before.get("ledger", False)}
     write_whole(path / IDENTITY, json.dumps(identity), 0o600)
     return open_home(path)
 

@@ -11,7 +11,7 @@ def test_s01_hello_prints_its_body(lab: Lab) -> None:
     lab.example("hello")
     lab.run()
     [row] = lab.rows()
-    assert (row["outcome"], row["exit_code"], row["stdout"]) == ("ok", "0", "Hello from scalebox\n")
+    assert (row["outcome"], row["exit_code"], row["stdout"]) == ("SUCCEEDED", "0", "Hello from scalebox\n")
     assert [task["state"] for task in lab.tasks()] == ["SUCCEEDED"]
 
 

@@ -57,10 +57,10 @@ def test_s23_a_timeout_ends_the_task_and_not_the_agent(lab: Lab) -> None:
     lab.pipeline(SLOW, work_sh=ticking)
     lab.run(exit_code=1)
     slow, quick = (next(row for row in lab.rows() if row["body"] == body) for body in ("slow", "quick"))
-    assert (slow["outcome"], slow["cause"]) == ("failed", "timeout")
+    assert (slow["outcome"], slow["cause"]) == ("FAILED", "timeout")
     assert 1.9 < float(slow["run_s"]) < 8
     assert slow["stdout"].startswith("tick 1\ntick 2\n")
-    assert quick["outcome"] == "ok"
+    assert quick["outcome"] == "SUCCEEDED"
     assert (slow["allocation"], slow["element"]) == (quick["allocation"], quick["element"])
 
 
@@ -141,8 +141,8 @@ def check_primes(lab: Lab) -> None:
     rows = lab.rows()
     assert len({(row["task"], row["lease"]) for row in rows}) == len(rows)
     for task, attempts in attempts_of(rows).items():
-        assert [row["outcome"] for row in attempts].count("ok") == 1, task
-        assert attempts[-1]["outcome"] == "ok", task
+        assert [row["outcome"] for row in attempts].count("SUCCEEDED") == 1, task
+        assert attempts[-1]["outcome"] == "SUCCEEDED", task
         assert [int(row["attempt"]) for row in attempts] == list(range(1, len(attempts) + 1)), task
         assert all(row["cause"] in LOSSES for row in attempts[:-1]), attempts
         assert all(row["site"] and row["host"] and row["leased"] and row["recorded"] for row in attempts), (
@@ -200,7 +200,7 @@ def test_agents_work_on_while_the_daemon_is_dead(lab: Lab) -> None:
     started = lab.sbx("daemon", "start")
     assert started.exit_code == 0, str(started)
     assert lab.wait_for_end()["state"] == "SUCCEEDED"
-    assert Counter(row["outcome"] for row in lab.rows()) == {"ok": 7}
+    assert Counter(row["outcome"] for row in lab.rows()) == {"SUCCEEDED": 7}
 
 
 def test_a_killed_agent_leaves_no_process_of_its_tasks(lab: Lab) -> None:

@@ -48,7 +48,7 @@ def _live_place(
     core: Core, run: str, task: str, live: tuple[Any, ...], stream: str
 ) -> tuple[str, int, int | None] | None:
     """Find the attempt's frame in the segments of the agent that holds it."""
-    attempt, incarnation, pool_id, epoch, lease_n, task_id = live
+    _, incarnation, pool_id, epoch, lease_n, task_id = live
     pool = core.desk.world.pools.get(pool_id)
     if pool is None:
         return None

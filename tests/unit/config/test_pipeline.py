@@ -2,11 +2,15 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
+from scalebox_hpc.config import pools
 from scalebox_hpc.config.pipeline import load, load_parameters
 from scalebox_hpc.domain.pipeline import Gather, Resources, RetryRule, Seed, from_json, to_json
+from scalebox_hpc.domain.site import Site
+from scalebox_hpc.errors import PipelineErrors
 
 HEAD = 'sbx = 1\n[pipeline]\nname = "p"\n'
 GOOD = '[modules.a]\nrun = "echo {body}"\nseed = ["x"]\n'
@@ -307,6 +311,31 @@ def test_the_digest_changes_with_what_matters_and_with_nothing_else(load_text):
     assert digests(load_text, text.replace("seed", "env = { A = '1' }\nseed"), files) != first
 
 
+def test_the_digest_outlives_a_move(tmp_path):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        text = A + 'image = "x.sif"\n[params.d]\ndefault = "in"\npath = true\n'
+        (tmp_path / name / "pipeline.toml").write_text(text.replace("{body}", "{body} {params.d}"))
+        (tmp_path / name / "x.sif").touch()
+    here, there = (
+        load(tmp_path / name / "pipeline.toml").pipeline.modules["a"] for name in ("here", "there")
+    )
+    assert here.image != there.image
+    assert here.digest == there.digest
+
+
+def test_on_this_machine_a_task_must_fit_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(pools, "cpus_here", lambda: 2)
+    monkeypatch.setattr(pools, "memory_here_mib", lambda: 4096)
+    (tmp_path / "pipeline.toml").write_text(A + "resources = { cpus = 3, memory = '5G' }\n")
+    with pytest.raises(PipelineErrors) as caught:
+        load(tmp_path / "pipeline.toml", sites={"local": Site(name="local", batch="local")})
+    assert [problem.problem for problem in caught.value.problems] == [
+        "cpus 3 never fits: site local has 2",
+        "memory 5.0G never fits: site local has 4.0G",
+    ]
+
+
 def test_an_image_may_lie_elsewhere(load_text, tmp_path):
     for image in ("docker://alpine:3", "oras://x/y", f"oci-archive:{tmp_path}/x.tar"):
         assert load_text(A + f'image = "{image}"\n').pipeline.modules["a"].image == image
@@ -319,6 +348,4 @@ def test_an_image_may_lie_elsewhere(load_text, tmp_path):
 def test_a_relative_path_to_the_pipeline_is_fine(load_text, tmp_path, monkeypatch):
     load_text(A)
     monkeypatch.chdir(tmp_path)
-    from pathlib import Path
-
     assert load(Path("pipeline.toml")).pipeline.directory == str(tmp_path)

@@ -16,7 +16,7 @@ TOP = [
     ('[pipeline]\nname = "p"\n' + GOOD, "sbx", None, "is missing", "sbx = 1"),
     ("sbx = 2\n" + A[8:], "sbx", 1, "2 is no version", "newer sbx"),
     ("sbx = '1'\n" + A[8:], "sbx", 1, "'1' is no version", "sbx = 1"),
-    ("sbx = 1\n" + GOOD, "pipeline", None, "is missing", "[pipeline]"),
+    ("sbx = 1\n" + GOOD, "pipeline.name", None, "is missing", "name ="),
     ("sbx = 1\n[pipeline]\ntitle = 'x'\n" + GOOD, "pipeline.name", 2, "is missing", "name ="),
     (A.replace('"p"', '"My Pipeline"'), "pipeline.name", 3, "no name for a pipeline", '"my-pipeline"'),
     (

@@ -75,6 +75,7 @@ def test_a_copied_home_gets_an_id_and_keys_of_its_own(tmp_path: Path) -> None:
     assert copy.id != home.id
     assert not (copy.path / "key").exists()
     assert "port" not in copy.recorded()
+    assert copy.recorded()["copied_from"] == home.id
     assert homes.open_home(home.path) == home
 
 
