@@ -240,9 +240,7 @@ def _log(raw: object) -> Log | None:
 
 
 def _cut(raw: Raw) -> tuple[bool, bool]:
-    value = raw.get("cut")
-    if value is None:
-        return (False, False)
+    value = raw.get("cut", [False, False])
     if type(value) is list and len(value) == 2 and type(value[0]) is type(value[1]) is bool:
         return (value[0], value[1])
     return _bad("cut", value, "two of true and false wanted")
@@ -388,9 +386,8 @@ def members_page(raw: object) -> MembersPage:
 def ended(raw: object) -> Ended:
     """Read the wrapper's word that an incarnation is over, from the network or from a file."""
     raw = _object(raw, "ended")
-    status = _small_or_none(raw, "status")
     element, restart = _integer(raw, "element"), _integer(raw, "restart")
-    return Ended(_name(raw, "try"), element, _incarnation(raw), restart, status or 0)
+    return Ended(_name(raw, "try"), element, _incarnation(raw), restart, _small_or_none(raw, "status") or 0)
 
 
 def spool_line(raw: object) -> SpoolLine:
