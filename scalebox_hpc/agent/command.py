@@ -155,7 +155,7 @@ class Recipe:
         reasons = {
             errno.ENOENT: "no such program; name it in `files`, or write its full path",
             errno.EACCES: "it is not executable; `chmod +x` it, then start a new run",
-            errno.ENOEXEC: "it is no program of this machine; a script needs a first line such as #!/bin/bash",
+            errno.ENOEXEC: "it is no program of this machine; a script needs a first line as #!/bin/bash",
             errno.E2BIG: "body and headers are too long for a command line; use $SBX_BODY, or a file",
         }
         return f"{word}: {reasons.get(number or 0, str(problem))}"

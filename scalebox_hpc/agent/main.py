@@ -42,7 +42,6 @@ def main() -> None:
 
 def run(options: Options) -> int:
     """Say hello, work, leave. Returns the exit code."""
-    os.umask(0o077)
     environ = dict(os.environ)
     loop = Loop()
     signals = Signals(loop)

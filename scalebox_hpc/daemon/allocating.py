@@ -325,7 +325,7 @@ def _take_sight(desk: Desk, attempt: TryState, seen: TrySeen) -> None:
     for index, element in seen.elements.items():
         if element.phase is Phase.ENDED:
             _element_over(desk, pool, attempt, index, element)
-        elif index in attempt.ended and element.phase is Phase.PENDING and element.restarts:
+        elif index in attempt.ended and element.phase is Phase.PENDING:  # requeued
             attempt.ended.pop(index)
     phases = {element.phase for element in seen.elements.values()}
     for phase in (Phase.ACTIVE, Phase.PENDING, Phase.UNKNOWN, Phase.ENDED):

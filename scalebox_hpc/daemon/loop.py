@@ -49,6 +49,8 @@ class Wheel:
         self.interrupted: Sequence[str] = ()
         home = premises.home
         is_new = not home.ledger.exists() and not home.recorded().get("ledger")
+        if is_new:
+            home.ledger.touch(mode=0o600)
         self._store = SqliteStore(home.ledger, create=is_new)
         epoch = secrets.token_hex(4)
         self._open_home(epoch)

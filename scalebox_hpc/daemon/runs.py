@@ -175,6 +175,18 @@ def settle(desk: Desk, run: RunState) -> None:
             break
     if closing.all_of(standings):
         _end(desk, run)
+    else:
+        _pause_if_stuck(desk, run)
+
+
+def _pause_if_stuck(desk: Desk, run: RunState) -> None:
+    """A run whose work waits for paused pools alone, with no agent left, waits for a person."""
+    pools = [pool for pool in desk.world.pools.values() if pool.run is run]
+    waiting = [pool for pool in pools if any(module.open_tasks for module in pool.modules)]
+    living = any(agent.pool.run is run for agent in desk.world.agents.values())
+    if waiting and not living and not run.seeding and all(pool.state == "paused" for pool in waiting):
+        run.phase, run.reason = RunPhase.PAUSED, waiting[0].reason
+        desk.save_run(run)
 
 
 def _end(desk: Desk, run: RunState) -> None:

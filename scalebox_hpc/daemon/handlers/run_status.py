@@ -99,7 +99,7 @@ def _pool(core: Core, pool: PoolState) -> dict[str, Any]:
         "elements_pending": pending,
         "elements_running": running,
         "agents": len(agents),
-        "busy": sum(len(agent.session.offers) > 0 for agent in agents),
+        "busy": sum(offer.started for agent in agents for offer in agent.session.offers.values()),
         "state": pool.state,
         "reason": reason,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,10 @@ def handle(core: Core, call: Call) -> None:
     if place is None and live is not None and live[0] == number:
         place = _live_place(core, run.name, args["task"], live, stream)
     offset, limit = int(args.get("offset") or 0), min(int(args.get("limit") or PIECE_MOST), PIECE_MOST)
-    core.desk.answer(call, {"attempt": number, **_piece(core, place, offset, limit)})
+    piece = _piece(core, place, offset, limit)
+    if place is None and (live is None or live[0] != number):
+        piece["done"] = True  # it is over and wrote nothing that was kept
+    core.desk.answer(call, {"attempt": number, **piece})
 
 
 def _recorded_place(
@@ -59,15 +63,17 @@ def _live_place(
 
 def _piece(core: Core, place: tuple[str, int, int | None] | None, offset: int, limit: int) -> dict[str, Any]:
     if place is None:
-        return {"text": "", "offset": offset, "end": offset, "done": True, "path": ""}
+        return {"text": "", "offset": offset, "end": offset, "done": False, "path": ""}
     path, start, end = place
     most = limit if end is None else max(0, min(limit, end - start - offset))
     data = core.settings.read_log(path, start + offset, most)
-    done = end is not None and start + offset + len(data) >= end
-    return {
-        "text": data.decode("utf-8", "replace"),
-        "offset": offset,
-        "end": offset + len(data),
-        "done": done,
-        "path": path,
-    }
+    done = end is not None and (start + offset + len(data) >= end or not data)
+    text, length = _whole_characters(data, last=done)
+    return {"text": text, "offset": offset, "end": offset + length, "done": done, "path": path}
+
+
+def _whole_characters(data: bytes, *, last: bool) -> tuple[str, int]:
+    """Decode a piece; a character that it cuts is left for the next, unless there is none."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(data, final=last)
+    return text, len(data) - len(decoder.getstate()[0])
