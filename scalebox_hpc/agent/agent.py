@@ -15,7 +15,8 @@ from collections.abc import Callable, Generator
 from typing import NamedTuple
 
 from scalebox_hpc.agent.attempt import Attempt
-from scalebox_hpc.agent.child import INF, Children, Process
+from scalebox_hpc.agent.broom import Broom
+from scalebox_hpc.agent.child import Children, Process
 from scalebox_hpc.agent.chunks import Sender
 from scalebox_hpc.agent.command import CannotLaunch, MissingHeader, Node, Recipe
 from scalebox_hpc.agent.contract import Collected, Place, collect, delete_removed
@@ -27,11 +28,10 @@ from scalebox_hpc.agent.loop import Loop
 from scalebox_hpc.agent.probe import OomCounter
 from scalebox_hpc.agent.session import Session
 from scalebox_hpc.agent.spool import Spool
-from scalebox_hpc.agent.workdir import Slot, Slots, WorkDirs, link_bin, removal
+from scalebox_hpc.agent.workdir import Slot, Slots, WorkDirs, link_bin
 
 ANSWER_S = 20.0  # for the answer to a sync that is not parked
 SLICE_S = 0.005  # of collecting, before other things get their turn
-SWEEP_EVERY_S = 1.0  # between two removers of old work directories
 WALLTIME_NEAR_S = 120.0  # a task stopped by SIGTERM with less left was stopped by its walltime
 SMALL = 4096  # bytes of text in a result, below which its size need not be known exactly
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
@@ -77,8 +77,7 @@ class Agent:
         self._collecting: list[tuple[Attempt, Collection]] = []
         self._senders: dict[str, Sender] = {}  # of results in chunks, until acknowledged
         self._after: dict[str, list[str]] = {}  # files to delete once the lease is recorded
-        self._removing = False
-        self._remove_at = 0.0
+        self.broom = Broom(self.loop, self.children, self.work)
         self._greeting = False
         self._frame_second, self._frame_time = 0, ""
         for name in ("gather", "chunks"):
@@ -97,12 +96,12 @@ class Agent:
             self._say()
             if self._collecting:
                 self._collect_a_slice()
-            self._tidy()
+            self.broom.sweep()
             loop.turn(self._wake_at())
             if loop.now >= self.children.wake_at:
                 self.children.tick()
         self.link.close()
-        self._leave_nothing()
+        self.broom.leave_nothing()
 
     def terminate(self) -> None:
         """Take nothing more, stop what runs, leave. For SIGTERM."""
@@ -115,8 +114,7 @@ class Agent:
     def _wake_at(self) -> float:
         if self._collecting:
             return 0.0
-        at = min(self.children.wake_at, self.session.wake_at(self.link.ready_at))
-        return min(at, self._remove_at) if self.work.has_waiting and not self._removing else at
+        return min(self.children.wake_at, self.session.wake_at(self.link.ready_at), self.broom.wake_at())
 
     # talking
 
@@ -301,6 +299,10 @@ class Agent:
         attempt.times["ended"] = clock_us()
         attempt.judge(process, self.oom)
         attempt.left = self.work.names(attempt.slot)
+        rules = attempt.recipe.rules
+        if not attempt.left and (attempt.cause is not None or rules.sends_nothing):
+            self._collected(attempt, Collected())
+            return
         offer = attempt.held.offer
         place = Place(
             attempt.slot.work,
@@ -308,9 +310,9 @@ class Agent:
             attempt.recipe.results,
             offer["body"],
             offer.get("headers") or {},
-            os.path.join(self.node.scratch_root, "chunks", attempt.held.lease),
+            f"{self.node.scratch_root}/chunks/{attempt.held.lease}",
         )
-        collection = collect(place, attempt.recipe.rules, attempt.cause is None)
+        collection = collect(place, rules, attempt.cause is None)
         if not self._step(attempt, collection):
             self._collecting.append((attempt, collection))
 
@@ -358,7 +360,7 @@ class Agent:
         if not found.chunks:
             session.finished(one, result, size)
             return
-        one.sending = True
+        session.sending(one)
         sent = functools.partial(self._chunks_sent, one, result, size)
         self._senders[one.lease] = Sender(self.link, self.node.incarnation, result, found.chunks, sent)
 
@@ -390,27 +392,3 @@ class Agent:
         except OSError as problem:
             log(f"{self.spool.path} cannot be written: {problem.strerror}")
             session.spool_failed(self.loop.now)
-
-    def _tidy(self) -> None:
-        if self._removing or not self.work.has_waiting or self.loop.now < self._remove_at:
-            return
-        self._removing = True
-
-        def removed(_: Process) -> None:
-            self._removing = False
-            self._remove_at = self.loop.now + SWEEP_EVERY_S
-
-        self._run_beside(self.work.to_remove(), removed)
-
-    def _run_beside(self, argv: list[str], ended: Callable[[Process], None]) -> None:
-        env = {b"PATH": b"/usr/bin:/bin"}
-        marker = frozenset((b"a remover carries no marker",))
-        self.children.start(argv[0], argv, env, "/", self.children.silent, marker, INF, ended)
-
-    def _leave_nothing(self) -> None:
-        self.children.kill_all()
-        gone: list[Process] = []
-        self._run_beside(removal([self.node.scratch_root]), gone.append)
-        until = self.loop.now + 30.0
-        while not gone and self.loop.now < until:
-            self.loop.turn(until)

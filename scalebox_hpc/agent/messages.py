@@ -36,6 +36,7 @@ class Rules:
         self.to: tuple[str, ...] = tuple(sheet.get("to", ()))
         self.modules = frozenset(sheet.get("modules", ()))
         self.default = self.to[0] if self.to else ""
+        self.sends_nothing = not self.to or self.to == (self.name,)  # when no message file is written
         self.forward: bool = sheet.get("forward", False)
         self.limit: int = sheet.get("message_limit", 1_000_000)
         self.headers: dict[str, str] = {}  # gather module to the header it groups by
@@ -48,7 +49,7 @@ class Rules:
 
     def forwards_to(self) -> str:
         """Return where the body goes on when no message file was written; "" for nowhere."""
-        if not self.to or self.to == (self.name,):
+        if self.sends_nothing:
             return ""
         if len(self.to) > 1 and not self.forward:
             raise BadMessage(

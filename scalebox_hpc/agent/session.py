@@ -22,24 +22,23 @@ from scalebox_hpc.agent.lease import (
     PREPARING,
     RUNNING,
     WAITING,
-    Amounts,
     Effects,
     Held,
     Json,
     Terms,
     fits,
     take,
-    width,
 )
+from scalebox_hpc.agent.prefetch import RunTimes
 
 INF = float("inf")
 GAP_S = 0.05  # between two syncs under load, unless slots would run dry
-PREFETCH_CAP = 1000  # leases of one module held unstarted beside those that have room
+SYNCS_AHEAD = 6  # that prefetched tasks bridge: what we hold nobody else can run
 RESULTS_BYTES = 4 << 20  # results in one sync; the daemon reads bodies up to 8 MiB
 HEAD_WAIT_S = 10.0  # after this long the oldest waiting task is not overtaken any more
 TERM_PATIENCE_S = 5.0  # without an answer after SIGTERM, before results are spooled instead
-SPOOL_AGAIN_S = 60.0
-SHARE_NEW = 0.2  # of the newest run time in the running mean
+SPOOL_AGAIN_S = 60.0  # after the spool could not be written
+SHARE_NEW = 0.2  # of the newest answer time in the running mean
 
 
 class Flight(NamedTuple):
@@ -66,9 +65,9 @@ class Session:
         self._waiting: dict[int, deque[Held]] = {}
         self._waiting_count = 0
         self._running = 0  # processes, those of doomed leases included
+        self._making = 0  # results that are being made
         self._done: dict[str, Held] = {}
-        self._run_s: dict[int, float] = {}  # running mean per module
-        self._need: dict[int, Amounts] = {}  # of the newest ended task per module
+        self._run_times = RunTimes()
         self._flight: Flight | None = None
         self._order = 0
         self._urgent = True
@@ -77,6 +76,7 @@ class Session:
         self._told = False  # the daemon knows that we leave
         self._short = False  # a task was given back for want of walltime
         self._sent_at = -INF
+        self._answer_s = 0.0  # running mean from a sync to its answer, unless it was parked
         self._not_before = -INF
         self._answered_at = now
         self._leaving_at = now
@@ -126,7 +126,9 @@ class Session:
             "held": held,
             "results": results,
             "free": dict(zip(AMOUNTS, free)),
-            "prefetch": {} if self.leaving else self._prefetch(surplus),
+            "prefetch": {}
+            if self.leaving
+            else self._run_times.wanted(surplus, self.terms.resources, self._ahead_s()),
             "walltime_left_s": self.walltime_left_s(now),
             "leaving": self.leaving,
         }
@@ -148,17 +150,9 @@ class Session:
                     take(one.need, left)
         return [max(0, amount) for amount in left], surplus
 
-    def _prefetch(self, surplus: dict[int, int]) -> dict[str, int]:
-        """Return how many more tasks of each measured module we would hold unstarted."""
-        wanted = {}
-        busy = max(1, sum(1 for module in self._run_s if surplus.get(module)))
-        for module, run_s in self._run_s.items():
-            abreast = width(self._need[module], self.terms.resources)
-            fitting = int(self.terms.prefetch_s * abreast / max(run_s, 1e-4) / busy)
-            more = min(PREFETCH_CAP, fitting) - surplus.get(module, 0)
-            if more > 0:
-                wanted[str(module)] = more
-        return wanted
+    def _ahead_s(self) -> float:
+        """Return how far ahead to prefetch: a few syncs, at most `prefetch_s`."""
+        return min(self.terms.prefetch_s, SYNCS_AHEAD * (GAP_S + self._answer_s))
 
     def walltime_left_s(self, now: float) -> float | None:
         """Return the seconds until this element ends, or None where there is no end."""
@@ -182,6 +176,8 @@ class Session:
             return effects
         self._flight = None
         self._answered_at = now
+        if not flight.parked:
+            self._answer_s += SHARE_NEW * (now - self._sent_at - self._answer_s)
         if not self.held and self._idle_since is None:
             self._idle_since = now
         if answer.get("superseded"):
@@ -299,13 +295,19 @@ class Session:
             self._urgent = True
             return
         one.state = ENDED
-        run_s, known = now - one.started_at, self._run_s.get(one.module)
-        self._run_s[one.module] = run_s if known is None else known + SHARE_NEW * (run_s - known)
-        self._need[one.module] = one.need
+        self._making += 1
+        self._run_times.note(one.module, one.need, now - one.started_at)
+
+    def sending(self, one: Held) -> None:
+        """Say that its result is made and that only its chunks are still to be sent."""
+        if one.state == ENDED and not one.sending:
+            one.sending = True
+            self._making -= 1
 
     def finished(self, one: Held, result: Json, size: int) -> None:
         """Say that its result is ready to be sent; `size` is about its length as JSON."""
         if one.state == ENDED:
+            self._making -= not one.sending
             one.state, one.result, one.size = DONE, result, size
             self._done[one.lease] = one
             self._unspooled += 1
@@ -323,6 +325,8 @@ class Session:
         elif one.state == DONE:
             del self._done[one.lease]
             self._unspooled -= not one.spooled
+        elif one.state == ENDED:
+            self._making -= not one.sending
         one.state = GONE
         del self.held[one.lease]
         if not self.held:
@@ -343,7 +347,7 @@ class Session:
             at = min(at, self._idle_since + (0.0 if self._short else self.terms.idle_s))
         if self._unspooled:
             at = min(at, max(self._answered_at + self.terms.spool_after_s, self._spool_not_before))
-        if self._running == 0 and self._is_stuck():
+        if self._is_stuck():
             at = min(at, self._answered_at + self.terms.lost_after_s)
             if self.leaving is not None:
                 at = min(at, self._patience_ends_at())
@@ -387,9 +391,7 @@ class Session:
 
     def _is_stuck(self) -> bool:
         """Tell whether nothing runs and nothing more can be done without the daemon."""
-        return self._running == 0 and all(
-            one.state in (PREPARING, WAITING, DONE) or one.sending for one in self.held.values()
-        )
+        return self._running == 0 and self._making == 0
 
     def _is_lost(self, now: float) -> bool:
         return now - self._answered_at >= self.terms.lost_after_s

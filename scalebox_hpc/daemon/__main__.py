@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,21 @@ from scalebox_hpc.daemon.main import run_detached
 from scalebox_hpc.daemon.premises import EngineMaker
 
 
-def _report_and_let_go(said: Mapping[str, Any]) -> None:
-    try:
-        os.write(1, json.dumps(said).encode() + b"\n")
-    except BrokenPipeError:
-        pass  # whoever started us did not wait
+def _let_go() -> Callable[[Mapping[str, Any]], None]:
+    """Put standard output aside, where no child inherits it; returns what says one line there, once."""
+    aside = os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 1)
     os.close(nothing)
+
+    def report(said: Mapping[str, Any]) -> None:
+        try:
+            os.write(aside, json.dumps(said).encode() + b"\n")
+        except BrokenPipeError:
+            pass  # whoever started us did not wait
+        os.close(aside)
+
+    return report
 
 
 def _report(said: Mapping[str, Any]) -> None:
@@ -42,7 +49,7 @@ def main(engine_of: EngineMaker | None = None) -> int:
     wanted = parser.parse_args()
     if wanted.detached:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    report = _report_and_let_go if wanted.detached else _report
+    report = _let_go() if wanted.detached else _report
     return run_detached(wanted.home, wanted.takeover, report, engine_of)
 
 

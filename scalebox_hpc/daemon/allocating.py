@@ -125,7 +125,9 @@ def _work(desk: Desk, module: ModuleState) -> pools.ModuleWork:
     if median_s is None and module.counts[TaskState.RUNNING]:
         row = desk.store.one("oldest_running", (module.module_id,))
         longest_s = (desk.now.wall_us - row[0]) / 1e6 if row is not None and row[0] is not None else 0.0
-    return pools.ModuleWork(module.spec.name, module.spec.resources, held + ready, median_s, longest_s)
+    needs = module.spec.resources
+    needs = dataclasses.replace(needs, memory_mib=max(needs.memory_mib, module.raised_mib))
+    return pools.ModuleWork(module.spec.name, needs, held + ready, median_s, longest_s)
 
 
 def _lives(allocation: AllocationState) -> bool:

@@ -147,9 +147,8 @@ class Core:
             self.timers.decide_s = now.mono_s + DECIDE_EVERY_S
             allocating.decide(desk, self.books, leaving=self.leaving)
         allocating.look(desk, self.books)
-        if not self.leaving:
-            for agent in list(desk.world.agents.values()):
-                talking.answer_parked(desk, agent, self.turns)
+        for agent in list(desk.world.agents.values()):
+            talking.answer_parked(desk, agent, self.turns)
 
     @property
     def leaving(self) -> bool:

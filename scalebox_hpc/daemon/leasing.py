@@ -21,9 +21,10 @@ MOST_OFFERS = 2000  # of one answer
 
 def grant(desk: Desk, agent: AgentState, turn: int) -> list[dict[str, Any]]:
     """Lease what an agent has room for; return the new offers as the wire has them."""
-    if agent.leaving or agent.told != "work" or agent.pool.run.phase not in ACTIVE:
+    pool = agent.pool
+    if agent.leaving or agent.told != "work" or pool.run.phase not in ACTIVE or pool.holds(desk.now.mono_s):
         return []
-    candidates = [_candidate(module) for module in agent.pool.modules if _can_serve(desk, module)]
+    candidates = [_candidate(module) for module in pool.modules if _can_serve(desk, module)]
     if not candidates:
         return []
     offers: list[dict[str, Any]] = []
@@ -74,6 +75,7 @@ def _claim(desk: Desk, agent: AgentState, module: ModuleState, count: int) -> li
             "agent": agent.agent_id,
             "module": module.module_id,
             "count": count,
+            "memory_mib": agent.room.memory_mib,
         },
     )
     if rows:

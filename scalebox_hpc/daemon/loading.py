@@ -119,11 +119,17 @@ def load_run(desk: Desk, row: tuple[Any, ...]) -> RunState:
 
 def _module(desk: Desk, run: RunState, row: tuple[Any, ...]) -> ModuleState:
     module_id, name, _, sheet, next_n, *counts, ignored, launches, broken = row
+    spec = run.pipeline.modules[name]
     waiting = desk.store.one("count_waiting_parts", (module_id,))
+    raised = (
+        desk.store.one("raised_memory", (module_id,))
+        if any(rule.memory_factor > 1 for rule in spec.retry)
+        else None
+    )
     return ModuleState(
         module_id=module_id,
         run=run,
-        spec=run.pipeline.modules[name],
+        spec=spec,
         sheet=json.loads(sheet),
         depth=0,
         next_n=next_n,
@@ -134,6 +140,7 @@ def _module(desk: Desk, run: RunState, row: tuple[Any, ...]) -> ModuleState:
         waiting_parts=waiting[0] if waiting else 0,
         fired_once=desk.store.one("any_part", (module_id,)) is not None,
         restless=bool(broken),
+        raised_mib=(raised[0] or 0) if raised is not None else 0,
     )
 
 

@@ -66,6 +66,8 @@ class Wheel:
             row = self._store.one("home")
             if row is None:
                 self._store.run("add_home", (home.id, str(home.path), epoch, now_us))
+            elif row[0] == home.recorded().get("copied_from"):
+                self._adopt(now_us)
             elif row[0] != home.id:
                 raise ConflictError(
                     f"{home.ledger} belongs to home {row[0]}, not to {home.id}",
@@ -73,6 +75,15 @@ class Wheel:
                 )
             else:
                 self._store.run("open_home", (str(home.path), epoch))
+
+    def _adopt(self, now_us: int) -> None:
+        """A copied home: what the original asked for, and what its agents hold, stays the original's."""
+        store = self._store
+        store.run("adopt_home", (self._premises.home.id,))
+        for name in ("disown_tasks", "disown_tries", "recount_modules"):
+            store.run(name)
+        for name in ("disown_agents", "disown_allocations"):
+            store.run(name, (now_us,))
 
     def _settings(self, epoch: str) -> Settings:
         premises = self._premises

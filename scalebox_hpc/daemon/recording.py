@@ -27,6 +27,7 @@ from scalebox_hpc.domain.task import (
 from scalebox_hpc.engine.retry import (
     Again,
     Ended,
+    GiveUp,
     decide,
     module_is_broken,
     read_spent,
@@ -209,7 +210,7 @@ def _release_chunks(
 def _fail(desk: Desk, task: TaskRow, agent_id: int, result: Result) -> None:
     module = task.module
     cause = Cause(result.cause or Cause.EXIT)
-    decision = decide(_ended(task, cause, result.exit_code), module.spec.retry)
+    decision = _within(desk, module, decide(_ended(task, cause, result.exit_code), module.spec.retry))
     if cause is Cause.LAUNCH:
         _count_launch(desk, module, result.note)
     note = result.note or ("" if isinstance(decision, Again) else decision.note)
@@ -217,6 +218,17 @@ def _fail(desk: Desk, task: TaskRow, agent_id: int, result: Result) -> None:
     row = Row(desk.ids.take("attempt"), agent_id, result._replace(note=note), cause=cause, budget=budget)
     _add_attempt(desk, task, row)
     module.rate.add(1, desk.now.mono_s)
+
+
+def _within(desk: Desk, module: ModuleState, decision: Again | GiveUp) -> Again | GiveUp:
+    """Give up a retry that asks for more memory than any element of the pool can have."""
+    pool = module.run.pipeline.pools[module.spec.pool]
+    facts = desk.sites[pool.site]
+    machine = facts.site.machines.get(pool.machine) if pool.machine else facts.site.default_machine()
+    most_mib = (machine.memory_mib if machine is not None else None) or facts.memory_mib
+    if isinstance(decision, GiveUp) or most_mib is None or decision.memory_mib <= most_mib:
+        return decision
+    return GiveUp(f"its retry needs {decision.memory_mib} MiB of memory, and the machine has {most_mib} MiB")
 
 
 def _ended(task: TaskRow, cause: Cause, exit_code: int | None, walltime_share: float = 0.0) -> Ended:
@@ -260,6 +272,7 @@ def _settle_failure(desk: Desk, task: TaskRow, cause: Cause, decision: object, *
         task.spent[decision.budget] = task.spent.get(decision.budget, 0) + 1
     if decision.memory_mib != task.module.spec.resources.memory_mib:
         task.memory_mib = decision.memory_mib
+        task.module.raised_mib = max(task.module.raised_mib, decision.memory_mib)
     ready_us = desk.now.wall_us + round(decision.delay_s * 1e6)
     event = TaskEvent.LAPSED if lapse else TaskEvent.RETRIED
     _settle(desk, task, event, cause="", ready_us=ready_us)
@@ -289,7 +302,11 @@ def lapse(desk: Desk, task: TaskRow, agent: AgentState, cause: Cause, *, walltim
     result = _no_report(task.lease, cause, note)
     row = Row(desk.ids.take("attempt"), agent.agent_id, result, cause=cause, budget=budget, reported=False)
     _add_attempt(desk, task, row)
-    agent.pool.infra_streak += 1
+    if agent.pool.infra_failed(desk.now.mono_s):
+        wait_s = round(agent.pool.hold_until_s - desk.now.mono_s)
+        task.module.run.note(
+            f"pool {agent.pool.spec.name} waits {wait_s} s: too many attempts in a row ended by {cause}"
+        )
 
 
 def cancel_held(desk: Desk, task: TaskRow) -> None:

@@ -275,7 +275,9 @@ def _go_on(desk: Desk, run: RunState) -> None:
     desk.save_run(run)
     for pool in desk.world.pools.values():
         if pool.run is run:
-            pool.state, pool.reason, pool.hello_less, pool.infra_streak = "ok", "", 0, 0
+            pool.state, pool.reason, pool.hello_less = "ok", "", 0
+            pool.went_well()
+            pool.hold_until_s = 0.0
             pool.asked = pool.backlog_at_submit = 0
             desk.store.run("save_pool", ("ok", "", 0, pool.pool_id))
     for agent in desk.world.agents.values():

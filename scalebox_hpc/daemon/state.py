@@ -43,6 +43,8 @@ class RunPhase(StrEnum):
 
 
 NO_ROOM = Room(0, 0)
+INFRA_STREAK = 50  # attempts in a row that the infrastructure ended make a pool wait
+HOLD_S, HOLD_MOST_S = 30.0, 600.0
 ACTIVE = (RunPhase.LOADING, RunPhase.RUNNING)
 STATES = tuple(TaskState)
 
@@ -65,6 +67,7 @@ class ModuleState:
     waiting_parts: int = 0  # parts open or changed
     fired_once: bool = False  # a part of it was fired
     due_us: int = 0  # nothing of it is to be had before then
+    raised_mib: int = 0  # the most memory that a retry gave to one of its tasks
     durations: Durations = field(default_factory=Durations)
     rate: Rate = field(default_factory=Rate)
     dirty: bool = False  # its row is to be written
@@ -202,6 +205,26 @@ class PoolState:
     cancelled_at_s: float | None = None  # when surplus elements were last given back
     asked: int = 0  # elements of the last submission
     backlog_at_submit: int = 0
+    hold_until_s: float = 0.0  # no leases before, because the infrastructure ended too many attempts
+    holds_in_row: int = 0
+
+    def holds(self, mono_s: float) -> bool:
+        """Tell whether the pool waits for the infrastructure to mend."""
+        return mono_s < self.hold_until_s
+
+    def infra_failed(self, mono_s: float) -> bool:
+        """Count an attempt that the infrastructure ended; tell whether the pool begins to wait."""
+        self.infra_streak += 1
+        if self.infra_streak < INFRA_STREAK:
+            return False
+        self.infra_streak = 0
+        self.hold_until_s = mono_s + min(HOLD_S * 2.0**self.holds_in_row, HOLD_MOST_S)
+        self.holds_in_row += 1
+        return True
+
+    def went_well(self) -> None:
+        """An attempt succeeded."""
+        self.infra_streak = self.holds_in_row = 0
 
 
 @dataclass(slots=True)

@@ -156,7 +156,7 @@ def sync(desk: Desk, call: Call) -> None:
     leasing.take_in(desk, agent, heard)
     recording.record(desk, agent, said.results)
     if said.results and any(result.outcome == "ok" for result in said.results):
-        agent.pool.infra_streak = 0
+        agent.pool.went_well()
     agent.parked = (call, said.number, desk.now.mono_s + POLL_S)
     agent.answer_now = bool(said.results) or not said.wait or bool(agent.dead) or agent.leaving
 

@@ -104,3 +104,29 @@ UPDATE run SET state = ?, reason = '', ended_us = NULL WHERE run_id = ?;
 SELECT r.run_id, r.name, r.state, r.reason, r.open, r.pipeline, r.site, r.results, r.seed_path, r.seed_offset,
        r.seed_count, r.created_us, r.started_us, r.ended_us FROM run AS r JOIN module AS m USING (run_id)
  WHERE m.module_id = ?;
+
+-- name: adopt_home
+-- A copy of a home goes on under an id of its own.
+UPDATE home SET home_id = ?;
+
+-- name: disown_tasks
+-- What agents of the original hold is not ours: it goes round again.
+UPDATE task SET state = 'READY', agent_id = NULL, lapsed = 0, lease_n = lease_n + 1 WHERE agent_id IS NOT NULL;
+
+-- name: disown_agents
+-- Nor are its agents.
+UPDATE agent SET ended_us = ?, ending = 'copied' WHERE ended_us IS NULL;
+
+-- name: disown_tries
+-- Nor its submissions.
+UPDATE try SET state = 'ENDED', reason = 'copied' WHERE state NOT IN ('ENDED', 'REFUSED');
+
+-- name: disown_allocations
+-- Nor its allocations.
+UPDATE allocation SET ended_us = ? WHERE ended_us IS NULL;
+
+-- name: recount_modules
+-- The counters of every module, counted anew.
+UPDATE module SET
+    ready = (SELECT count(*) FROM task AS t WHERE t.module_id = module.module_id AND t.state = 'READY'),
+    leased = 0, running = 0 WHERE leased > 0 OR running > 0;

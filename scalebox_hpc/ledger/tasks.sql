@@ -1,13 +1,14 @@
 -- Tasks and their leases.
 
 -- name: claim
--- Lease up to :count tasks of a module that are due, oldest first. The partial index makes the
+-- Lease up to :count tasks of a module that are due and fit, oldest first. The partial index makes the
 -- cost independent of how many tasks there are.
 UPDATE task
    SET state = 'LEASED', lease_epoch = :epoch, lease_n = lease_n + 1, leased_us = :now,
        agent_id = :agent, lapsed = 0
  WHERE task_id IN (SELECT task_id FROM task
                     WHERE module_id = :module AND state = 'READY' AND ready_us <= :now
+                      AND (memory_mib IS NULL OR memory_mib <= :memory_mib)
                     ORDER BY ready_us, task_id LIMIT :count)
 RETURNING task_id, n, lease_n, attempts, memory_mib, generation,
           (SELECT body FROM message WHERE message.message_id = task.message_id),
@@ -144,3 +145,7 @@ SELECT min(t.leased_us) FROM agent AS g JOIN task AS t ON t.agent_id = g.agent_i
 -- name: task_cause
 -- Why one task is bad.
 SELECT cause FROM task WHERE task_id = ?;
+
+-- name: raised_memory
+-- The most that a retry gave to an open task of a module.
+SELECT max(memory_mib) FROM task WHERE module_id = ? AND state IN ('READY', 'LEASED', 'RUNNING');

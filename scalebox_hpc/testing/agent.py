@@ -1,0 +1,304 @@
+"""An agent without processes: the real session, tasks that are played by a function, a virtual clock.
+
+It decides nothing that `scalebox_hpc.agent.session` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from scalebox_hpc.agent.lease import DOOMED, Effects, Held, Terms, read_terms
+from scalebox_hpc.agent.session import Session
+from scalebox_hpc.testing.clock import VirtualClock
+
+Json = dict[str, Any]
+Answered = Callable[[int, Json], None]  # HTTP status, 0 where nobody answered; body
+
+CHUNK = 3  # messages of a pretended chunk: few, so that many chunks are sent
+INLINE = 5  # messages up to this many travel in the report
+ASK_AGAIN_S = 2.0
+SYNC_ANSWER_S = 20.0
+PAGE = 2  # members asked for at once
+TERM_S = 1.0  # for tasks to end after SIGTERM
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What came of a pretended task."""
+
+    messages: Sequence[tuple[str, str] | tuple[str, str, Mapping[str, str]]] = ()
+    run_s: float = 1.0
+    cause: str | None = None  # None: it succeeded
+    exit_code: int | None = 0
+    text: str = ""  # the program's own text in the report
+
+
+Play = Callable[[Json, list[Json]], Played]
+"""Plays a task: its offer, and the members of a gather task or what is missing, in no order."""
+
+
+class Surroundings(Protocol):
+    """What an agent has around it."""
+
+    clock: VirtualClock
+    play: Play
+    spools: dict[str, list[Json]]
+
+    def ask(self, verb: str, args: Json, answered: Answered, timeout_s: float) -> None:
+        """Ask the daemon; `answered` is called once for each answer that arrives, or with 0 for none."""
+
+    def agent_over(self, agent: SimulatedAgent) -> None:
+        """The agent's process has ended."""
+
+
+@dataclass(slots=True)
+class SimulatedAgent:
+    """One incarnation."""
+
+    around: Surroundings
+    try_name: str
+    element: int
+    restart: int
+    incarnation: str
+    job_id: str
+    walltime_s: float | None = None
+    session: Session | None = None  # None: before it was welcomed
+    over: bool = False
+    started: list[str] = field(default_factory=list)  # leases, in the order of their starts
+    acknowledged: list[str] = field(default_factory=list)
+    chunks: dict[str, list[list[Any]]] = field(default_factory=dict)
+    _wakes_s: float = float("inf")
+
+    def hello(self) -> None:
+        """Say hello until it is answered."""
+        if self.over or self.session is not None:
+            return
+        self.around.ask("agent.hello", self._introduction(), self._welcomed, ASK_AGAIN_S)
+
+    def _introduction(self) -> Json:
+        return {
+            "home": "0" * 16,
+            "try": self.try_name,
+            "element": self.element,
+            "incarnation": self.incarnation,
+            "restart": self.restart,
+            "node": f"node{self.element}",
+            "pid": 1,
+            "cpus": 64,
+            "memory_mib": 1 << 20,
+            "gpus": 0,
+            "scratch_mib": 1 << 20,
+            "walltime_left_s": self.walltime_s,
+            "clock_us": self.around.clock.wall_us,
+            "job_id": self.job_id,
+            "python": "3.11",
+            "version": "0",
+        }
+
+    def _welcomed(self, status: int, answer: Json) -> None:
+        if self.over or self.session is not None:
+            return
+        if status != 200:
+            self.around.clock.after(ASK_AGAIN_S, self.hello)
+        elif answer["do"] == "leave":
+            self._end()
+        else:
+            terms: Terms = read_terms(answer)
+            self.session = Session(self.incarnation, terms, self.around.clock.mono_s, self.walltime_s)
+            self.act()
+
+    def terminate(self) -> None:
+        """SIGTERM: take nothing more, give back what runs, leave."""
+        if self.session is None:
+            self._end()
+            return
+        now = self.around.clock.mono_s
+        self.session.leave("term", now)
+        for one in list(self.session.held.values()):
+            if one.lease in self.started:
+                self.around.clock.after(TERM_S, partial(self._killed, one))
+        self.act()
+
+    def act(self) -> None:
+        """Do what the session has to do now, and be woken when it has more."""
+        if self.over or self.session is None:
+            return
+        session, clock = self.session, self.around.clock
+        session.tick(clock.mono_s)
+        for one in session.to_spool(clock.mono_s):
+            self._spool(one)
+        if session.over:
+            self._end()
+            return
+        while (one := session.next_start(clock.mono_s)) is not None:
+            self._start(one)
+        sync = session.build_sync(clock.mono_s, clock.wall_us)
+        if sync is not None:
+            timeout_s = SYNC_ANSWER_S + (session.terms.poll_s if sync["wait"] else 0.0)
+            self.around.ask("agent.sync", sync, partial(self._synced, sync["sync"]), timeout_s)
+        self._wake(session.wake_at())
+
+    def _wake(self, at_s: float) -> None:
+        clock = self.around.clock
+        if at_s < self._wakes_s or self._wakes_s <= clock.mono_s:
+            self._wakes_s = at_s
+            if at_s != float("inf"):
+                clock.after(max(at_s - clock.mono_s, 0.001), self._woken)
+
+    def _woken(self) -> None:
+        if self.around.clock.mono_s >= self._wakes_s:
+            self._wakes_s = float("inf")
+            self.act()
+
+    def _synced(self, number: int, status: int, answer: Json) -> None:
+        if self.over or self.session is None:
+            return
+        now = self.around.clock.mono_s
+        if status == 200:
+            self._apply(self.session.take_answer(answer, now))
+        else:
+            self.session.sync_failed(number, now, float(answer.get("retry_s", 1.0)))
+        self.act()
+
+    def _apply(self, effects: Effects) -> None:
+        assert self.session is not None
+        for one in effects.taken:
+            if one.offer.get("gather"):
+                self._fetch(one, 0, "members", [])
+            else:
+                self.session.prepared(one)
+        self.acknowledged += [one.lease for one in effects.recorded]
+        for one in effects.kill:
+            self.around.clock.after(0.1, partial(self._killed, one))
+
+    def _fetch(self, one: Held, after: int, what: str, rows: list[Json]) -> None:
+        """Fetch what a gather task works on, page by page, asking again until there is an answer."""
+        args = {
+            "incarnation": self.incarnation,
+            "lease": one.lease,
+            "after": after,
+            "what": what,
+            "limit": PAGE,
+        }
+
+        def answered(status: int, answer: Json) -> None:
+            if self.over or self.session is None or self.session.held.get(one.lease) is not one:
+                return
+            if status == 404:
+                self.session.dropped(one, self.around.clock.mono_s)
+            elif status != 200:
+                self.around.clock.after(ASK_AGAIN_S, partial(self._fetch, one, after, what, rows))
+            elif answer["next"] is not None:
+                self._fetch(one, answer["next"], what, rows + answer["rows"])
+            else:
+                one.offer[what] = rows + answer["rows"]
+                if what == "members":
+                    self._fetch(one, 0, "missing", [])
+                else:
+                    self.session.prepared(one)
+            self.act()
+
+        self.around.ask("agent.members", args, _once(answered), ASK_AGAIN_S)
+
+    def _start(self, one: Held) -> None:
+        assert self.session is not None
+        self.session.started(one, self.around.clock.mono_s)
+        self.started.append(one.lease)
+        played = self.around.play(one.offer, one.offer.get("members", []))
+        self.around.clock.after(played.run_s, partial(self._ended, one, played, self.around.clock.wall_us))
+
+    def _killed(self, one: Held) -> None:
+        """The process of a doomed lease, or of one that we stop because we leave, has ended."""
+        if self.over or self.session is None or self.session.held.get(one.lease) is not one:
+            return
+        if one.lease in self.started and one.result is None and not one.sending:
+            self.session.ended(one, self.around.clock.mono_s)
+            self.session.dropped(one, self.around.clock.mono_s)
+        self.act()
+
+    def _ended(self, one: Held, played: Played, began_us: int) -> None:
+        """A task's process has ended by itself."""
+        if self.over or self.session is None or self.session.held.get(one.lease) is not one:
+            return
+        doomed = one.state == DOOMED
+        self.session.ended(one, self.around.clock.mono_s)
+        if not doomed:
+            result = self._result(one, played, began_us)
+            if played.cause is None and len(played.messages) > INLINE:
+                messages = result.pop("messages")
+                pieces = [messages[start : start + CHUNK] for start in range(0, len(messages), CHUNK)]
+                self.chunks[one.lease] = pieces
+                one.sending = True
+                self._send_chunk(one, {**result, "messages": [], "chunks": len(pieces)}, 0)
+            else:
+                self.session.finished(one, result, 100)
+        self.act()
+
+    def _send_chunk(self, one: Held, result: Json, seq: int) -> None:
+        assert self.session is not None
+        if seq == result["chunks"]:
+            self.session.finished(one, result, 100)
+            self.act()
+            return
+        args = {
+            "incarnation": self.incarnation,
+            "lease": one.lease,
+            "seq": seq,
+            "messages": self.chunks[one.lease][seq],
+        }
+
+        def answered(status: int, answer: Json) -> None:
+            if self.over or self.session is None or self.session.held.get(one.lease) is not one:
+                return
+            if status == 200 and answer.get("staged"):
+                self._send_chunk(one, result, seq + 1)
+            elif status in (0, 429, 503):
+                self.around.clock.after(ASK_AGAIN_S, partial(self._send_chunk, one, result, seq))
+            else:
+                self.session.dropped(one, self.around.clock.mono_s)
+            self.act()
+
+        self.around.ask("agent.chunk", args, _once(answered), ASK_AGAIN_S)
+
+    def _result(self, one: Held, played: Played, began_us: int) -> Json:
+        now_us = self.around.clock.wall_us
+        messages = [[each[0], each[1], dict(each[2]) if len(each) > 2 else None] for each in played.messages]
+        return {
+            "lease": one.lease,
+            "outcome": "ok" if played.cause is None else "failed",
+            "cause": played.cause,
+            "exit_code": played.exit_code,
+            "note": "" if played.cause in (None, "exit") else f"played: {played.cause}",
+            "slot": 0,
+            "user_text": played.text,
+            "times": {"received": began_us, "started": began_us, "ended": now_us, "reported": now_us},
+            "messages": messages if played.cause is None else [],
+        }
+
+    def _spool(self, one: Held) -> None:
+        assert self.session is not None
+        lines = self.around.spools.setdefault(self.incarnation, [])
+        head = {"incarnation": self.incarnation}
+        for seq, messages in enumerate(self.chunks.get(one.lease, [])):
+            lines.append({**head, "chunk": {"lease": one.lease, "seq": seq, "messages": messages}})
+        lines.append({**head, "result": one.result})
+        self.session.spooled(one)
+
+    def _end(self) -> None:
+        self.over = True
+        self.around.agent_over(self)
+
+
+def _once(answered: Answered) -> Answered:
+    """Take the first answer only: a request that is tried again on a connection has one."""
+    told: list[int] = []
+
+    def first(status: int, answer: Json) -> None:
+        if not told:
+            told.append(status)
+            answered(status, answer)
+
+    return first

@@ -1,0 +1,76 @@
+"""A ledger that fails where a test says, and a look at it from outside.
+
+The store itself is a real one; nothing here pretends to be a database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from scalebox_hpc.ledger.store import Params, Row, Store
+
+WRITING = frozenset({"claim"})  # statements that return rows and write nevertheless
+
+
+@dataclass(slots=True)
+class Faults:
+    """Points at which something may break, counted from 1 in the order in which they are passed.
+
+    An exception in `at` is raised once, when its point is passed.
+    """
+
+    passed: int = 0
+    names: list[str] = field(default_factory=list)  # of all points passed, in order
+    at: dict[int, BaseException] = field(default_factory=dict)
+
+    def point(self, name: str) -> None:
+        """Pass a point."""
+        self.passed += 1
+        self.names.append(name)
+        fault = self.at.pop(self.passed, None)
+        if fault is not None:
+            raise fault
+
+
+@dataclass(slots=True)
+class FaultyStore:
+    """A store each of whose writes and commits is a point. See Store."""
+
+    store: Store
+    faults: Faults
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        wrote = False
+        with self.store.transaction():
+            before = self.faults.passed
+            yield
+            wrote = self.faults.passed > before
+            if wrote:
+                self.faults.point("commit")
+        if wrote:
+            self.faults.point("committed")
+
+    def rows(self, name: str, params: Params = ()) -> list[Row]:
+        found = self.store.rows(name, params)
+        if name in WRITING and found:
+            self.faults.point(name)
+        return found
+
+    def one(self, name: str, params: Params = ()) -> Row | None:
+        return self.store.one(name, params)
+
+    def run(self, name: str, params: Params = ()) -> int:
+        changed = self.store.run(name, params)
+        self.faults.point(name)
+        return changed
+
+    def many(self, name: str, rows: Iterable[Params]) -> int:
+        changed = self.store.many(name, rows)
+        self.faults.point(name)
+        return changed
+
+    def close(self) -> None:
+        self.store.close()
