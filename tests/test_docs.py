@@ -1,13 +1,26 @@
-"""The documentation is true: links lead somewhere, pipelines are accepted, verbs and keys are described."""
+"""The documentation is true: links lead somewhere, pipelines are accepted, all there is is described."""
 
+import inspect
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 import pytest
+
+from scalebox_hpc.agent import contract
+from scalebox_hpc.client import Daemon, answers
+from scalebox_hpc.config import keys as known
+from scalebox_hpc.config import site as sites
+from scalebox_hpc.config.pipeline import load
+from scalebox_hpc.daemon.routes import USER_ROUTES
+from scalebox_hpc.domain import task as tasks
+from scalebox_hpc.domain.site import Machine, Site
+from scalebox_hpc.engine import elements
+from scalebox_hpc.report.csv import COLUMNS
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 DOCS = sorted(
@@ -31,7 +44,7 @@ VERBS = (
     "describe",
 )
 
-LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)\s]*)?\)")
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -58,14 +71,27 @@ def blocks(language: str) -> list[tuple[Path, str]]:
     return [(doc, text) for doc in DOCS for kind, text in FENCE.findall(doc.read_text()) if kind == language]
 
 
+def page(name: str) -> str:
+    """The text of a page of docs/."""
+    return (CHECKOUT / "docs" / name).read_text()
+
+
+def anchors(doc: Path) -> set[str]:
+    """What `#...` can lead to in a document, made as GitHub makes it."""
+    plain = FENCE.sub("", doc.read_text())
+    heads = [re.sub(r"[^\w\- ]", "", head.lower()) for head in re.findall(r"^#+ (.*)$", plain, re.MULTILINE)]
+    return {head.strip().replace(" ", "-") for head in heads}
+
+
 @pytest.mark.parametrize("doc", DOCS, ids=name_of)
 def test_links_lead_somewhere(doc: Path) -> None:
-    targets = [
-        target
-        for target in LINK.findall(doc.read_text())
-        if "://" not in target and not target.startswith("mailto:")
-    ]
-    missing = [target for target in targets if not (doc.parent / target).exists()]
+    missing = []
+    for target, anchor in LINK.findall(FENCE.sub("", doc.read_text())):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        found = (doc.parent / target).resolve() if target else doc
+        if not found.exists() or (anchor and anchor not in anchors(found)):
+            missing.append(f"{target}#{anchor}")
     assert not missing
 
 
@@ -78,17 +104,31 @@ def test_files_and_scripts_that_are_named_exist(doc: Path) -> None:
     assert not missing
 
 
-@pytest.mark.parametrize(
-    ("doc", "text"), [b for b in blocks("toml") if "\n[modules." in b[1] and "sbx = 1" in b[1]]
-)
-def test_whole_pipelines_in_the_documents_are_accepted(doc: Path, text: str, tmp_path: Path) -> None:
+def numbered(language: str, begins: str) -> list[object]:
+    """The blocks of a language that begin like this, each with an id."""
+    found = [(doc, text) for doc, text in blocks(language) if text.startswith(begins)]
+    return [pytest.param(text, id=f"{name_of(doc)}-{index}") for index, (doc, text) in enumerate(found)]
+
+
+@pytest.mark.parametrize("text", numbered("toml", "sbx = 1"))
+def test_whole_pipelines_in_the_documents_are_accepted(text: str, tmp_path: Path) -> None:
     (tmp_path / "pipeline.toml").write_text(text)
-    for name in set(re.findall(r"[\w-]+\.(?:py|sh|sif|csv|txt)\b|\./[\w.-]+", text)):
+    columns = re.findall(r"\{([a-z]+)\}", "".join(re.findall(r'csv = .*?body = "([^"]*)"', text)))
+    for name in set(re.findall(r"[\w-]+\.(?:py|sh|sif|csv)\b|\./[\w.-]+", text)):
         made = tmp_path / name
-        made.write_text("body\nx\n")
+        made.write_text(f"{','.join(columns or ['body'])}\n")
         made.chmod(0o755)
-    done = sbx("check", str(tmp_path / "pipeline.toml"))
-    assert done.returncode == 0, done.stdout + done.stderr
+    roomy = Machine("roomy", cpus=64, memory_mib=1 << 18)
+    checked = load(
+        tmp_path / "pipeline.toml", sites=lambda name: Site(name, "local", machines={"roomy": roomy})
+    )
+    assert not checked.warnings
+
+
+@pytest.mark.parametrize("text", numbered("toml", "batch ="))
+def test_site_files_in_the_documents_are_accepted(text: str, tmp_path: Path) -> None:
+    (tmp_path / "hpc1.toml").write_text(text)
+    assert sites.read_site(tmp_path / "hpc1.toml").machines
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -118,24 +158,102 @@ def test_options_in_the_documents_exist() -> None:
                 assert option in shown, f"{doc.name}: sbx {verb} {option}"
 
 
+def undocumented(words: Iterable[str], text: str) -> list[str]:
+    """The words that do not stand in the text as code."""
+    return sorted(word for word in words if f"`{word}`" not in text)
+
+
 def test_every_key_of_the_pipeline_is_in_the_reference() -> None:
+    text = page("pipeline.md")
+    tables = [known.TOP, known.PIPELINE, known.PARAM, known.MODULE, known.POOL, known.RESOURCES]
+    tables += [known.RETRY, known.GATHER, known.SEED]
+    listed = set().union(*tables) - {"body"}
+    assert not undocumented(listed | known.LATER | known.LATER_RETRY | known.LATER_SEED, text)
+    rows = re.findall(r"^\| (.*?) \|", text, re.MULTILINE)
+    without_a_row = sorted(key for key in listed if not any(f"`{key}`" in row or key == row for row in rows))
+    assert not without_a_row
+
+
+def test_the_schema_has_no_key_that_the_reference_lacks() -> None:
     done = sbx("schema")
     assert done.returncode == 0, done.stderr
-    reference = (CHECKOUT / "docs" / "pipeline.md").read_text()
-    missing = sorted(
-        key for key in keys(json.loads(done.stdout)) if not re.search(rf"\b{re.escape(key)}\b", reference)
-    )
-    assert not missing
+    assert not undocumented(properties(json.loads(done.stdout)) - {"body"}, page("pipeline.md"))
 
 
-def keys(schema: object) -> set[str]:
+def properties(schema: object) -> set[str]:
     """The names of all properties in a JSON Schema."""
     if isinstance(schema, list):
-        return set().union(*map(keys, schema)) if schema else set()
+        return set().union(*map(properties, schema)) if schema else set()
     if not isinstance(schema, dict):
         return set()
     own = set(schema["properties"]) if isinstance(schema.get("properties"), dict) else set()
-    return own.union(*map(keys, schema.values())) if schema else own
+    return own.union(*map(properties, schema.values())) if schema else own
+
+
+def test_every_key_of_a_site_is_in_the_reference() -> None:
+    listed = {*sites.SITE_KEYS, *sites.PATH_KEYS, *sites.LIMIT_KEYS, *sites.MACHINE_KEYS, *known.LATER_SITE}
+    assert not undocumented(listed, page("sites.md"))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_of_a_verb_is_in_its_section(verb: str) -> None:
+    sections = re.split(r"^## ", page("cli.md"), flags=re.MULTILINE)
+    (section,) = [text for text in sections if text.startswith(f"sbx {verb}\n")]
+    options = set(re.findall(r"(?<=\s)--[a-z-]+", help_of(verb).partition("Options:")[2])) - {"--help"}
+    missing = sorted(option for option in options if option not in section)
+    assert not missing
+    if verb == "daemon":
+        commands = re.findall(r"^  ([a-z]+) ", help_of(verb).partition("Commands:")[2], re.MULTILINE)
+        assert commands
+        assert not undocumented([f"sbx daemon {command}" for command in commands], section)
+
+
+def test_every_request_of_the_user_is_documented() -> None:
+    text = page("api.md")
+    for route in USER_ROUTES:
+        row = next((row for row in text.splitlines() if f"`{route.method} {route.path}`" in row), "")
+        assert row, route
+        assert not undocumented({*route.query, *route.body}, row), route
+
+
+def test_every_method_of_the_client_is_documented() -> None:
+    text = page("api.md")
+    methods = [name for name, _ in inspect.getmembers(Daemon, inspect.isfunction) if not name.startswith("_")]
+    assert not [name for name in methods if f"`{name}(" not in text and name != "close"]
+
+
+def test_what_the_commands_print_as_json_is_documented() -> None:
+    shapes = (answers.RunStatus, answers.ModuleStatus, answers.PoolStatus, answers.DaemonStatus, answers.Task)
+    names = {name for shape in shapes for name in inspect.get_annotations(shape)}
+    assert not undocumented(names | set(inspect.get_annotations(answers.RetryResult)), page("cli.md"))
+    assert not undocumented(COLUMNS, page("cli.md"))
+
+
+def test_every_variable_and_file_of_the_contract_is_documented() -> None:
+    text = page("modules.md")
+    assert not undocumented(contract.FILES, text)
+    source = (CHECKOUT / "scalebox_hpc" / "agent" / "command.py").read_text()
+    named = set(re.findall(r"\bSBX_[A-Z_]*[A-Z]\b", source)) - {"SBX_HEADER", "SBX_PARAM"}
+    assert not undocumented(named, text)
+
+
+def test_every_cause_and_state_is_explained() -> None:
+    assert not undocumented(tasks.Cause, page("guide.md"))
+    text = page("state-machines.md")
+    for state in (*tasks.TaskState, *elements.TryState):
+        assert f"| {state} |" in text
+
+
+def test_the_drawn_state_machines_equal_their_tables() -> None:
+    drawn = [text for doc, text in blocks("mermaid") if doc.name == "state-machines.md"]
+    assert drawn == [tasks.diagram(), elements.diagram()]
+
+
+def test_commands_of_the_readme_can_be_typed() -> None:
+    readme = (CHECKOUT / "README.md").read_text()
+    for script in ("scripts/demo", "scripts/test"):
+        assert f"\n{script}\n" in readme
+        assert (CHECKOUT / script).stat().st_mode & 0o111
 
 
 def test_nothing_names_the_machine_it_was_written_on() -> None:

@@ -92,10 +92,10 @@ class Agent:
             self._spool()
             if session.over:
                 break
+            if self._collecting:
+                self._collect_a_slice()  # before starting: it frees slots
             self._start_waiting()
             self._say()
-            if self._collecting:
-                self._collect_a_slice()
             self.broom.sweep()
             loop.turn(self._wake_at())
             if loop.now >= self.children.wake_at:

@@ -43,6 +43,7 @@ class Held:
     """One lease in our hands and what we know of it."""
 
     __slots__ = (
+        "ended_at",
         "lease",
         "module",
         "need",
@@ -68,7 +69,7 @@ class Held:
         self.time_s: float = resources.get("time_s", 0.0)
         self.order = order
         self.state = PREPARING
-        self.taken_at = self.started_at = now
+        self.taken_at = self.started_at = self.ended_at = now
         self.received_us = 0
         self.result: Json | None = None
         self.size = 0  # of the result as JSON, in bytes, about

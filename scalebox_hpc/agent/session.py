@@ -46,7 +46,7 @@ class Flight(NamedTuple):
 
     number: int
     parked: bool
-    leaving: bool
+    leaving: bool  # and holding nothing any more
 
 
 class Session:
@@ -114,7 +114,7 @@ class Session:
         free, surplus = self._room()
         self.number += 1
         wait = not results and self.leaving is None
-        self._flight = Flight(self.number, wait, self.leaving is not None)
+        self._flight = Flight(self.number, wait, self.leaving is not None and not held)
         self._urgent = False
         self._sent_at = now
         return {
@@ -296,7 +296,7 @@ class Session:
             return
         one.state = ENDED
         self._making += 1
-        self._run_times.note(one.module, one.need, now - one.started_at)
+        one.ended_at = now
 
     def sending(self, one: Held) -> None:
         """Say that its result is made and that only its chunks are still to be sent."""
@@ -311,6 +311,8 @@ class Session:
             one.state, one.result, one.size = DONE, result, size
             self._done[one.lease] = one
             self._unspooled += 1
+            if result.get("cause") != "launch":  # what never ran says nothing of run times
+                self._run_times.note(one.module, one.need, one.ended_at - one.started_at)
 
     def dropped(self, one: Held, now: float) -> None:
         """Say that we give back a lease of which no process runs."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Container
 from typing import Any
 
 from scalebox_hpc.daemon import talking
@@ -34,7 +35,6 @@ from scalebox_hpc.engine import elements, pools
 from scalebox_hpc.engine.elements import OPEN, TryEvent
 
 MINUTE_S = 60.0
-FILE_AFTER_S = 40.0  # an agent silent for longer may have left its last word in a file
 SUBMIT_AGAIN_S = 30.0  # after a submission that failed for a passing reason
 CANCEL_AGAIN_S = 60.0  # what is still listed is cancelled again
 
@@ -50,6 +50,7 @@ class SiteBook:
     submissions: list[float] = dataclasses.field(default_factory=list)
     learnt: int | None = None
     cancelled: dict[str, float] = dataclasses.field(default_factory=dict)  # try to when
+    checked_s: float | None = None  # when the silence of its agents was last looked at
 
 
 def decide(desk: Desk, books: dict[str, SiteBook], leaving: bool) -> None:
@@ -105,7 +106,9 @@ def _facts_of(desk: Desk, pool: PoolState, facts: SiteFacts, *, leaving: bool) -
         machine=machine_of(pool, facts),
         modules=tuple(_work(desk, module) for module in pool.modules),
         allocations=tuple(
-            _allocation_facts(allocation) for allocation in pool.allocations.values() if _lives(allocation)
+            _allocation_facts(allocation, _greeted(desk))
+            for allocation in pool.allocations.values()
+            if _lives(allocation)
         ),
         asked_last=pool.asked,
         open_at_last=pool.backlog_at_submit,
@@ -134,14 +137,25 @@ def _lives(allocation: AllocationState) -> bool:
     return allocation.newest.state in OPEN or allocation.newest.state == "PLANNED"
 
 
-def _allocation_facts(allocation: AllocationState) -> pools.AllocationFacts:
+def _greeted(desk: Desk) -> set[tuple[int, int]]:
+    """(try, element) of all living agents."""
+    return {(agent.try_id, agent.element) for agent in desk.world.agents.values()}
+
+
+def _allocation_facts(
+    allocation: AllocationState, greeted: Container[tuple[int, int]]
+) -> pools.AllocationFacts:
+    """What of an allocation lives. An element whose agent was given up may come back; nobody counts on it."""
     attempt, request = allocation.newest, allocation.request
     pending, active = [], []
     for index in range(request.elements):
         if index in attempt.ended or index in allocation.cancelled:
             continue
         seen = attempt.seen.elements.get(index) if attempt.seen is not None else None
-        if index in attempt.hellos or (seen is not None and seen.phase is Phase.ACTIVE):
+        if index in attempt.hellos and (attempt.try_id, index) not in greeted:
+            if seen is not None and seen.phase is Phase.PENDING:
+                pending.append(index)
+        elif index in attempt.hellos or (seen is not None and seen.phase is Phase.ACTIVE):
             active.append(index)
         else:
             pending.append(index)
@@ -231,7 +245,10 @@ def submitted(desk: Desk, name: str, job_id: str, book: SiteBook) -> None:
 
 
 def _alive(desk: Desk) -> int:
-    return sum(_allocation_facts(each).alive for each in desk.world.allocations.values() if _lives(each))
+    greeted = _greeted(desk)
+    return sum(
+        _allocation_facts(each, greeted).alive for each in desk.world.allocations.values() if _lives(each)
+    )
 
 
 def not_submitted(desk: Desk, name: str, why: str, kind: str, book: SiteBook) -> None:
@@ -380,7 +397,9 @@ def _absent(desk: Desk, attempt: TryState, interval_s: float) -> None:
     ):
         talking.move_try(desk, attempt, TryEvent.SUPERSEDED)
         _end_allocation(desk, allocation)
-    elif attempt.heard and (all_over or elements.is_over_unseen(living_agents=living, unlisted_s=unlisted_s)):
+    elif (attempt.heard or attempt.state == "ACTIVE") and (
+        all_over or elements.is_over_unseen(living_agents=living, unlisted_s=unlisted_s)
+    ):
         _try_over(desk, allocation, attempt)
 
 
@@ -407,20 +426,3 @@ def cancel_all(desk: Desk, pool: PoolState) -> None:
                 targets.append(CancelTarget(attempt.name, attempt.job_id))
     if targets:
         desk.commands.append(Cancel(pool.spec.site, tuple(targets)))
-
-
-def lost_agents(desk: Desk, books: dict[str, SiteBook]) -> None:
-    """Give up agents that were silent for too long while we could have heard them."""
-    for agent in list(desk.world.agents.values()):
-        facts = desk.sites[agent.pool.spec.site]
-        site = facts.site
-        silent_s = desk.now.mono_s - agent.heard_s
-        if silent_s > FILE_AFTER_S and desk.has_ended(facts.launch.shared, agent.incarnation):
-            talking.end_agent(desk, agent, Cause.AGENT_LOST)
-            continue
-        if desk.now.mono_s - agent.heard_s < site.lost_after_s:
-            continue
-        others = max((each.heard_s for each in desk.world.agents.values() if each is not agent), default=-1e9)
-        heard_s = max(others, books.setdefault(site.name, SiteBook()).heard_s)
-        if heard_s > agent.heard_s:
-            talking.end_agent(desk, agent, Cause.AGENT_LOST)

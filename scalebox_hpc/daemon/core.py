@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
 
-from scalebox_hpc.daemon import allocating, loading, runs, talking
+from scalebox_hpc.daemon import allocating, loading, runs, silence, talking
 from scalebox_hpc.daemon.desk import Command, Desk, Ids
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.handlers import HANDLERS
@@ -74,11 +74,15 @@ class Core:
     timers: Timers = field(default_factory=Timers)
     turns: int = 0
     stopping: bool = False
+    last: Now | None = None  # the clocks of the turn before
     more: bool = False  # seeds or chunks wait: the next turn is due at once
 
     def load(self, now: Now) -> None:
         """Read memory from the ledger: at the start, and after a commit that failed."""
         settings = self.settings
+        newest = self.store.one("newest_time")
+        assert newest is not None
+        now = self.last = _steady(now, self.last or Now(newest[0], now.mono_s))
         self.desk = Desk(
             *(self.store, World(), Ids(), settings.home_id, settings.home_path, settings.epoch, now),
             *(settings.read_spool, settings.has_ended, settings.last_words),
@@ -90,6 +94,7 @@ class Core:
     def turn(self, events: Sequence[Call | Told], now: Now) -> Outcome:
         """Take in what happened and decide. Raises what the ledger raises; then `load` again."""
         desk = self.desk
+        now = self.last = _steady(now, self.last or now)
         desk.now, desk.commands, desk.replies = now, [], []
         self.turns += 1
         with self.store.transaction():
@@ -137,18 +142,22 @@ class Core:
         desk, now = self.desk, self.desk.now
         if now.mono_s >= self.timers.lost_s:
             self.timers.lost_s = now.mono_s + LOST_EVERY_S
-            allocating.lost_agents(desk, self.books)
+            silence.lost_agents(desk, self.books)
             desk.store.run("dead_chunks", (100,))
         self._turn_slices()
-        for run in list(desk.world.runs.values()):
-            if run.touched:
-                runs.settle(desk, run)
+        self._settle()
         if now.mono_s >= self.timers.decide_s:
             self.timers.decide_s = now.mono_s + DECIDE_EVERY_S
             allocating.decide(desk, self.books, leaving=self.leaving)
+            self._settle()  # a run all of whose pools were paused just now
         allocating.look(desk, self.books)
         for agent in list(desk.world.agents.values()):
             talking.answer_parked(desk, agent, self.turns)
+
+    def _settle(self) -> None:
+        for run in list(self.desk.world.runs.values()):
+            if run.touched:
+                runs.settle(self.desk, run)
 
     @property
     def leaving(self) -> bool:
@@ -203,6 +212,7 @@ class Core:
     def interrupt(self, now: Now, reason: str) -> list[str]:
         """Begin an orderly end: no new leases, runs INTERRUPTED. Returns the names of the runs."""
         desk = self.desk
+        now = self.last = _steady(now, self.last or now)
         desk.now, desk.commands, desk.replies = now, [], []
         with self.store.transaction():
             names = runs.interrupt(desk, reason)
@@ -250,8 +260,15 @@ class Core:
         return [
             now.mono_s + max(0.0, (module.due_us - now.wall_us) / 1e6)
             for module in self.desk.world.modules.values()
-            if module.due_us and module.counts[TaskState.READY] and module.run.phase in ACTIVE
+            if module.due_us > now.wall_us and module.counts[TaskState.READY] and module.run.phase in ACTIVE
         ]
+
+
+def _steady(now: Now, last: Now) -> Now:
+    """The clocks, but that the wall never steps back: tasks are due by it, and attempts are read by it."""
+    if now.wall_us >= last.wall_us:
+        return now
+    return Now(last.wall_us + round((now.mono_s - last.mono_s) * 1e6), now.mono_s)
 
 
 _STATUS: Final = {2: 400, 3: 409, 4: 503}

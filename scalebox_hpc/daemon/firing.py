@@ -182,8 +182,8 @@ def drop_earlier(desk: Desk, task_id: int) -> None:
     desk.store.run("drop_earlier_members", {"task": task_id})
 
 
-def fire_what_is_left(desk: Desk, module: ModuleState) -> None:
-    """Fire, at closing, a page of the parts that wait."""
+def fire_what_is_left(desk: Desk, module: ModuleState) -> int:
+    """Fire, at closing, a page of the parts that wait; return how many there were."""
     gather = module.gather
     assert gather is not None
     if gather.by == "all" and not module.fired_once and module.waiting_parts == 0:
@@ -193,13 +193,15 @@ def fire_what_is_left(desk: Desk, module: ModuleState) -> None:
         for each in module.run.upstream(module)
     )
     touched = _groups_touched(desk, module) if failed else {}
-    for row in desk.store.rows("waiting_parts", (module.module_id, PAGE)):
+    rows = desk.store.rows("waiting_parts", (module.module_id, PAGE))
+    for row in rows:
         part = _part(row[:8], row[8])
         if part.members == 0 and gather.by != "all":
             desk.store.run("fire_part", (part.task_id, part.generation, 0, part.part_id))
             module.waiting_parts -= 1
             continue
         fire(desk, module, part, missing=_missing(module, part, failed, touched))
+    return len(rows)
 
 
 def _missing(module: ModuleState, part: Part, failed: int, touched: Mapping[str | None, int]) -> int:

@@ -14,6 +14,7 @@ from scalebox_hpc.daemon.routing import read_headers
 from scalebox_hpc.daemon.state import ACTIVE, AgentState, ModuleState
 from scalebox_hpc.domain.task import HELD, Cause, Lease, TaskState, parse_lease, revives
 from scalebox_hpc.engine.dispatch import Candidate, Room, shares, take
+from scalebox_hpc.engine.retry import write_spent
 from scalebox_hpc.engine.session import Heard, Offer
 
 MOST_OFFERS = 2000  # of one answer
@@ -173,7 +174,9 @@ def _hold_again(desk: Desk, agent: AgentState, lease_text: str, *, started: bool
     if task is None or not revives(standing, lease):
         agent.dead.add(lease_text)
         return
-    desk.store.run("revive_task", (agent.agent_id, lease.task_id))
+    recording.take_back_lapse(desk, task, lease)
+    spent = write_spent(task.spent)
+    desk.store.run("revive_task", (agent.agent_id, task.attempts, spent, lease.task_id))
     task.module.moved(TaskState.READY, TaskState.RUNNING)
     needs = task.module.needs(task.memory_mib)
     agent.session.add(

@@ -197,6 +197,22 @@ def _load_allocation(
     desk.world.allocations[allocation_id] = allocation
 
 
+def come_back(desk: Desk, incarnation: str, ending: str) -> AgentState | None:
+    """Take up again an agent that was given up with this ending, unless its element is over or another's."""
+    row = desk.store.one("silent_agent", (incarnation, ending))
+    attempt = None
+    if row is not None:
+        attempt = next((each for each in desk.world.tries.values() if each.try_id == row[2]), None)
+    if row is None or attempt is None or attempt.state != "ACTIVE" or row[3] in attempt.ended:
+        return None
+    if any(each.try_id == row[2] and each.element == row[3] for each in desk.world.agents.values()):
+        return None
+    desk.store.run("silent_agent_back", (row[0],))
+    _load_agent(desk, row)
+    desk.event("agent", row[0], "back")
+    return desk.world.agents.get(incarnation)
+
+
 def _load_agent(desk: Desk, row: tuple[Any, ...]) -> None:
     agent_id, incarnation, try_id, element, restart, pool_id, node, facts = row
     pool = _pool(desk, pool_id)

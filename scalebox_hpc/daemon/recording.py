@@ -127,7 +127,7 @@ def record_one(desk: Desk, agent_id: int, result: Result) -> Verdict:
         return Verdict.REFUSE  # its messages are not all here: the task goes round again
     if result.outcome is Outcome.OK and (problem := _sizes_problem(desk, task, result, chunks)):
         result = replace_result(result, Cause.OUTPUT, problem)
-    _take_back_lapse(desk, task, lease)
+    take_back_lapse(desk, task, lease)
     if result.outcome is Outcome.OK:
         _succeed(desk, task, agent_id, result, chunks)
     else:
@@ -155,8 +155,8 @@ def _sizes_problem(desk: Desk, task: TaskRow, result: Result, chunks: Sequence[t
     return ""
 
 
-def _take_back_lapse(desk: Desk, task: TaskRow, lease: Lease) -> None:
-    """A report that came after its lease had lapsed takes the lapse's place, and its budget."""
+def take_back_lapse(desk: Desk, task: TaskRow, lease: Lease) -> None:
+    """Undo the lapse of a lease whose holder is there again, or has reported; its budget comes back."""
     row = desk.store.one("lease_reported", lease) if task.lapsed else None
     if row is None:
         return

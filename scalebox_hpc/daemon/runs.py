@@ -169,9 +169,7 @@ def settle(desk: Desk, run: RunState) -> None:
         closing = close(run.graph, standings, more_may_come=run.open or run.seeding)
         if closing.closed != run.closed:
             run.closed, run.touched = closing.closed, True
-        for name in closing.fire:
-            firing.fire_what_is_left(desk, run.modules[name])
-        if not closing.fire:
+        if not sum([firing.fire_what_is_left(desk, run.modules[name]) for name in closing.fire]):
             break
     if closing.all_of(standings):
         _end(desk, run)

@@ -11,6 +11,7 @@ from typing import Any
 from scalebox_hpc.daemon import recording
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.state import AgentState
+from scalebox_hpc.domain.task import Verdict
 from scalebox_hpc.errors import BadMessage
 from scalebox_hpc.wire import codec
 from scalebox_hpc.wire.messages import Chunk
@@ -27,5 +28,6 @@ def take_in(desk: Desk, agent: AgentState, lines: Iterable[Any]) -> None:
         if isinstance(content, Chunk):
             recording.stage(desk, content)
         else:
-            recording.record_one(desk, agent.agent_id, content)
-            agent.session.drop(content.lease.text())
+            verdict = recording.record_one(desk, agent.agent_id, content)
+            if verdict is not Verdict.REFUSE:  # else it is not ours, or it lapses with the others
+                agent.session.drop(content.lease.text())

@@ -102,6 +102,7 @@ class ModuleState:
             self.counts[source] -= count
         self.counts[target] += count
         self.dirty = True
+        self.restless = self.restless or (target is TaskState.READY and bool(self.broken))
         self.run.touched = True
 
 
@@ -241,6 +242,7 @@ class AgentState:
     node: str
     room: Room  # all it may use
     heard_s: float  # monotonic: last word, or the daemon's start
+    excused_s: float = 0.0  # of the silence since: the whole site was silent
     session: Session = field(default_factory=Session)
     free: Room = NO_ROOM
     prefetch: Mapping[int, int] = field(default_factory=dict)
@@ -252,6 +254,10 @@ class AgentState:
     parked: tuple[Call, int, float] | None = None  # the sync that waits: call, number, deadline mono_s
     acks: dict[str, list[str]] = field(default_factory=dict)
     answer_now: bool = False
+
+    def heard(self, mono_s: float) -> None:
+        """It said something."""
+        self.heard_s, self.excused_s = mono_s, 0.0
 
 
 @dataclass(slots=True)

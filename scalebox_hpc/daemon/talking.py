@@ -12,6 +12,7 @@ from typing import Any
 from scalebox_hpc.daemon import firing, leasing, recording, spooled
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.events import Call
+from scalebox_hpc.daemon.loading import come_back
 from scalebox_hpc.daemon.routing import read_headers
 from scalebox_hpc.daemon.state import ACTIVE, AgentState, AllocationState, PoolState, TryState
 from scalebox_hpc.domain.task import Cause
@@ -25,6 +26,7 @@ from scalebox_hpc.wire.messages import Chunk, Ended, Hello, Sync
 POLL_S = 25.0
 SPOOL_AFTER_S = 60.0
 PREFETCH_S = 2.0
+SILENT = "silent"  # the ending of an agent that was given up for its silence alone
 
 
 def hello(desk: Desk, call: Call, token_of: Any) -> None:
@@ -38,13 +40,13 @@ def hello(desk: Desk, call: Call, token_of: Any) -> None:
         return
     allocation = desk.world.allocations[attempt.allocation_id]
     pool = desk.world.pools[allocation.pool_id]
-    agent = desk.world.agents.get(said.incarnation)
+    agent = desk.world.agents.get(said.incarnation) or come_back(desk, said.incarnation, SILENT)
     if agent is None:
         if not _is_newest(desk, attempt, said) or _is_over(desk, said.incarnation):
             desk.answer(call, {"do": "leave", "reason": "another agent has this element"})
             return
         agent = _welcome(desk, pool, allocation, attempt, said)
-    agent.heard_s = desk.now.mono_s
+    agent.heard(desk.now.mono_s)
     site = desk.sites[pool.spec.site].site
     desk.answer(
         call,
@@ -138,7 +140,7 @@ def move_try(desk: Desk, attempt: TryState, event: TryEvent) -> None:
 def sync(desk: Desk, call: Call) -> None:
     """Take in what an agent holds and what came of it; answer at once or park."""
     said = codec.sync(call.args)
-    agent = desk.world.agents.get(said.incarnation)
+    agent = desk.world.agents.get(said.incarnation) or come_back(desk, said.incarnation, SILENT)
     if agent is None:
         _answer_ended(desk, call, said)
         return
@@ -148,13 +150,15 @@ def sync(desk: Desk, call: Call) -> None:
         desk.answer(call, _superseded(said.number))
         return
     release(desk, agent)
-    agent.heard_s = desk.now.mono_s
+    agent.heard(desk.now.mono_s)
     agent.walltime_left_s, agent.walltime_at_s = said.walltime_left_s, desk.now.mono_s
     agent.free = Room(said.free.cpus, said.free.memory_mib, said.free.gpus, said.free.scratch_mib)
     agent.prefetch, agent.leaving = said.prefetch, said.leaving is not None
     agent.dead = {lease for lease in agent.dead if lease in dict(held)}
     leasing.take_in(desk, agent, heard)
     recording.record(desk, agent, said.results)
+    for lease in agent.acks.get("refused", ()):  # current, but its chunks are not all here
+        leasing.give_back(desk, lease)
     if said.results and any(result.outcome == "ok" for result in said.results):
         agent.pool.went_well()
     agent.parked = (call, said.number, desk.now.mono_s + POLL_S)
@@ -240,7 +244,7 @@ def chunk(desk: Desk, call: Call) -> None:
     agent = desk.world.agents.get(said.incarnation)
     reason = recording.stage(desk, said)
     if agent is not None:
-        agent.heard_s = desk.now.mono_s
+        agent.heard(desk.now.mono_s)
     desk.answer(call, {"staged": not reason, **({"reason": reason} if reason else {})})
 
 
@@ -299,16 +303,16 @@ def ended(desk: Desk, call: Call) -> None:
 
 def incarnation_over(desk: Desk, said: Ended) -> None:
     """Take the wrapper's word, by the network or by its file."""
-    agent = desk.world.agents.get(said.incarnation)
-    if agent is not None:
+    agent = desk.world.agents.get(said.incarnation) or come_back(desk, said.incarnation, SILENT)
+    if agent is not None:  # given up for its silence or not: its spool may hold results
         end_agent(desk, agent, Cause.AGENT_LOST)
     attempt = desk.world.tries.get(said.try_name)
     if attempt is not None:
         attempt.ended[said.element] = None
 
 
-def end_agent(desk: Desk, agent: AgentState, cause: Cause) -> None:
-    """An incarnation is over: its spool is taken in, then its leases lapse.
+def end_agent(desk: Desk, agent: AgentState, cause: Cause, *, ending: str = "") -> None:
+    """An incarnation is over: its spool is taken in, then its leases lapse. `ending`: where not the cause.
 
     A spool that is there but cannot be read postpones that; an absent one does not.
     """
@@ -321,8 +325,8 @@ def end_agent(desk: Desk, agent: AgentState, cause: Cause) -> None:
     leasing.lapse_all(desk, agent, cause, walltime_share=share)
     release(desk, agent)
     desk.world.agents.pop(agent.incarnation, None)
-    desk.store.run("end_agent", (desk.now.wall_us, cause, agent.agent_id))
-    desk.event("agent", agent.agent_id, "ended", cause)
+    desk.store.run("end_agent", (desk.now.wall_us, ending or cause, agent.agent_id))
+    desk.event("agent", agent.agent_id, "ended", ending or cause)
     agent.pool.run.touched = True
 
 

@@ -30,7 +30,8 @@ SELECT try_id, allocation_id, state FROM try WHERE name = ?;
 
 -- name: ended_elements
 -- Elements of a try whose agents are known to be over, newest incarnation each.
-SELECT element, max(restart) FROM agent WHERE try_id = ? GROUP BY element HAVING count(*) = count(ended_us);
+SELECT element, max(restart) FROM agent WHERE try_id = ? GROUP BY element
+HAVING count(*) = count(ended_us) AND max(ending = 'silent') = 0;
 
 -- name: hello_elements
 -- Elements of a try that ever said hello.
@@ -44,6 +45,15 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: end_agent
 -- An incarnation is over.
 UPDATE agent SET ended_us = ?, ending = ? WHERE agent_id = ? AND ended_us IS NULL;
+
+-- name: silent_agent
+-- An incarnation that was given up for its silence alone.
+SELECT agent_id, incarnation, try_id, element, restart, pool_id, node, facts FROM agent
+ WHERE incarnation = ? AND ending = ?;
+
+-- name: silent_agent_back
+-- It speaks again.
+UPDATE agent SET ended_us = NULL, ending = '' WHERE agent_id = ?;
 
 -- name: live_agents
 -- Incarnations that are not known to be over.

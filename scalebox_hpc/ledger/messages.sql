@@ -37,9 +37,11 @@ UPDATE part SET members = ?, agreed = ?, state = ? WHERE part_id = ?;
 UPDATE part SET state = 'fired', task_id = ?, generation = ?, missing = ? WHERE part_id = ?;
 
 -- name: waiting_parts
--- Parts of a module that have something to fire, a page.
+-- Parts of a module that have something to fire, a page; those whose task is still at work have to wait.
 SELECT part_id, part, size, members, agreed, state, task_id, generation, group_text FROM part
- WHERE module_id = ? AND state <> 'fired' ORDER BY part_id LIMIT ?;
+ WHERE module_id = ? AND state <> 'fired' AND NOT EXISTS
+       (SELECT 1 FROM task WHERE task.task_id = part.task_id AND task.state IN ('READY', 'LEASED', 'RUNNING'))
+ ORDER BY part_id LIMIT ?;
 
 -- name: count_waiting_parts
 -- How many parts have something to fire.

@@ -8,6 +8,12 @@ SELECT (SELECT coalesce(max(task_id), 0) FROM task), (SELECT coalesce(max(messag
        (SELECT coalesce(max(agent_id), 0) FROM agent), (SELECT coalesce(max(try_id), 0) FROM try),
        (SELECT coalesce(max(module_id), 0) FROM module), (SELECT coalesce(max(pool_id), 0) FROM pool);
 
+-- name: newest_time
+-- The newest time that was written.
+SELECT max(coalesce((SELECT at_us FROM event ORDER BY event_id DESC LIMIT 1), 0),
+           coalesce((SELECT created_us FROM task ORDER BY task_id DESC LIMIT 1), 0),
+           coalesce((SELECT recorded_us FROM attempt ORDER BY attempt_id DESC LIMIT 1), 0));
+
 -- name: home
 -- Whose ledger this is.
 SELECT home_id, path, epoch, created_us FROM home;

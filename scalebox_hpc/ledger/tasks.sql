@@ -45,7 +45,8 @@ UPDATE task SET state = 'RUNNING' WHERE task_id = ? AND state = 'LEASED';
 
 -- name: revive_task
 -- The holder of a lapsed lease is back.
-UPDATE task SET state = 'RUNNING', lapsed = 0, agent_id = ? WHERE task_id = ? AND state = 'READY' AND lapsed = 1;
+UPDATE task SET state = 'RUNNING', lapsed = 0, agent_id = ?, attempts = ?, spent = ?
+ WHERE task_id = ? AND state = 'READY' AND lapsed = 1;
 
 -- name: give_back_task
 -- The holder never started it.

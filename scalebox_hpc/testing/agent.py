@@ -70,6 +70,7 @@ class SimulatedAgent:
     started: list[str] = field(default_factory=list)  # leases, in the order of their starts
     acknowledged: list[str] = field(default_factory=list)
     chunks: dict[str, list[list[Any]]] = field(default_factory=dict)
+    sending: dict[str, Json] = field(default_factory=dict)  # results whose chunks are on their way
     _wakes_s: float = float("inf")
 
     def hello(self) -> None:
@@ -129,7 +130,11 @@ class SimulatedAgent:
         session, clock = self.session, self.around.clock
         session.tick(clock.mono_s)
         for one in session.to_spool(clock.mono_s):
-            self._spool(one)
+            self._spool(one.lease, one.result or {})
+            session.spooled(one)
+        if session.over or session.is_silent(clock.mono_s):
+            while self.sending:
+                self._spool(*self.sending.popitem())
         if session.over:
             self._end()
             return
@@ -231,8 +236,10 @@ class SimulatedAgent:
                 messages = result.pop("messages")
                 pieces = [messages[start : start + CHUNK] for start in range(0, len(messages), CHUNK)]
                 self.chunks[one.lease] = pieces
-                one.sending = True
-                self._send_chunk(one, {**result, "messages": [], "chunks": len(pieces)}, 0)
+                self.session.sending(one)
+                result = {**result, "messages": [], "chunks": len(pieces)}
+                self.sending[one.lease] = result
+                self._send_chunk(one, result, 0)
             else:
                 self.session.finished(one, result, 100)
         self.act()
@@ -240,6 +247,7 @@ class SimulatedAgent:
     def _send_chunk(self, one: Held, result: Json, seq: int) -> None:
         assert self.session is not None
         if seq == result["chunks"]:
+            self.sending.pop(one.lease, None)
             self.session.finished(one, result, 100)
             self.act()
             return
@@ -278,14 +286,12 @@ class SimulatedAgent:
             "messages": messages if played.cause is None else [],
         }
 
-    def _spool(self, one: Held) -> None:
-        assert self.session is not None
+    def _spool(self, lease: str, result: Json) -> None:
         lines = self.around.spools.setdefault(self.incarnation, [])
         head = {"incarnation": self.incarnation}
-        for seq, messages in enumerate(self.chunks.get(one.lease, [])):
-            lines.append({**head, "chunk": {"lease": one.lease, "seq": seq, "messages": messages}})
-        lines.append({**head, "result": one.result})
-        self.session.spooled(one)
+        for seq, messages in enumerate(self.chunks.get(lease, [])):
+            lines.append({**head, "chunk": {"lease": lease, "seq": seq, "messages": messages}})
+        lines.append({**head, "result": result})
 
     def _end(self) -> None:
         self.over = True

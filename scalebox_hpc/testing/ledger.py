@@ -18,18 +18,20 @@ WRITING = frozenset({"claim"})  # statements that return rows and write neverthe
 class Faults:
     """Points at which something may break, counted from 1 in the order in which they are passed.
 
-    An exception in `at` is raised once, when its point is passed.
+    An exception in `at` is raised once, when its point is passed; one in `always` each time that a
+    point of its name is.
     """
 
     passed: int = 0
     names: list[str] = field(default_factory=list)  # of all points passed, in order
     at: dict[int, BaseException] = field(default_factory=dict)
+    always: dict[str, BaseException] = field(default_factory=dict)
 
     def point(self, name: str) -> None:
         """Pass a point."""
         self.passed += 1
         self.names.append(name)
-        fault = self.at.pop(self.passed, None)
+        fault = self.at.pop(self.passed, None) or self.always.get(name)
         if fault is not None:
             raise fault
 

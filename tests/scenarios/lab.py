@@ -65,8 +65,9 @@ class ThisMachine:
         return path
 
     def shell(self, command: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
-        # Files, not pipes: a daemon that were to keep a pipe open would hold up the test.
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SBX_", "SLURM_"))}
+        # First in PATH is the interpreter of the tests, whatever wrappers there are around others.
+        kept["PATH"] = f"{Path(sys.executable).parent}:{kept['PATH']}"
         return subprocess.run(
             ["bash", "-c", command],
             env=kept,

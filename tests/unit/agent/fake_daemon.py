@@ -300,7 +300,11 @@ class _Server(http.server.ThreadingHTTPServer):
         except OSError:
             return
         self.connections.add(request)
-        super().finish_request(request, client_address)
+        try:
+            super().finish_request(request, client_address)
+        finally:
+            self.connections.discard(request)
+            request.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that breaks is no news here."""

@@ -1,0 +1,46 @@
+"""When an agent that says nothing is given up.
+
+Silence counts only while this daemon ran and heard something of that site, and it is no proof of
+an end: an agent that was given up for it alone may come back (see `loading.come_back`).
+"""
+
+from __future__ import annotations
+
+from scalebox_hpc.daemon import talking
+from scalebox_hpc.daemon.allocating import SiteBook
+from scalebox_hpc.daemon.desk import Desk
+from scalebox_hpc.daemon.state import AgentState
+from scalebox_hpc.domain.task import Cause
+
+FILE_AFTER_S = 40.0  # an agent silent for longer may have left its last word in a file
+SITE_QUIET_S = 60.0  # a site of which nothing was heard for so long, or two intervals, is not heard
+
+
+def lost_agents(desk: Desk, books: dict[str, SiteBook]) -> None:
+    """Give up agents that were silent for too long while we could have heard them."""
+    by_site: dict[str, list[AgentState]] = {}
+    for agent in desk.world.agents.values():
+        by_site.setdefault(agent.pool.spec.site, []).append(agent)
+    for name, agents in by_site.items():
+        _excuse(desk, agents, books.setdefault(name, SiteBook()), desk.sites[name].site.interval_s)
+        for agent in agents:
+            _judge(desk, agent, name)
+
+
+def _excuse(desk: Desk, agents: list[AgentState], book: SiteBook, interval_s: float) -> None:
+    """The time for which a whole site was silent counts against none of its agents."""
+    now_s = desk.now.mono_s
+    since_s, book.checked_s = book.checked_s, now_s
+    heard_s = max(book.heard_s, *(agent.heard_s for agent in agents))
+    if since_s is not None and now_s - heard_s > max(SITE_QUIET_S, 2 * interval_s):
+        for agent in agents:
+            agent.excused_s += now_s - since_s
+
+
+def _judge(desk: Desk, agent: AgentState, site: str) -> None:
+    facts = desk.sites[site]
+    silent_s = desk.now.mono_s - agent.heard_s
+    if silent_s > FILE_AFTER_S and desk.has_ended(facts.launch.shared, agent.incarnation):
+        talking.end_agent(desk, agent, Cause.AGENT_LOST)
+    elif silent_s - agent.excused_s >= facts.site.lost_after_s:
+        talking.end_agent(desk, agent, Cause.AGENT_LOST, ending=talking.SILENT)

@@ -1,0 +1,88 @@
+"""Measures what `scripts/bench` measures, prints a table for each part and writes the figures as JSON.
+
+It asserts nothing: what the figures are held against stands in docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+PARTS = {
+    "noop": "throughput",
+    "peers": "throughput",
+    "claims": "claims",
+    "queued": "queued",
+    "latency": "latency",
+    "idle": "idle",
+}
+
+
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.splitlines()[0])
+    number = {"type": int, "metavar": "N"}
+    parser.add_argument(
+        "--parts", default=",".join(PARTS), help="comma separated, of: %(default)s (the default)"
+    )
+    parser.add_argument("--rounds", default=3, **number, help="of noop and peers (default %(default)s)")
+    parser.add_argument(
+        "--tasks", default=20_000, **number, help="of sbx and the bare pools (default %(default)s)"
+    )
+    parser.add_argument("--hq-tasks", default=5000, **number, help="of HyperQueue (default %(default)s)")
+    parser.add_argument("--parallel-tasks", default=2000, **number, help="of parallel (default %(default)s)")
+    parser.add_argument(
+        "--rows", default="10000,1000000", help="sizes of the ledgers claimed from (default %(default)s)"
+    )
+    parser.add_argument(
+        "--queued", default=1_000_000, **number, help="tasks queued in a daemon (default %(default)s)"
+    )
+    parser.add_argument(
+        "--steps", default=200, **number, help="of the chain for latency (default %(default)s)"
+    )
+    parser.add_argument("--idle-s", default=60.0, type=float, help="length of the idle parts (default 60)")
+    parser.add_argument("--folder", type=Path, help="where to work (default: a temporary directory)")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
+    options = parser.parse_args()
+    options.parts = options.parts.split(",")
+    options.rows = [int(size) for size in options.rows.split(",")]
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    return options
+
+
+def machine() -> dict[str, Any]:
+    """What kind of machine this is, without its name."""
+    return {
+        "cpus": os.cpu_count(),
+        "load_1m": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+    }
+
+
+def main() -> None:
+    """Run the parts one after another."""
+    options = arguments()
+    figures: dict[str, Any] = {"machine": machine()}
+    print("this machine: {cpus} cpus, load {load_1m:.2f}, Python {python}".format(**figures["machine"]))
+    files = list(dict.fromkeys(PARTS[part] for part in options.parts))
+    with tempfile.TemporaryDirectory(prefix="sbx-bench-", dir=options.folder) as folder:
+        for name in files:
+            measure: Callable[[argparse.Namespace, Path], dict[str, Any]] = import_module(name).measure
+            figures |= measure(options, Path(folder))
+            sys.stdout.flush()
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Small pipelines in a simulated world."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from scalebox_hpc.testing.world import World
+from tests.fault.pipelines import Player
+
+MakeWorld = Callable[[Player], World]
+
+
+@pytest.fixture
+def make_world() -> Iterator[MakeWorld]:
+    """Make worlds whose ledgers are in memory where the machine has such a place: commits cost nothing."""
+    memory = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+    made: list[World] = []
+
+    def make(player: Player) -> World:
+        place = folder / str(len(made))
+        place.mkdir()
+        world = World(place, player.play)
+        made.append(world)
+        world.start()
+        return world
+
+    yield make
+    for world in made:
+        if world.core is not None:
+            world.core.store.close()
+    shutil.rmtree(folder)

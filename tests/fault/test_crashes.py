@@ -1,0 +1,100 @@
+"""The daemon may be killed at any moment: nothing is lost, nothing counts twice, nothing is left behind."""
+
+from __future__ import annotations
+
+from itertools import count as numbers
+
+import pytest
+
+from scalebox_hpc.daemon import core
+from scalebox_hpc.daemon.state import RunPhase
+from scalebox_hpc.testing.batch import Crash
+from scalebox_hpc.testing.world import World
+from tests.fault.conftest import MakeWorld
+from tests.fault.pipelines import in_order, player, sums, tasks, totals
+
+TASKS = 7
+SEEDS = [("scatter", str(TASKS))]
+SUM = str(sum(range(1, TASKS + 1)))
+
+
+@pytest.fixture
+def points(make_world: MakeWorld) -> list[str]:
+    """Every write, commit and batch call of a run without any fault, in order."""
+    world = make_world(player())
+    world.accept(sums(), SEEDS)
+    world.finish()
+    return world.faults.names
+
+
+def all_is_well(world: World) -> None:
+    """The run ended with each task done once and the right total; the books agree."""
+    assert world.finish() is RunPhase.SUCCEEDED
+    in_order(world)
+    assert totals(world) == [SUM]
+    done = {"scatter": 1, "count": TASKS, "total": 1}
+    assert tasks(world) == {name: [(number, "SUCCEEDED", "")] for name, number in done.items()}
+
+
+def test_the_points_cover_writes_commits_and_batch_calls(points: list[str]) -> None:
+    wanted = {"claim", "add_attempt", "fire_part", "drop_chunk", "add_try", "commit", "committed"}
+    assert wanted | {"before submit", "after submit", "before observe", "after observe"} <= set(points)
+
+
+def test_a_crash_after_any_write_and_around_any_batch_call(
+    make_world: MakeWorld, points: list[str]
+) -> None:
+    for number, name in enumerate(points, 1):
+        world = make_world(player())
+        world.faults.at[number] = Crash(name)
+        if world.core is None:  # the crash was due while it started
+            world.clock.after(0.0, world.start)
+        world.accept(sums(), SEEDS)
+        all_is_well(world)
+        asked = [each.request for each in world.batch.tries.values()]
+        assert len(asked) <= 3, f"{len(asked)} allocations after a crash at {number}, {name}"
+
+
+@pytest.mark.parametrize("gap", [5, 17])
+def test_one_crash_after_another(make_world: MakeWorld, gap: int) -> None:
+    world = make_world(player())
+    world.accept(sums(), SEEDS)
+    first = world.faults.passed
+    for number in range(first + gap, first + 40 * gap, gap):
+        world.faults.at[number] = Crash()
+    all_is_well(world)
+    assert world.crashes > 3
+
+
+def test_a_crash_between_the_slices_of_a_chunked_report(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = numbers()
+    monkeypatch.setattr(core, "perf_counter", lambda: next(ticks) * core.SLICE_S * 0.75)  # a slice a turn
+    world = make_world(player())
+    world.accept(sums(), SEEDS)
+    world.run(until=lambda: "release_chunk" in world.faults.names)
+    world.run(until=lambda: "drop_chunk" in world.faults.names)
+    assert world.faults.names.count("drop_chunk") == 1
+    world.crash()
+    all_is_well(world)
+    assert world.crashes == 1
+
+
+def test_one_allocation_is_enough_when_the_answer_of_sbatch_is_lost_in_a_crash(make_world: MakeWorld) -> None:
+    world = make_world(player())
+    world.batch.after_submit = Crash()
+    world.accept(sums(), SEEDS)
+    all_is_well(world)
+    assert len(world.batch.submitted) == 1
+    assert world.crashes == 1
+
+
+def test_an_agent_works_on_while_the_daemon_is_down(make_world: MakeWorld) -> None:
+    world = make_world(player())
+    world.accept(sums(), SEEDS)
+    world.run(until=lambda: any(agent.started for agent in world.living()))
+    world.crash(down_s=90.0)
+    world.run(for_s=80.0)
+    assert any(world.spools.values()), "after a minute of silence results are spooled too"
+    all_is_well(world)
