@@ -198,8 +198,10 @@ class Children:
     # what is left of an attempt
 
     def _ended(self, pid: int) -> None:
+        process = self.running.pop(pid, None)
+        if process is None:
+            return  # `kill_all` has seen to it
         _, status, rusage = os.wait4(pid, os.WNOHANG)
-        process = self.running.pop(pid)
         process.status, process.rusage = status, rusage
         self._sweep(process)
 

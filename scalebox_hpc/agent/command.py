@@ -57,6 +57,9 @@ class Node(NamedTuple):
     environ: Mapping[str, str]  # the agent's own
 
 
+ARCHIVES = ("oci-archive", "docker-archive", "oci")  # schemes whose rest is a path
+
+
 class Recipe:
     """How attempts of one module run here."""
 
@@ -91,7 +94,9 @@ class Recipe:
                 f"neither apptainer nor singularity is in PATH on {self._node.host};"
                 " load its module in the site's `prologue`"
             )
-        if "://" not in self._image and not os.path.exists(self._image):
+        scheme, _, archive = self._image.partition(":")
+        path = archive if scheme in ARCHIVES else self._image
+        if "://" not in self._image and not os.path.exists(path):
             raise CannotLaunch(f"image {self._image} does not exist on {self._node.host}; look at `image`")
 
     def argv(self, held: Held, slot: int, work: str, gather_dir: str) -> list[str]:

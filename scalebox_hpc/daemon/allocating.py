@@ -30,7 +30,7 @@ from scalebox_hpc.domain.allocation import (
     TrySeen,
 )
 from scalebox_hpc.domain.site import Machine, Site
-from scalebox_hpc.domain.task import Cause, TaskState
+from scalebox_hpc.domain.task import TaskState
 from scalebox_hpc.engine import elements, pools
 from scalebox_hpc.engine.elements import OPEN, TryEvent
 

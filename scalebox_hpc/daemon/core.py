@@ -14,7 +14,7 @@ from typing import Any, Final
 from scalebox_hpc.daemon import allocating, loading, runs, silence, talking
 from scalebox_hpc.daemon.desk import Command, Desk, Ids
 from scalebox_hpc.daemon.events import Call, Reply, Told
-from scalebox_hpc.daemon.handlers import HANDLERS
+from scalebox_hpc.daemon.handlers import HANDLERS, run_resume
 from scalebox_hpc.daemon.state import ACTIVE, Now, RunState, World
 from scalebox_hpc.domain.task import TaskState
 from scalebox_hpc.errors import NotFound, PipelineErrors, SbxError
@@ -129,7 +129,7 @@ class Core:
                 run = runs.create(desk, data["prepared"])
                 desk.answer(data["call"], {"run": run.name})
             case "compared":
-                HANDLERS["run.compared"](self, data["call"])
+                run_resume.compared(self, data["call"], data["sites"])
             case "answer":
                 desk.answer(data["call"], data["body"], data["status"])
         self.timers.decide_s = 0.0

@@ -56,6 +56,7 @@ class Compare:
     run: str
     pipeline: str  # its directory
     digests: Mapping[str, str]
+    sites: tuple[str, ...]  # that the run uses
     again: Mapping[str, Any]  # what the pipeline was read with: file, parameters, site
 
 

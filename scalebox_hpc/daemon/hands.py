@@ -6,6 +6,7 @@ decide nothing. What goes wrong in a foreseen way is reported; anything else end
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import threading
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from scalebox_hpc.daemon.desk import Cancel, Command, Compare, Observe, Prepare,
 from scalebox_hpc.daemon.events import Reply, Told
 from scalebox_hpc.daemon.home import problem_with, write_whole
 from scalebox_hpc.daemon.premises import Premises
-from scalebox_hpc.daemon.prepare import compare, prepare
+from scalebox_hpc.daemon.prepare import compare, prepare, read_sites
 from scalebox_hpc.domain.allocation import AllocationRequest
 from scalebox_hpc.domain.pipeline import Pipeline, Pool
 from scalebox_hpc.engine import pools
@@ -144,16 +145,26 @@ class Hands:
         except SbxError as error:
             self._answer_error(command.call, error)
         else:
+            sites = {name: self._with_limits(facts) for name, facts in prepared.sites.items()}
+            prepared = dataclasses.replace(prepared, sites=sites)
             self._tell(Told("prepared", {"call": command.call, "prepared": prepared}))
+
+    def _with_limits(self, facts: SiteFacts) -> SiteFacts:
+        """Add what the batch system says of itself."""
+        batch = self._batch(facts)
+        limit = batch.array_limit if isinstance(batch, SlurmCli) else None
+        return facts if limit is None else dataclasses.replace(facts, array_limit=limit)
 
     def _compare(self, command: Compare) -> None:
         args = {**command.call.args, **command.again}
         try:
             compare(command.pipeline, args, command.digests, command.call.args.get("keep") or ())
+            found = read_sites(self._premises.home, self._premises.contact, command.pipeline, command.sites)
         except SbxError as error:
             self._answer_error(command.call, error)
         else:
-            self._tell(Told("compared", {"call": command.call}))
+            sites = {name: self._with_limits(facts) for name, facts in found.items()}
+            self._tell(Told("compared", {"call": command.call, "sites": sites}))
 
     def _answer_error(self, call: Any, error: SbxError) -> None:
         reply = Reply(status_of(error), error_body(error))

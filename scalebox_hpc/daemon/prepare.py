@@ -47,7 +47,7 @@ def prepare(home: Home, contact: Contact, args: Mapping[str, Any], verify: Verif
     """Do all that must be done before a run is accepted. Raises errors of ours."""
     checked = read_pipeline(args)
     pipeline = checked.pipeline
-    sites = {name: _site_facts(home, contact, pipeline, name) for name in _site_names(pipeline)}
+    sites = read_sites(home, contact, pipeline.directory, _site_names(pipeline))
     for facts in sites.values():
         verify(facts, pipeline)
         _ship_all(pipeline, facts)
@@ -63,8 +63,13 @@ def _site_names(pipeline: Pipeline) -> list[str]:
     return sorted({pool.site for pool in pipeline.pools.values()})
 
 
-def _site_facts(home: Home, contact: Contact, pipeline: Pipeline, name: str) -> SiteFacts:
-    site = load_site(name, search_path(Path(pipeline.directory)))
+def read_sites(home: Home, contact: Contact, directory: str, names: Iterable[str]) -> dict[str, SiteFacts]:
+    """Read site files as they are now, beside the pipeline first, and make their shared folders."""
+    return {name: _site_facts(home, contact, directory, name) for name in names}
+
+
+def _site_facts(home: Home, contact: Contact, directory: str, name: str) -> SiteFacts:
+    site = load_site(name, search_path(Path(directory)))
     shared = contact.open_shared(site)
     launch = Launch(home.id, str(shared), site.python or sys.executable, site.prologue, site.scratch)
     if site.batch != "local":

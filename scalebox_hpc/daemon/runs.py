@@ -197,7 +197,7 @@ def _end(desk: Desk, run: RunState) -> None:
     desk.save_run(run)
     _give_pools_back(desk, run)
     if run.phase is RunPhase.SUCCEEDED:
-        desk.commands.extend(Remove(path) for path in run.shared.values())
+        desk.commands.extend(Remove(str(Path(path).parent)) for path in run.shared.values())
 
 
 def _give_pools_back(desk: Desk, run: RunState) -> None:

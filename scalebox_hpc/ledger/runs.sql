@@ -136,3 +136,7 @@ UPDATE allocation SET ended_us = ? WHERE ended_us IS NULL;
 UPDATE module SET
     ready = (SELECT count(*) FROM task AS t WHERE t.module_id = module.module_id AND t.state = 'READY'),
     leased = 0, running = 0 WHERE leased > 0 OR running > 0;
+
+-- name: freeze_run
+-- The pipeline and the sites that a run goes on with.
+UPDATE run SET pipeline = ? WHERE run_id = ?;

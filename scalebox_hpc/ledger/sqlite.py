@@ -53,6 +53,8 @@ class SqliteStore:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KIB}")
         self._db.execute("PRAGMA temp_store = MEMORY")
+        # Plans do not depend on values: else statements are prepared anew each time that one changes.
+        self._db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
 
     def _migrate(self, path: Path) -> None:
         version = self._db.pragma("user_version")

@@ -221,7 +221,7 @@ def test_a_foreground_run_ends_in_order_and_is_continued(lab: Lab, sig: signal.S
     lab.pipeline(WAITING)
     site = f"--site {lab.place.site}" if lab.place.site else ""
     begun = f"{{ {lab.place.sbx} run --foreground pipeline.toml {site} > log 2>&1; echo $? > code; }}"
-    lab.shell(f"setsid bash -c {shlex.quote(begun)} > /dev/null 2>&1 &")
+    lab.shell(f"{{ setsid bash -c {shlex.quote(begun)} & }} > /dev/null 2>&1")
     lab.wait((lab.home / "daemon.json").exists, 30, "a daemon")
     lab.wait(lambda: lab.module("work")["running"] > 0, 60, "a running task")
     pid = json.loads((lab.home / "daemon.json").read_text())["pid"]

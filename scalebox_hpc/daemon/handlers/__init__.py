@@ -43,7 +43,6 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "run.status": run_status.handle,
     "run.cancel": run_cancel.handle,
     "run.resume": run_resume.handle,
-    "run.compared": run_resume.compared,
     "run.retry": run_retry.handle,
     "task.list": task_list.handle,
     "task.show": task_show.handle,

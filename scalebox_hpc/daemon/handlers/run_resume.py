@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scalebox_hpc.daemon import runs
-from scalebox_hpc.daemon.desk import Compare
+from scalebox_hpc.daemon.desk import Compare, SiteFacts
 from scalebox_hpc.daemon.events import Call
 from scalebox_hpc.daemon.handlers.finding import run_of
+from scalebox_hpc.daemon.loading import write_frozen
 from scalebox_hpc.daemon.state import ACTIVE
 from scalebox_hpc.errors import ConflictError
 
@@ -26,11 +27,16 @@ def handle(core: Core, call: Call) -> None:
         raise ConflictError(f"run {run.name} is {run.phase} already", "`sbx status` shows how it is doing")
     digests = {name: module.spec.digest for name, module in run.modules.items()}
     again = {"pipeline": run.pipeline.file, "params": dict(run.pipeline.params), "site": run.pipeline.site}
-    core.desk.commands.append(Compare(call, run.name, run.pipeline.directory, digests, again))
+    core.desk.commands.append(
+        Compare(call, run.name, run.pipeline.directory, digests, tuple(run.shared), again)
+    )
 
 
-def compared(core: Core, call: Call) -> None:
-    """The files are as they were, or kept as they were."""
-    run = run_of(core, call.args["run"])
-    requeued = runs.resume(core.desk, run)
-    core.desk.answer(call, {"run": run.name, "state": run.phase, "requeued": requeued})
+def compared(core: Core, call: Call, sites: dict[str, SiteFacts]) -> None:
+    """The files are as they were, or kept as they were; the sites are as their files say now."""
+    desk, run = core.desk, run_of(core, call.args["run"])
+    desk.sites.update(sites)
+    frozen = write_frozen(run.pipeline, {name: desk.sites[name] for name in run.shared}, dict(run.shared))
+    desk.store.run("freeze_run", (frozen, run.run_id))
+    requeued = runs.resume(desk, run)
+    desk.answer(call, {"run": run.name, "state": run.phase, "requeued": requeued})

@@ -102,6 +102,7 @@ def test_deep_nesting_is_no_accident() -> None:
         ('{"body":"b"}', ("next", "b", None)),
         ('{"to":"total","body":"b","headers":{"a":1}}', ("total", "b", {"a": "1"})),
         ('{"body":""}', ("next", "", None)),
+        ('{"body":1.50}', ("next", "1.50", None)),
     ],
 )
 def test_a_json_line_is_read(line: str, message: Any) -> None:
@@ -114,7 +115,7 @@ def test_a_json_line_is_read(line: str, message: Any) -> None:
         "[]",
         "x",
         "{}",
-        '{"body":1}',
+        '{"body":[1]}',
         '{"body":"b","too":"x"}',
         '{"body":"b","headers":[1]}',
         '{"body":"b","to":3}',
@@ -122,7 +123,7 @@ def test_a_json_line_is_read(line: str, message: Any) -> None:
 )
 def test_a_bad_json_line_is_told(line: str) -> None:
     with pytest.raises(BadMessage):
-        read_json(line.encode(), rules())
+        rules().check(read_json(line.encode(), rules()), {})
 
 
 @pytest.mark.parametrize(
