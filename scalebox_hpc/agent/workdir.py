@@ -29,7 +29,8 @@ class Slot:
         self.segments = segments
         self.links: Links | None = None  # what the work directory holds; None: it is not there
         self.watched: list[str] = []  # it and the directories that links need
-        self.inodes: dict[str, int] = {}  # of what lies in its top
+        self.top: dict[str, str] = {}  # what lies in it: name to target, "" for a directory
+        self.is_touched = False  # something was made or removed in it since it was made
         self.redirections: Sequence[tuple[int, int, int]] = ()
         self.env: dict[bytes, bytes] = {
             b"SBX_WORK": os.fsencode(self.work),
@@ -82,8 +83,7 @@ class WorkDirs:
         for name, target in links:
             os.symlink(target, os.path.join(slot.work, name))
         slot.watched = [slot.work, *(path for path, _, _ in os.walk(slot.work) if path != slot.work)]
-        with os.scandir(slot.work) as entries:
-            slot.inodes = {entry.name: entry.inode() for entry in entries}
+        slot.top = {name.partition("/")[0]: "" if "/" in name else target for name, target in links}
         slot.links = links
         _set_untouched(slot.watched)
 
@@ -97,32 +97,30 @@ class WorkDirs:
             if not touched:
                 return {}
             with os.scandir(slot.work) as entries:
-                found = {entry.name: entry for entry in entries}
+                left = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
+            if touched != [slot.work] or stat.S_IMODE(os.stat(slot.work).st_mode) != 0o700:
+                slot.links = None  # read what there is, then make it anew
+            for name, target in slot.top.items():
+                if left.pop(name, True) or (target and os.readlink(os.path.join(slot.work, name)) != target):
+                    slot.links = None
         except OSError:
             return None
-        for name, inode in slot.inodes.items():
-            entry = found.pop(name, None)
-            if entry is None or entry.inode() != inode:
-                slot.links = None  # a link was replaced: read what there is, then make it anew
-        if any(path != slot.work for path in touched):
-            slot.links = None
-        return {name: entry.is_file(follow_symlinks=False) for name, entry in found.items()}
+        slot.is_touched = True
+        return left
 
     def clear(self, slot: Slot, left: dict[str, bool] | None) -> None:
         """Make the directory fit for the next attempt, or put it aside; `left` as `names` told."""
-        if left is not None and not left and slot.links is not None:
-            return
-        if left is None or slot.links is None or len(left) > FEW or not all(left.values()):
-            slot.links = None
-            self.put_aside(slot.work)
-            return
         try:
-            for name in left:
-                os.unlink(os.path.join(slot.work, name))
-            _set_untouched(slot.watched)
+            if left is None or slot.links is None or len(left) > FEW or not all(left.values()):
+                slot.links = None
+                self.put_aside(slot.work)
+            elif slot.is_touched:
+                for name in left:
+                    os.unlink(os.path.join(slot.work, name))
+                _set_untouched(slot.watched)
         except OSError:
             slot.links = None
-            self.put_aside(slot.work)
+        slot.is_touched = False
 
     def put_aside(self, path: str) -> None:
         """Move a directory out of the way, to be removed later. An absent one is fine."""

@@ -98,7 +98,6 @@ def machine_of_site(site: Site, name: str | None) -> Machine | None:
 
 
 def _facts_of(desk: Desk, pool: PoolState, facts: SiteFacts, *, leaving: bool) -> pools.PoolFacts:
-    now_us = desk.now.wall_us
     return pools.PoolFacts(
         pool=str(pool.pool_id),
         slots=pool.spec.slots,
@@ -116,7 +115,7 @@ def _facts_of(desk: Desk, pool: PoolState, facts: SiteFacts, *, leaving: bool) -
         cancelled_at_s=pool.cancelled_at_s,
         retry_at_s=pool.pause_until_s,
         paused=pool.state == "paused",
-        serving=pool.run.phase in ACTIVE and not leaving and now_us > 0,
+        serving=pool.run.phase in ACTIVE and not leaving,
     )
 
 
@@ -391,7 +390,8 @@ def _absent(desk: Desk, attempt: TryState, interval_s: float) -> None:
     unlisted_s = desk.now.mono_s - attempt.absent_since_s
     allocation = desk.world.allocations[attempt.allocation_id]
     living = len(agents_of(desk, attempt.try_id))
-    all_over = len(attempt.ended) >= allocation.request.elements
+    over = attempt.ended.keys() | (allocation.cancelled - attempt.hellos)
+    all_over = len(over) >= allocation.request.elements
     if attempt.state in ("SUBMITTING", "QUEUED") and elements.should_supersede(
         heard=attempt.heard, has_job_id=bool(attempt.job_id), unlisted_s=unlisted_s, interval_s=interval_s
     ):

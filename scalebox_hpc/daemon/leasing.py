@@ -83,7 +83,8 @@ def _claim(desk: Desk, agent: AgentState, module: ModuleState, count: int) -> li
         module.moved(TaskState.READY, TaskState.LEASED, len(rows))
     if len(rows) < count:
         due = desk.store.one("next_due", (module.module_id,))
-        module.due_us = due[0] if due is not None and due[0] is not None else 0
+        at_us = due[0] if due is not None and due[0] is not None else 0
+        module.due_us = at_us if at_us > desk.now.wall_us else 0  # else: what is due does not fit here
     return [_lease_out(desk, agent, module, row) for row in rows]
 
 

@@ -181,7 +181,7 @@ class World:
                     self._terminate(target.name)
                 self.faults.point("after cancel")
             case Compare():
-                self._inbox.append(Told("compared", {"call": command.call}))
+                self._inbox.append(Told("compared", {"call": command.call, "sites": {}}))
 
     def _submit(self, command: Submit) -> None:
         name, data = command.request.name, {"name": command.request.name, "site": command.site}

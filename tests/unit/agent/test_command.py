@@ -148,7 +148,7 @@ def test_why_a_program_did_not_start(tmp_path: Path, content: str | None, mode: 
     if content is not None:
         path.write_text(content)
         path.chmod(mode)
-    with pytest.raises(OSError) as problem:
+    with pytest.raises(OSError, match="prog") as problem:
         subprocess.run([path], check=False)
     assert why in recipe(words=[["p"]]).explain("./prog", str(tmp_path), problem.value)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +30,14 @@ class Desk:
         rules = Rules({"name": "work", "to": ["next"], "modules": ["work", "next", "other"], **sheet})
         left = {entry.name: entry.is_file() for entry in os.scandir(self.work)}
         place = Place(str(self.work), left, str(self.results), "the body", headers or {}, self.prefix)
-        steps = collect(place, rules, succeeded)
-        while True:
-            try:
-                next(steps)
-                self.slices += 1
-            except StopIteration as done:
-                assert isinstance(done.value, Collected)
-                return done.value
+        return self._drain(collect(place, rules, succeeded))
+
+    def _drain(self, steps: Generator[None, None, Collected]) -> Collected:
+        def counted() -> Generator[None, None, None]:
+            self.found = yield from steps
+
+        self.slices = sum(1 for _ in counted())
+        return self.found
 
 
 @pytest.fixture
