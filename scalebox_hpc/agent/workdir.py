@@ -75,6 +75,7 @@ class WorkDirs:
         """Make sure that the slot's work directory holds these links and nothing else."""
         if slot.links is links or (slot.links is not None and list(slot.links) == list(links)):
             return
+        slot.links = None
         self.put_aside(slot.work)
         os.mkdir(slot.work, 0o700)
         parents = {os.path.dirname(name) for name, _ in links} - {""}

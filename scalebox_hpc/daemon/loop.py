@@ -6,6 +6,7 @@ again from the ledger, those who asked are told to ask again.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
@@ -29,6 +30,7 @@ from scalebox_hpc.ledger.sqlite import SqliteStore
 MOST_EVENTS: Final = 500  # of one turn
 FULL_PAUSE_S: Final = 2.0
 HANDS_END_S: Final = 30.0
+YOUNG_OBJECTS: Final = 20_000  # before the collector looks for cycles: a turn makes thousands and none
 INTERRUPT: Final = "interrupt"
 WAKE: Final = "wake"
 
@@ -111,6 +113,8 @@ class Wheel:
 
     def run(self) -> None:
         """Turn until told to stop, idle for too long, or unable to go on, which is raised."""
+        gc.freeze()
+        gc.set_threshold(YOUNG_OBJECTS)
         try:
             while not self._core.stopping:
                 self._turn(self._wait())

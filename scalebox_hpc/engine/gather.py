@@ -15,6 +15,7 @@ from typing import Final
 from scalebox_hpc.domain.pipeline import Gather, Template
 
 ALL: Final = "all"
+MOST_MEMBERS: Final = 1_000_000_000  # of one part
 
 
 @lru_cache(maxsize=256)
@@ -45,8 +46,10 @@ def size_of(template: Template, body: str, headers: Mapping[str, str]) -> int:
         else:
             raise ValueError(f"the gather's size needs header {part[-1]!r}, which the message lacks")
     text = "".join(pieces)
-    if not text.isascii() or not text.isdecimal() or int(text) < 1:
-        raise ValueError(f"the gather's size must be a whole number above 0, not {text!r}")
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text[:20]) <= MOST_MEMBERS:
+        raise ValueError(
+            f"the gather's size must be a whole number from 1 to {MOST_MEMBERS}, not {text!r:.60}"
+        )
     return int(text)
 
 

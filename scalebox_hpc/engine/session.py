@@ -55,8 +55,8 @@ class Session:
         if number <= self.last_sync:
             return Heard(stale=True)
         self.last_sync = number
-        listed = dict(held)
-        results = tuple(reported)
+        listed, results = dict(held), tuple(reported)
+        mentioned = {*listed, *results}
         started, confirmed, strange = [], [], []
         for lease, has_started in listed.items():
             offer = self.offers.get(lease)
@@ -72,7 +72,7 @@ class Session:
         omitted = [
             offer
             for lease, offer in self.offers.items()
-            if lease not in listed and lease not in results and self._was_taken(offer, took)
+            if lease not in mentioned and self._was_taken(offer, took)
         ]
         for offer in omitted:
             del self.offers[offer.lease]

@@ -44,8 +44,11 @@ class Surroundings(Protocol):
     """What an agent has around it."""
 
     clock: VirtualClock
-    play: Play
     spools: dict[str, list[Json]]
+
+    @property
+    def play(self) -> Play:
+        """What tasks do."""
 
     def ask(self, verb: str, args: Json, answered: Answered, timeout_s: float) -> None:
         """Ask the daemon; `answered` is called once for each answer that arrives, or with 0 for none."""
@@ -138,8 +141,8 @@ class SimulatedAgent:
         if session.over:
             self._end()
             return
-        while (one := session.next_start(clock.mono_s)) is not None:
-            self._start(one)
+        while (ready := session.next_start(clock.mono_s)) is not None:
+            self._start(ready)
         sync = session.build_sync(clock.mono_s, clock.wall_us)
         if sync is not None:
             timeout_s = SYNC_ANSWER_S + (session.terms.poll_s if sync["wait"] else 0.0)

@@ -1,6 +1,7 @@
 """Whether the books of a ledger agree with each other, looked at from outside.
 
-It reads the file through a connection of its own and changes nothing.
+It reads the file through a connection of its own and changes nothing. For tests, where nobody
+else writes: closing a second connection may drop a process's locks on the file.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ RULES: Final = {
         SELECT p.part_id, p.members, count(m.message_id) FROM part AS p
           LEFT JOIN message AS m ON m.part_id = p.part_id AND m.live = 1
          GROUP BY p.part_id HAVING p.members <> count(m.message_id)""",
-    "a part has no more members than its size": "SELECT part_id, size, members FROM part WHERE members > size",
+    "a part has no more members than its size": """
+        SELECT part_id, size, members FROM part WHERE members > size""",
     "a success sent as many messages as it says, or has chunks that wait": """
         SELECT a.attempt_id, a.messages_sent, count(m.message_id) FROM attempt AS a
           LEFT JOIN message AS m ON m.sender = a.attempt_id
@@ -61,7 +63,8 @@ RULES: Final = {
         SELECT t.task_id FROM task AS t LEFT JOIN message AS m USING (message_id)
          WHERE m.task_id IS NOT t.task_id""",
     "an allocation is over exactly when no try of it is open": """
-        SELECT a.allocation_id, a.ended_us, group_concat(t.state) FROM allocation AS a JOIN try AS t USING (allocation_id)
+        SELECT a.allocation_id, a.ended_us, group_concat(t.state)
+          FROM allocation AS a JOIN try AS t USING (allocation_id)
          GROUP BY a.allocation_id
         HAVING (a.ended_us IS NULL) <> (sum(t.state IN ('PLANNED', 'SUBMITTING', 'QUEUED', 'ACTIVE')) > 0)""",
 }

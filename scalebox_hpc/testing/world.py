@@ -209,9 +209,8 @@ class World:
             if seen.phase is Phase.PENDING:
                 self.batch.activate(name, index)
                 incarnation = f"{len(self.agents) + 1:016x}"
-                agent = SimulatedAgent(
-                    *(self, name, index, seen.restarts, incarnation, one.job_id, one.request.walltime_s)
-                )
+                place = (name, index, seen.restarts, incarnation, one.job_id)
+                agent = SimulatedAgent(self, *place, walltime_s=one.request.walltime_s)
                 self.agents[incarnation] = agent
                 agent.hello()
 

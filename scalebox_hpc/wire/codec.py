@@ -53,6 +53,7 @@ _NO_RESOURCES: Final = Resources()
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _NO_TIMES: Final = Times()
 _INTEGER_ONLY: Final = {int}
+_STARTED: Final = {0: False, 1: True}
 _LOG_TYPES: Final = (str, int, int, str, int, int)
 
 
@@ -291,13 +292,21 @@ def _outcome(value: object) -> Outcome:
 
 def _results(raw: Raw) -> tuple[Result, ...]:
     entries = _list(raw, "results")
-    return tuple([_within(f"results[{n}]", result, entry) for n, entry in enumerate(entries)])
+    try:
+        return tuple([result(entry) for entry in entries])
+    except BadMessage:
+        for n, entry in enumerate(entries):
+            _within(f"results[{n}]", result, entry)
+        raise
 
 
-def _held(raw: object) -> Held:
-    if type(raw) is not list or len(raw) != 2 or raw[1] not in (0, 1):
-        _bad("held", raw, "[lease, 0 or 1] wanted")
-    return Held(lease_id(raw[0]), bool(raw[1]))
+def _held(raw: Raw) -> tuple[Held, ...]:
+    # What an agent holds comes with each of its syncs, so most of all that is read passes here.
+    entries = _list(raw, "held")
+    try:
+        return tuple([Held(lease_id(lease), _STARTED[started]) for lease, started in entries])
+    except (KeyError, TypeError, ValueError):
+        return _bad("held", entries, "[lease, 0 or 1] for each wanted")
 
 
 def _prefetch(raw: Raw) -> dict[int, int]:
@@ -325,7 +334,7 @@ def sync(raw: object) -> Sync:
         took=_integer(raw, "took"),
         clock_us=_integer(raw, "clock_us"),
         wait=_flag(raw, "wait"),
-        held=tuple([_held(entry) for entry in _list(raw, "held")]),
+        held=_held(raw),
         results=_results(raw),
         free=_NO_RESOURCES if free is None else _within("free", resources, free),
         prefetch=_prefetch(raw),

@@ -73,20 +73,20 @@ def _sbx(count: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def _seconds(words: list[str]) -> float:
+def _numbers(words: list[str]) -> list[float]:
     said = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return float(said.split()[-1])
+    return [float(word) for word in said.splitlines()[-1].split()]
 
 
 def _pool(count: int, folder: Path) -> dict[str, Any]:
     folder.mkdir()
-    took_s = _seconds([sys.executable, "-I", str(HERE / "bare_pool.py"), str(count), str(folder)])
-    return {"pool_per_s": count / took_s}
+    took_s, own_s = _numbers([sys.executable, "-I", str(HERE / "bare_pool.py"), str(count), str(folder)])
+    return {"pool_per_s": count / took_s, "pool_us": own_s / count * 1e6}
 
 
 def _hyperqueue(count: int, folder: Path) -> dict[str, Any]:
     folder.mkdir()
-    took_s = _seconds([sys.executable, "-I", str(HERE / "hyperqueue_pool.py"), str(count), str(folder)])
+    (took_s,) = _numbers([sys.executable, "-I", str(HERE / "hyperqueue_pool.py"), str(count), str(folder)])
     return {"hq_per_s": count / took_s} if took_s else {}
 
 
@@ -117,7 +117,8 @@ def _show(options: argparse.Namespace, rounds: list[dict[str, Any]]) -> None:
         ["bare posix_spawn pool", spread(of("pool_per_s")), "1"],
     ]
     notes = [
-        f"CPU a task: daemon {spread(of('daemon_us'))} us, agent itself {spread(of('agent_us'))} us",
+        "CPU a task in us, without the task's own: "
+        + ", ".join(f"{name} {spread(of(name + '_us'))}" for name in ("daemon", "agent", "pool")),
     ]
     if "peers" in options.parts:
         for name, key in (("HyperQueue, PyPI package", "hq_per_s"), ("GNU parallel", "parallel_per_s")):

@@ -135,7 +135,10 @@ def test_an_agent_that_was_silent_for_too_long_goes_on_with_what_it_holds(make_w
     world.run(until=lambda: attempts(world, "count.1") == [("FAILED", "agent_lost")])
     world.network.deaf.clear()
     world.run(for_s=60.0)
-    states = look(ledger(world), "SELECT state, attempts FROM task JOIN module AS m USING (module_id) WHERE name='count'")
+    states = look(
+        ledger(world),
+        "SELECT state, attempts FROM task JOIN module AS m USING (module_id) WHERE name='count'",
+    )
     assert states == [("RUNNING", 0)], "its lease is good, its lapse is taken back"
     assert held_by(world, agent) == lease
     world.hold_elements = False
@@ -322,11 +325,17 @@ def test_a_module_whose_program_does_not_start_fails_with_all_its_tasks(make_wor
 
 
 def test_a_lease_given_back_to_a_failed_module_does_not_keep_the_run_open(make_world: MakeWorld) -> None:
-    plays = Player({"work": lambda offer, _: Played(cause="launch") if offer["body"] != "9" else Played(run_s=50.0)})
+    plays = Player(
+        {"work": lambda offer, _: Played(cause="launch") if offer["body"] != "9" else Played(run_s=50.0)}
+    )
     world = make_world(plays)
     world.accept(pipeline(module("work")), [("work", str(number)) for number in [9, *range(8)]])
     world.run(until=lambda: bool(look(ledger(world), "SELECT 1 FROM module WHERE broken <> ''")))
-    holder = next(agent for agent in world.living() if any(one.offer["body"] == "9" for one in agent.session.held.values()))
+    holder = next(
+        agent
+        for agent in world.living()
+        if any(one.offer["body"] == "9" for one in agent.session.held.values())
+    )
     holder.terminate()
     assert world.finish() is RunPhase.FAILED
     in_order(world)

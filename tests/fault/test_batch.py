@@ -7,6 +7,7 @@ import pytest
 
 from scalebox_hpc.daemon.state import RunPhase
 from scalebox_hpc.domain.allocation import Ending
+from scalebox_hpc.domain.pipeline import RetryRule
 from scalebox_hpc.errors import BatchProblem, SubmitLimited, SubmitRefused, SubmitUnconfirmed
 from scalebox_hpc.testing.agent import Json, Played
 from scalebox_hpc.testing.audit import look
@@ -89,7 +90,9 @@ def test_a_refused_submission_pauses_the_pool_with_a_note(make_world: MakeWorld)
     in_order(world)
 
 
-@pytest.mark.parametrize("problem", [BatchProblem("cannot contact slurmctld"), SubmitLimited("AssocMaxSubmit")])
+@pytest.mark.parametrize(
+    "problem", [BatchProblem("cannot contact slurmctld"), SubmitLimited("AssocMaxSubmit")]
+)
 def test_a_passing_refusal_is_tried_again_later(make_world: MakeWorld, problem: Exception) -> None:
     world = make_world(player())
     world.batch.refusal = problem
@@ -210,8 +213,6 @@ def test_a_daemon_with_nothing_to_do_does_not_turn(make_world: MakeWorld) -> Non
 
     def failing(offer: Json, _: list[Json]) -> Played:
         return Played(cause="exit", exit_code=1)
-
-    from scalebox_hpc.domain.pipeline import RetryRule  # noqa: PLC0415
 
     world = make_world(Player({"work": failing}))
     rule = RetryRule(on=(1,), retries=1, delay_s=30.0)

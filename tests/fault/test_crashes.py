@@ -41,9 +41,7 @@ def test_the_points_cover_writes_commits_and_batch_calls(points: list[str]) -> N
     assert wanted | {"before submit", "after submit", "before observe", "after observe"} <= set(points)
 
 
-def test_a_crash_after_any_write_and_around_any_batch_call(
-    make_world: MakeWorld, points: list[str]
-) -> None:
+def test_a_crash_after_any_write_and_around_any_batch_call(make_world: MakeWorld, points: list[str]) -> None:
     for number, name in enumerate(points, 1):
         world = make_world(player())
         world.faults.at[number] = Crash(name)

@@ -73,9 +73,8 @@ class TaskUnderFire(RuleBasedStateMachine):
 
     @rule(lease=leases)
     def its_holder_says_that_it_started(self, lease: Lease) -> None:
-        if self.task.lease == lease and self.task.state is S.LEASED:
-            assert self.move(E.STARTED)
-        elif revives(self.standing(lease), lease):
+        fresh = self.task.lease == lease and self.task.state is S.LEASED
+        if fresh or revives(self.standing(lease), lease):
             assert self.move(E.STARTED)
 
     @rule(lease=leases, event=st.sampled_from([E.SUCCEEDED, E.FAILED, E.RETRIED]))

@@ -35,7 +35,7 @@ def test_s12_primes_scatter_count_gather(lab: Lab, limit: int, ranges: int, tota
 
 def test_s12_primes_as_100_000_tasks(lab: Lab) -> None:
     lab.example("primes-100k")
-    lab.run("--quiet", timeout_s=600.0)
+    lab.run("--quiet", timeout_s=900.0)
     count = lab.module("count")
     assert (count["succeeded"], count["total"], count["failed"]) == (100_000, 100_000, 0)
     assert lab.result("total.txt") == "78498\n"

@@ -1,0 +1,178 @@
+"""The ledger in SQLite: it never starts empty by accident, loses no commit, and keeps claims cheap."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import pytest
+
+from scalebox_hpc.errors import LedgerProblem, StorageFull
+from scalebox_hpc.ledger.sqlite import SqliteStore
+from scalebox_hpc.ledger.statements import migrations, statements
+
+CLAIM = {"epoch": "00000001", "now": 10, "agent": 1, "module": 1, "count": 2, "memory_mib": 1000}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    made = SqliteStore(path, create=True)
+    yield made
+    made.close()
+
+
+def add_tasks(store: SqliteStore, *ready_us: int) -> None:
+    with store.transaction():
+        for number, due_us in enumerate(ready_us, 1):
+            message = (number, 0, number, 1, f"body {number}", None, None, number, None, 1)
+            store.run("add_message", message)
+            store.run("add_task", (number, 1, number, "READY", "", number, b"%d" % number, due_us, 0))
+
+
+def test_a_ledger_is_made_with_the_newest_format(store: SqliteStore, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as plain:
+        assert plain.execute("PRAGMA user_version").fetchone() == (migrations()[-1][0],)
+        assert plain.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_migrations_are_numbered_without_a_gap() -> None:
+    assert [number for number, _ in migrations()] == list(range(1, len(migrations()) + 1))
+
+
+def test_a_missing_ledger_is_not_replaced_by_an_empty_one(path: Path) -> None:
+    with pytest.raises(LedgerProblem, match="missing") as problem:
+        SqliteStore(path, create=False)
+    assert str(path) in problem.value.fact
+    assert "restore" in problem.value.hint
+    assert not path.exists()
+
+
+def test_a_newer_ledger_is_refused_and_left_alone(store: SqliteStore, path: Path) -> None:
+    store.close()
+    with closing(sqlite3.connect(path)) as plain:
+        plain.execute("PRAGMA user_version = 999")
+    with pytest.raises(LedgerProblem, match="999") as problem:
+        SqliteStore(path, create=False)
+    assert "newer release" in problem.value.hint
+
+
+@pytest.mark.parametrize("content", [b"This is not a ledger at all. " * 100, os.urandom(5000)])
+def test_what_is_no_ledger_is_named_and_left_alone(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(LedgerProblem, match="cannot be read") as problem:
+        SqliteStore(path, create=False)
+    assert str(path) in problem.value.fact
+    assert path.read_bytes() == content
+
+
+def test_a_ledger_in_use_by_another_program_is_refused(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SqliteStore, "_configure", lambda self, path: None)  # no waiting for the other
+    store.close()
+    with closing(apsw.Connection(str(path))) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("PRAGMA user_version = 1")
+        with pytest.raises(LedgerProblem, match="in use"):
+            SqliteStore(path, create=False)
+
+
+@pytest.mark.parametrize("name", sorted(statements()))
+def test_every_statement_can_be_prepared(store: SqliteStore, name: str) -> None:
+    assert explain(store, "EXPLAIN", name)
+
+
+def explain(store: SqliteStore, how: str, name: str) -> list[tuple[object, ...]]:
+    """Explain a statement, with NULL for whatever it asks for."""
+    text = re.sub(r"^--.*$", "", statements()[name], flags=re.MULTILINE)
+    names = set(re.findall(r"(?<!\w):(\w+)", text))
+    params = dict.fromkeys(names) if names else (None,) * text.count("?")
+    return store._db.execute(f"{how} {text}", params).fetchall()
+
+
+def test_every_statement_has_a_sentence() -> None:
+    folder = Path(__file__).resolve().parents[3] / "scalebox_hpc" / "ledger"
+    for file in folder.glob("*.sql"):
+        lines = file.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines):
+            if line.startswith("-- name: "):
+                assert lines[number + 1].startswith("-- "), f"{file.name}: {line}"
+                assert lines[number + 1].rstrip(";.").strip("- ")
+
+
+def test_a_claim_searches_the_partial_index(store: SqliteStore) -> None:
+    steps = [str(step[-1]) for step in explain(store, "EXPLAIN QUERY PLAN", "claim")]
+    assert any("USING INDEX task_ready" in step for step in steps), steps
+    assert not any(step.startswith("SCAN task") for step in steps), steps
+    assert not any("TEMP B-TREE" in step for step in steps), steps
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("next_due", "task_ready"),
+        ("held_by_agents", "task_held"),
+        ("lease_reported", "attempt_lease"),
+        ("attempts_page", "attempt_run"),
+        ("members_page", "message_part"),
+        ("task_by_key", "task_key"),
+        ("task_by_n", "task_n"),
+        ("bad_tasks", "task_bad"),
+        ("fail_ready", "task_ready"),
+        ("cancel_ready", "task_ready"),
+        ("waiting_chunk", "chunk_waiting"),
+        ("waiting_parts", "part_waiting"),
+        ("oldest_lease", "task_held"),
+    ],
+)
+def test_statements_of_every_turn_use_their_index(store: SqliteStore, name: str, index: str) -> None:
+    steps = [str(step[-1]) for step in explain(store, "EXPLAIN QUERY PLAN", name)]
+    assert any(index in step for step in steps), steps
+
+
+def test_a_claim_takes_what_is_due_oldest_first_and_raises_the_number(store: SqliteStore) -> None:
+    add_tasks(store, 5, 3, 99, 4)
+    assert [row[0] for row in store.rows("claim", CLAIM)] == [2, 4]
+    assert [row[0] for row in store.rows("claim", CLAIM)] == [1]
+    assert store.rows("claim", CLAIM) == []
+    assert store.one("next_due", (1,)) == (99,)
+    assert store.one("task_standing", (2,))[:4] == ("LEASED", "00000001", 1, 0)  # type: ignore[index]
+
+
+def test_what_a_block_did_is_there_whole_or_not_at_all(store: SqliteStore, path: Path) -> None:
+    with pytest.raises(apsw.BindingsError), store.transaction():  # noqa: PT012  the block is the point
+        store.run("add_home", ("0" * 16, "/x", "00000001", 1))
+        store.run("add_home", ("too", "few"))
+    assert store.one("home") is None
+    with store.transaction():
+        store.run("add_home", ("0" * 16, "/x", "00000001", 1))
+    store.close()
+    again = SqliteStore(path, create=False)
+    assert again.one("home") == ("0" * 16, "/x", "00000001", 1)
+    again.close()
+
+
+def test_a_full_disk_is_said_and_nothing_of_the_block_is_kept(store: SqliteStore) -> None:
+    pages = store._db.pragma("page_count")
+    store._db.pragma("max_page_count", pages)
+    with pytest.raises(StorageFull, match="no room"), store.transaction():
+        store.many("add_event", [(1, "run", 1, "x" * 4000, "") for _ in range(100)])
+    store._db.pragma("max_page_count", pages + 1000)
+    with store.transaction():
+        store.run("add_event", (1, "run", 1, "room again", ""))
+
+
+def test_changes_are_counted(store: SqliteStore) -> None:
+    with store.transaction():
+        assert store.many("add_event", [(1, "run", 1, "x", "")] * 3) == 3
+        assert store.run("save_run", ("RUNNING", "", None, 7)) == 0
