@@ -73,7 +73,7 @@ def _as_text(pool: PlannedPool) -> str:
         f", {pool.gpus} gpus" if pool.gpus else ""
     )
     facts = (
-        f"  first submission {pool.when}: {pool.elements} elements of {element}, "
+        f"  first submission {pool.when}: {pool.elements} element{'' if pool.elements == 1 else 's'} of {element}, "
         f"{show_duration(pool.walltime_s)}; {pool.slots_per_element} tasks at once in each"
     )
     script = pool.script or "  started as a process of this machine, without sbatch\n"

@@ -30,7 +30,7 @@ from scalebox_hpc.ledger.sqlite import SqliteStore
 MOST_EVENTS: Final = 500  # of one turn
 FULL_PAUSE_S: Final = 2.0
 HANDS_END_S: Final = 30.0
-YOUNG_OBJECTS: Final = 20_000  # before the collector looks for cycles: a turn makes thousands and none
+YOUNG_OBJECTS: Final = 20_000  # made before the collector looks for cycles: a turn makes thousands
 INTERRUPT: Final = "interrupt"
 WAKE: Final = "wake"
 

@@ -141,7 +141,9 @@ def replace_result(result: Result, cause: Cause, note: str) -> Result:
 
 
 def _sizes_problem(desk: Desk, task: TaskRow, result: Result, chunks: Sequence[tuple[int, int, int]]) -> str:
-    run = task.module.run
+    run, allowed = task.module.run, task.module.spec.to
+    if stray := next((message.to for message in result.messages if message.to not in allowed), None):
+        return f"a message to {stray!r}, which is not in `to`"
     if not any(run.modules[name].gather is not None for name in task.module.spec.to):
         return ""
     inherited = inherited_by(task.headers, task.inherited)
@@ -254,6 +256,8 @@ def stage(desk: Desk, said: Chunk) -> str:
         or not (task.state in (TaskState.LEASED, TaskState.RUNNING) or task.lapsed)
     ):
         return "this lease is no longer valid"
+    if any(each.to not in task.module.spec.to for each in said.messages):
+        return "a message to a module that is not in `to`"
     for piece, start in enumerate(range(0, max(1, len(said.messages)), SLICE)):
         part = said.messages[start : start + SLICE]
         text = json.dumps(
@@ -389,5 +393,7 @@ def in_order(times: Times, leased_us: int, now_us: int) -> list[int]:
     if not told:
         return list(times)
     late, early = max(told) - now_us, leased_us - min(told)
+    if late <= 0 and early <= 0:
+        return list(times)
     shift = -late if late > 0 else max(0, min(early, now_us - max(told)))
     return [max(leased_us, value + shift) if value else 0 for value in times]

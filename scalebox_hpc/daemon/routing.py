@@ -233,12 +233,14 @@ def sizes_problem(desk: Desk, batch: Batch) -> str:
         module = batch.run.modules.get(to)
         if module is None:
             return f"module {to!r} is not in this pipeline"
-        if module.gather is None or module.gather.size is None:
+        if module.gather is None:
             continue
         every = {**batch.inherited, **(headers or {})}
         group = gathering.group_of(module.gather, body, every)
         if group is None:
             return f"a message to {to!r} has no group"
+        if module.gather.size is None:
+            continue
         try:
             size = gathering.size_of(module.gather.size, body, every)
         except ValueError as error:

@@ -138,14 +138,16 @@ def turn_chunk(desk: Desk) -> bool:
     row = desk.store.one("waiting_chunk")
     if row is None:
         return False
-    task_id, epoch, number, seq, piece, module_id, text, first, attempt_id, headers, inherited = row
+    task_id, epoch, number, seq, piece, module_id, text, first, attempt_id, *about = row
+    headers, inherited, generation = about
     if module_id not in desk.world.modules:
         run_row = desk.store.one("run_of_module", (module_id,))
         assert run_row is not None, "a module has a run"
         load_run(desk, run_row)
     module = desk.world.modules[module_id]
     passed = inherited_by(read_headers(headers), read_headers(inherited))
-    route(desk, Batch(module.run, attempt_id, first, passed, json.loads(text)))
+    batch = Batch(module.run, attempt_id, first, passed, json.loads(text), replacing=generation > 1)
+    route(desk, batch)
     desk.store.run("drop_chunk", (task_id, epoch, number, seq, piece))
     module.chunks -= 1
     module.run.touched = True

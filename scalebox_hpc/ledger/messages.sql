@@ -125,7 +125,7 @@ UPDATE chunk SET attempt_id = ?, first = ?
 -- name: waiting_chunk
 -- The next slice to be turned.
 SELECT c.task_id, c.lease_epoch, c.lease_n, c.seq, c.slice, c.module_id, c.messages, c.first, c.attempt_id,
-       m.headers, m.inherited
+       m.headers, m.inherited, t.generation
   FROM chunk AS c JOIN task AS t USING (task_id) JOIN message AS m USING (message_id)
  WHERE c.attempt_id IS NOT NULL ORDER BY c.attempt_id, c.seq, c.slice LIMIT 1;
 

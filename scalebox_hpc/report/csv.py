@@ -117,6 +117,8 @@ def _plain(name: str) -> Callable[[Attempt], str]:
                 return _quoted(text)
             case bool(yes):
                 return "true" if yes else "false"
+            case float(number):
+                return repr(round(number, 6))
             case dict() | list() as value:
                 return _quoted(json.dumps(value, ensure_ascii=False))
             case value:

@@ -104,8 +104,8 @@ def attempts(world: World, task: str) -> list[tuple[str, str]]:
     """(outcome, cause) of a task's attempts."""
     name, n = task.split(".")
     query = (
-        "SELECT outcome, a.cause FROM attempt AS a"
-        " JOIN task USING (task_id) JOIN module AS m USING (module_id) WHERE m.name = ? AND n = ? ORDER BY attempt"
+        "SELECT outcome, a.cause FROM attempt AS a JOIN task USING (task_id)"
+        " JOIN module AS m USING (module_id) WHERE m.name = ? AND n = ? ORDER BY attempt"
     )
     return look(ledger(world), query, name, int(n))
 

@@ -164,6 +164,41 @@ def test_a_later_success_of_a_gather_replaces_what_it_sent(make_world: MakeWorld
     in_order(world)
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_later_success_fills_the_parts_that_its_earlier_one_left(
+    make_world: MakeWorld, chunked: bool
+) -> None:
+    """A first gather feeds a sized one: the new generation's members take the places of the old."""
+    broken = Broken("2")
+    copies = 8 if chunked else 4
+
+    def middle(_: Json, members: list[Json]) -> Played:
+        said = total(_, members).text
+        return Played([("total", f"{said}", {"group": "g", "_size": "2"}) for _ in range(copies)])
+
+    def first(offer: Json, members: list[Json]) -> Played:
+        played = broken(offer, members)
+        return Played([("middle", offer["body"])]) if played.cause is None else played
+
+    world = make_world(player(count=first, middle=middle))
+    world.accept(
+        pipeline(
+            module("scatter", ["count"]),
+            module("count", ["middle"]),
+            module("middle", ["total"], gather=Gather("all", missing="run")),
+            module("total", gather=SIZED),
+        ),
+        [("scatter", "4")],
+    )
+    world.finish()
+    assert totals(world) == ["16"] * (copies // 2)
+    broken.bodies.clear()
+    world.command("run.retry", run="run-1")
+    assert world.finish() is RunPhase.SUCCEEDED
+    assert totals(world) == ["16"] * (copies // 2) + ["20"] * (copies // 2)
+    in_order(world)
+
+
 def test_retry_rules_are_kept_over_a_crash(make_world: MakeWorld) -> None:
     world = make_world(player(count=Broken("1")))
     rule = RetryRule(on=(3,), retries=4, delay_s=20.0)
@@ -243,6 +278,21 @@ def test_members_that_disagree_on_the_size_fail_their_sender(make_world: MakeWor
     ((cause, note),) = look(ledger(world), "SELECT cause, note FROM attempt WHERE outcome = 'FAILED'")
     assert cause == "output"
     assert note.startswith("members of group 'a' of 'total' disagree on its size: ")
+    in_order(world)
+
+
+@pytest.mark.parametrize(
+    ("gather", "message"),
+    [(Gather("all"), ("nobody", "1")), (Gather("header", "group"), ("total", "1"))],
+)
+def test_what_an_agent_should_have_refused_is_no_harm(
+    make_world: MakeWorld, gather: Gather, message: tuple[str, str]
+) -> None:
+    """A message to no module, or to no group: agents see to that, yet an odd one must not end the daemon."""
+    world = make_world(player(count=lambda *_: Played([message])))
+    world.accept(sums(gather=gather), [("scatter", "1")])
+    assert world.finish() is RunPhase.FAILED
+    assert attempts(world, "count.1") == [("FAILED", "output")]
     in_order(world)
 
 
