@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from scalebox_hpc.agent.attempt import Attempt
 from scalebox_hpc.agent.broom import Broom
-from scalebox_hpc.agent.child import Children, Process
+from scalebox_hpc.agent.child import INF, Children, Process
 from scalebox_hpc.agent.chunks import Sender
 from scalebox_hpc.agent.command import CannotLaunch, MissingHeader, Node, Recipe
 from scalebox_hpc.agent.contract import Collected, Place, collect, delete_removed
@@ -26,7 +26,7 @@ from scalebox_hpc.agent.link import BUSY, Link
 from scalebox_hpc.agent.logs import Segment
 from scalebox_hpc.agent.loop import Loop
 from scalebox_hpc.agent.probe import OomCounter
-from scalebox_hpc.agent.session import Session
+from scalebox_hpc.agent.session import GAP_S, Session
 from scalebox_hpc.agent.spool import Spool
 from scalebox_hpc.agent.workdir import Slot, Slots, WorkDirs, link_bin
 
@@ -79,6 +79,7 @@ class Agent:
         self._after: dict[str, list[str]] = {}  # files to delete once the lease is recorded
         self.broom = Broom(self.loop, self.children, self.work)
         self._greeting = False
+        self._due = 0.0  # when there is more to do than to start the next task
         self._frame_second, self._frame_time = 0, ""
         for name in ("gather", "chunks"):
             os.makedirs(os.path.join(self.node.scratch_root, name), mode=0o700, exist_ok=True)
@@ -87,25 +88,29 @@ class Agent:
     def run(self) -> None:
         """Work until the session is over, then leave nothing behind but logs and spool."""
         session, loop = self.session, self.loop
-        while True:
-            session.tick(loop.now)
-            self._spool()
-            if session.over:
-                break
-            if self._collecting:
-                self._collect_a_slice()  # before starting: it frees slots
-            self._start_waiting()
-            self._say()
-            self.broom.sweep()
-            loop.turn(self._wake_at())
+        while not session.over:
+            if loop.now >= self._due or session.is_dry:
+                session.tick(loop.now)
+                self._spool()
+                if self._collecting:
+                    self._collect_a_slice()  # before starting: it frees slots
+                self._start_waiting()
+                self._say()
+                self.broom.sweep()
+                self._due = self._wake_at()
+            else:
+                self._start_waiting()
+            loop.turn(min(self._due, self.children.wake_at))
             if loop.now >= self.children.wake_at:
                 self.children.tick()
         self.link.close()
+        self._spool()
         self.broom.leave_nothing()
 
     def terminate(self) -> None:
         """Take nothing more, stop what runs, leave. For SIGTERM."""
         log("SIGTERM: leaving")
+        self._due = 0.0
         self._forget(self.session.leave("term", self.loop.now))
         for attempt in list(self._attempts.values()):
             if attempt.process is not None:
@@ -114,7 +119,8 @@ class Agent:
     def _wake_at(self) -> float:
         if self._collecting:
             return 0.0
-        return min(self.children.wake_at, self.session.wake_at(self.link.ready_at), self.broom.wake_at())
+        ready_at = INF if self._greeting else self.link.ready_at
+        return min(self.session.wake_at(ready_at), self.broom.wake_at())
 
     # talking
 
@@ -126,15 +132,23 @@ class Agent:
         sync = session.build_sync(loop.now, now_us)
         if sync is None:
             return
-        for result in sync["results"]:
-            result["times"]["reported"] = now_us
+        sync["results"] = [self._result(one, now_us) for one in sync["results"]]
         timeout_s = ANSWER_S + (session.terms.poll_s if sync["wait"] else 0.0)
         self.link.sync(
             ENCODE(sync).encode("ascii"), timeout_s, functools.partial(self._answered, sync["sync"])
         )
 
+    def _result(self, made: object, now_us: int) -> Json:
+        """Return a result as it is sent. Made only now, many at once, which is cheaper by far."""
+        if isinstance(made, Attempt):
+            made.held.result = result = made.result()
+        else:
+            result = made  # type: ignore[assignment]
+        result["times"]["reported"] = now_us
+        return result
+
     def _answered(self, number: int, status: int, answer: Json) -> None:
-        now = self.loop.now
+        now, self._due = self.loop.now, 0.0
         if status == 200:
             self._apply(self.session.take_answer(answer, now))
         elif status in (401, 404):
@@ -152,7 +166,7 @@ class Agent:
         self._greeting = True
 
         def answered(may_go_on: bool) -> None:
-            self._greeting = False
+            self._greeting, self._due = False, 0.0
             if not may_go_on:
                 self._forget(self.session.leave("drain", self.loop.now))
 
@@ -207,7 +221,7 @@ class Agent:
             self.session.prepared(one)
 
     def _sheet_came(self, module: int, status: int, sheet: Json) -> None:
-        waiting = self._wanting.pop(module, [])
+        waiting, self._due = self._wanting.pop(module, []), 0.0
         try:
             if status != 200:
                 raise ValueError(f"the daemon answered {status} {sheet.get('error', '')}")
@@ -222,6 +236,7 @@ class Agent:
             self._prepare(one)
 
     def _gathered(self, one: Held, problem: str) -> None:
+        self._due = 0.0
         if problem:
             log(f"members of {one.offer['task']}: {problem}")
             self.session.dropped(one, self.loop.now)
@@ -254,7 +269,7 @@ class Agent:
         self._attempts[one.lease] = attempt
         word = ""
         try:
-            self.work.prepare(slot, recipe.links)
+            tree = self.work.prepare(slot, recipe.links)
             recipe.check_image()
             now_us = clock_us()
             frame = self._frame(one, now_us)
@@ -271,7 +286,7 @@ class Agent:
                 recipe.program(word),
                 argv,
                 env,
-                slot.work,
+                tree.fd,
                 slot.redirections,
                 recipe.marker(env),
                 one.time_s,
@@ -315,6 +330,7 @@ class Agent:
         collection = collect(place, rules, attempt.cause is None)
         if not self._step(attempt, collection):
             self._collecting.append((attempt, collection))
+            self._due = 0.0
 
     def _step(self, attempt: Attempt, collection: Collection) -> bool:
         try:
@@ -338,14 +354,15 @@ class Agent:
     def _collected(self, attempt: Attempt, found: Collected) -> None:
         one, slot, session = attempt.held, attempt.slot, self.session
         attempt.times["collected"] = clock_us()
-        result = attempt.result(found)
+        attempt.close(found)
         del self._attempts[one.lease]
         self.work.clear(slot, attempt.left)
         self.slots.give(slot)
         if attempt.gather_dir:
             self.work.put_aside(attempt.gather_dir)
         is_doomed = one.state == DOOMED
-        session.ended(one, self.loop.now)
+        session.ended(one, self.loop.now, attempt.process is not None)
+        self._due = min(self._due, self.loop.now + GAP_S)
         left_s = session.walltime_left_s(self.loop.now)
         if is_doomed:
             return
@@ -354,9 +371,12 @@ class Agent:
             return
         if found.removed:
             self._after[one.lease] = found.removed
-        text = len(result["stdout"]) + len(result["stderr"]) + len(found.user_text)
-        is_small = text < SMALL and len(found.messages) < 2
-        size = SMALL if is_small else len(ENCODE(result))
+        is_small = attempt.text_bytes < SMALL and len(found.messages) < 2
+        if is_small and not found.chunks:
+            session.finished(one, attempt, SMALL)
+            return
+        result = attempt.result()
+        size = len(ENCODE(result))
         if not found.chunks:
             session.finished(one, result, size)
             return
@@ -365,6 +385,7 @@ class Agent:
         self._senders[one.lease] = Sender(self.link, self.node.incarnation, result, found.chunks, sent)
 
     def _chunks_sent(self, one: Held, result: Json, size: int, staged: bool) -> None:
+        self._due = 0.0
         if staged:
             self.session.finished(one, result, size)
         else:
@@ -381,7 +402,9 @@ class Agent:
         try:
             for one in due:
                 sender = self._senders.get(one.lease)
-                self.spool.add(one.result or {}, sender.read() if sender is not None else ())
+                self.spool.add(
+                    self._result(one.result, clock_us()), sender.read() if sender is not None else ()
+                )
                 session.spooled(one)
                 if sender is not None:
                     sender.spooled = True

@@ -23,15 +23,20 @@ CONTAINER_FAILED = 255
 FATAL = "FATAL:"  # how apptainer begins the line that says why
 
 
+NOTHING = Collected()  # never written to
+
+
 class Attempt:
     """One attempt, from its start to its result."""
 
     __slots__ = (
         "cause",
         "exit_code",
+        "found",
         "gather_dir",
         "held",
         "left",
+        "marks",
         "note",
         "process",
         "recipe",
@@ -52,6 +57,8 @@ class Attempt:
         self.note = recipe.note
         self.left: dict[str, bool] | None = {}
         self.times: dict[str, int] = {"received": held.received_us}
+        self.marks = ((0, 0), (0, 0))  # where its output starts and ends in the slot's two segments
+        self.found = NOTHING
 
     def say(self, note: str) -> None:
         """Add something to be said of it."""
@@ -84,8 +91,16 @@ class Attempt:
         assert self.process is not None
         return oom.claim() or self.process.rusage.ru_maxrss >= NEAR_LIMIT * 1024 * self.held.need[1] > 0
 
-    def result(self, found: Collected) -> Json:
-        """Return the RESULT of the wire. `times.reported` is set when it is sent."""
+    @property
+    def text_bytes(self) -> int:
+        """At most how long the texts in its result are, in bytes."""
+        limit = self.recipe.output_limit if self.cause else SUCCESS_TAIL
+        return sum(min(limit, end - start) for start, end in self.marks) + len(self.found.user_text)
+
+    def close(self, found: Collected) -> None:
+        """Take in what it left; nothing of it runs any more, and its slot may go to the next one."""
+        self.found = found
+        self.marks = (self.slot.segments[0].end(), self.slot.segments[1].end())
         if self.cause is None and found.status:
             self.exit_code, self.cause = found.status, "exit"
         if found.problem:
@@ -93,10 +108,14 @@ class Attempt:
             self.say(found.problem)
         for note in found.notes[:5]:
             self.say(note)
+
+    def result(self) -> Json:
+        """Return the RESULT of the wire. `times.reported` is set when it is sent."""
+        found, limit = self.found, self.recipe.output_limit if self.cause else SUCCESS_TAIL
+        (out_start, out_end), (err_start, err_end) = self.marks
         out, err = self.slot.segments
-        limit = self.recipe.output_limit if self.cause else SUCCESS_TAIL
-        out_start, out_end, stdout, out_cut = out.end(limit)
-        err_start, err_end, stderr, err_cut = err.end(limit)
+        stdout, out_cut = out.tail(out_start, out_end, limit)
+        stderr, err_cut = err.tail(err_start, err_end, limit)
         if self.exit_code == CONTAINER_FAILED and FATAL in stderr and self.recipe.has_image:
             self.fail("launch", stderr[stderr.index(FATAL) :].splitlines()[0])
         rusage = self.process.rusage if self.process is not None else None

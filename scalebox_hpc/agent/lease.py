@@ -43,7 +43,6 @@ class Held:
     """One lease in our hands and what we know of it."""
 
     __slots__ = (
-        "ended_at",
         "lease",
         "module",
         "need",
@@ -69,9 +68,9 @@ class Held:
         self.time_s: float = resources.get("time_s", 0.0)
         self.order = order
         self.state = PREPARING
-        self.taken_at = self.started_at = self.ended_at = now
+        self.taken_at = self.started_at = now
         self.received_us = 0
-        self.result: Json | None = None
+        self.result: object = None
         self.size = 0  # of the result as JSON, in bytes, about
         self.spooled = False
         self.sending = False  # ENDED, and only its chunks are still to be sent

@@ -16,25 +16,23 @@ class Segment:
     def __init__(self, path: str) -> None:
         self.path = path
         self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._at_line_start = True
-        self._start = os.lseek(self.fd, 0, os.SEEK_END)
+        self._start = self._end = os.lseek(self.fd, 0, os.SEEK_END)
 
     def begin(self, frame: bytes) -> None:
-        """Write the frame of an attempt; its output starts behind it."""
-        written = os.write(self.fd, frame if self._at_line_start else b"\n" + frame)
-        self._start += written
+        """Write the frame of an attempt, on a line of its own; its output starts behind it."""
+        if self._end > self._start and os.pread(self.fd, 1, self._end - 1) != b"\n":
+            frame = b"\n" + frame
+        self._start = self._end + os.write(self.fd, frame)
 
-    def end(self, limit: int) -> tuple[int, int, str, bool]:
-        """Return the output's start and end, its last `limit` bytes, and whether more stands before them."""
-        start, end = self._start, os.lseek(self.fd, 0, os.SEEK_END)
-        if end == start:
-            self._at_line_start = True
-            return start, end, "", False
-        if end < start:
-            start = 0  # the program opened /dev/stdout anew and so emptied the file
+    def end(self) -> tuple[int, int]:
+        """Return where the output of the attempt starts and ends."""
+        self._end = os.lseek(self.fd, 0, os.SEEK_END)
+        if self._end < self._start:
+            self._start = 0  # the program opened /dev/stdout anew and so emptied the file
+        return self._start, self._end
+
+    def tail(self, start: int, end: int, limit: int) -> tuple[str, bool]:
+        """Return the last `limit` bytes of an attempt's output, and whether more stands before them."""
         size = min(limit, end - start)
-        tail = os.pread(self.fd, max(size, 1), end - max(size, 1))
-        self._at_line_start = tail.endswith(b"\n")
-        self._start = end
-        text = tail[-size:].decode("utf-8", "replace") if size else ""
-        return start, end, text, end - start > limit
+        text = os.pread(self.fd, size, end - size).decode("utf-8", "replace") if size else ""
+        return text, end - start > limit

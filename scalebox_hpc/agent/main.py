@@ -9,6 +9,7 @@ import gc
 import json
 import os
 import platform
+import resource
 import signal
 import sys
 from typing import Any
@@ -27,6 +28,7 @@ from scalebox_hpc.agent.signals import Signals
 from scalebox_hpc.agent.workdir import scratch_root
 
 HELLO_S = 300.0  # after which an element without a daemon ends
+FILES_PER_SLOT = 6
 ENDED_S = 30.0  # after which the end of an incarnation is written to a file instead
 
 
@@ -62,6 +64,7 @@ def run(options: Options) -> int:
     session = Session(options.incarnation, terms, loop.now, said["walltime_left_s"])
     root = scratch_root(scratch, options.incarnation)
     node = Node(platform.node(), options.incarnation, root, runtime, environ)
+    _allow_files(FILES_PER_SLOT * terms.resources[0])
     children = Children(loop, best_watch(loop, signals))
     agent = Agent(Tools(loop, link, children, session, node, options.shared, greeter.greet_until_known))
     life.agent = agent
@@ -70,6 +73,14 @@ def run(options: Options) -> int:
     agent.run()
     log(f"leaving: {session.leaving or 'no daemon'}")
     return 0
+
+
+def _allow_files(count: int) -> None:
+    """Raise the limit of open files where the slots of this element need more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count + 100:
+        wanted = count + 100 if hard == resource.RLIM_INFINITY else min(count + 100, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class _Life:

@@ -33,7 +33,7 @@ from scalebox_hpc.agent.prefetch import RunTimes
 
 INF = float("inf")
 GAP_S = 0.05  # between two syncs under load, unless slots would run dry
-SYNCS_AHEAD = 6  # that prefetched tasks bridge: what we hold nobody else can run
+SYNCS_AHEAD = 4  # that prefetched tasks bridge: what we hold nobody else can run
 RESULTS_BYTES = 4 << 20  # results in one sync; the daemon reads bodies up to 8 MiB
 HEAD_WAIT_S = 10.0  # after this long the oldest waiting task is not overtaken any more
 TERM_PATIENCE_S = 5.0  # without an answer after SIGTERM, before results are spooled instead
@@ -99,7 +99,7 @@ class Session:
         """Return the sync to send now, or None. The older one under way, if any, is superseded."""
         if self.sync_at() > now:
             return None
-        results: list[Json | None] = []
+        results: list[object] = []
         held: list[list[object]] = []
         size = 0
         for lease, one in self._done.items():
@@ -284,8 +284,11 @@ class Session:
         self._running += 1
         take(one.need, self._left)
 
-    def ended(self, one: Held, now: float) -> None:
-        """Say that its process is over and its room is free; its result, if it has one, is being made."""
+    def ended(self, one: Held, now: float, has_run: bool = True) -> None:
+        """Say that its process is over and its room is free; its result, if it has one, is being made.
+
+        What never ran says nothing of run times.
+        """
         left, need = self._left, one.need
         for index in range(4):
             left[index] += need[index]
@@ -296,7 +299,8 @@ class Session:
             return
         one.state = ENDED
         self._making += 1
-        one.ended_at = now
+        if has_run:
+            self._run_times.note(one.module, one.need, now - one.started_at)
 
     def sending(self, one: Held) -> None:
         """Say that its result is made and that only its chunks are still to be sent."""
@@ -304,15 +308,16 @@ class Session:
             one.sending = True
             self._making -= 1
 
-    def finished(self, one: Held, result: Json, size: int) -> None:
-        """Say that its result is ready to be sent; `size` is about its length as JSON."""
+    def finished(self, one: Held, result: object, size: int) -> None:
+        """Say that its result is ready to be sent; `size` is about its length as JSON.
+
+        What the result is does not matter here: syncs bear it as it is.
+        """
         if one.state == ENDED:
             self._making -= not one.sending
             one.state, one.result, one.size = DONE, result, size
             self._done[one.lease] = one
             self._unspooled += 1
-            if result.get("cause") != "launch":  # what never ran says nothing of run times
-                self._run_times.note(one.module, one.need, one.ended_at - one.started_at)
 
     def dropped(self, one: Held, now: float) -> None:
         """Say that we give back a lease of which no process runs."""
@@ -386,6 +391,11 @@ class Session:
         if not self._unspooled or not (self.over or is_due):
             return []
         return [one for one in self._done.values() if not one.spooled]
+
+    @property
+    def is_dry(self) -> bool:
+        """Whether no task waits for room."""
+        return not self._waiting_count
 
     def is_silent(self, now: float) -> bool:
         """Tell whether the daemon has not answered for so long that results belong in the spool too."""

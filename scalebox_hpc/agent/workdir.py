@@ -8,15 +8,59 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from scalebox_hpc.agent.logs import Segment
 
 Links = Sequence[tuple[str, str]]
 """(relative name, absolute target) for each file that every work directory of a module links to."""
 
+SHELF_MOST = 8  # work directories of other modules that a slot keeps
 FEW = 8  # plain files that are unlinked on the spot
 ASIDE_MOST = 200  # directories given to one remover
+
+
+class Tree:
+    """One work directory as it should be between attempts."""
+
+    def __init__(self, path: str, links: Links) -> None:
+        """Make it. Raises OSError."""
+        os.mkdir(path, 0o700)
+        for parent in sorted({os.path.dirname(name) for name, _ in links} - {""}):
+            os.makedirs(os.path.join(path, parent), exist_ok=True)
+        for name, target in links:
+            os.symlink(target, os.path.join(path, name))
+        self.links = links
+        self.top = {name.partition("/")[0]: "" if "/" in name else target for name, target in links}
+        self.fd = -1
+        self.inner = [inner for inner, _, _ in os.walk(path) if inner != path]  # directories that links need
+        self.changed_ns = 0
+        self.is_touched = False  # something was made or removed in it since `settle`
+        self.open(path)
+
+    def open(self, path: str) -> None:
+        """Take it into use, at this place. Raises OSError."""
+        self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.settle()
+
+    def settle(self) -> None:
+        """Date it so far back that any entry made or removed shows."""
+        for path in self.inner:
+            os.utime(path, ns=(0, 0))
+        os.utime(self.fd, ns=(0, 0))
+        self.changed_ns = os.stat(self.fd).st_ctime_ns
+        self.is_touched = False
+
+    def is_untouched(self) -> bool:
+        """Tell whether nothing was made, removed, renamed or forbidden since `settle`. One stat, mostly."""
+        found = os.stat(self.fd)
+        if found.st_mtime_ns or found.st_ctime_ns != self.changed_ns:
+            return False
+        return not self.inner or all(os.stat(path).st_mtime_ns == 0 for path in self.inner)
+
+    def close(self) -> None:
+        """Take it out of use."""
+        os.close(self.fd)
 
 
 class Slot:
@@ -27,10 +71,8 @@ class Slot:
         self.path = os.path.join(root, f"slot-{number}")
         self.work = os.path.join(self.path, "work")
         self.segments = segments
-        self.links: Links | None = None  # what the work directory holds; None: it is not there
-        self.watched: list[str] = []  # it and the directories that links need
-        self.top: dict[str, str] = {}  # what lies in it: name to target, "" for a directory
-        self.is_touched = False  # something was made or removed in it since it was made
+        self.tree: Tree | None = None  # what is at `work`; None: nothing to be used again
+        self.shelf: dict[str, Tree] = {}  # clean ones of other modules, by path
         self.redirections: Sequence[tuple[int, int, int]] = ()
         self.env: dict[bytes, bytes] = {
             b"SBX_WORK": os.fsencode(self.work),
@@ -71,57 +113,81 @@ class WorkDirs:
         self._waiting: list[str] = []
         os.makedirs(self.aside, mode=0o700, exist_ok=True)
 
-    def prepare(self, slot: Slot, links: Links) -> None:
-        """Make sure that the slot's work directory holds these links and nothing else."""
-        if slot.links is links or (slot.links is not None and list(slot.links) == list(links)):
-            return
-        slot.links = None
+    def prepare(self, slot: Slot, links: Links) -> Tree:
+        """Make sure that the slot's work directory holds these links and nothing else. Raises OSError."""
+        tree = slot.tree
+        if tree is not None and (tree.links is links or list(tree.links) == list(links)):
+            return tree
+        if tree is not None:
+            self._shelve(slot, tree)
+        for path, other in slot.shelf.items():
+            if list(other.links) == list(links):
+                os.rename(path, slot.work)
+                del slot.shelf[path]
+                other.open(slot.work)
+                slot.tree = other
+                return other
         self.put_aside(slot.work)
-        os.mkdir(slot.work, 0o700)
-        parents = {os.path.dirname(name) for name, _ in links} - {""}
-        for parent in sorted(parents):
-            os.makedirs(os.path.join(slot.work, parent), exist_ok=True)
-        for name, target in links:
-            os.symlink(target, os.path.join(slot.work, name))
-        slot.watched = [slot.work, *(path for path, _, _ in os.walk(slot.work) if path != slot.work)]
-        slot.top = {name.partition("/")[0]: "" if "/" in name else target for name, target in links}
-        slot.links = links
-        _set_untouched(slot.watched)
+        slot.tree = Tree(slot.work, links)
+        return slot.tree
+
+    def _shelve(self, slot: Slot, tree: Tree) -> None:
+        """Keep a clean directory for the next task of its module."""
+        self._spoil(slot)
+        if len(slot.shelf) < SHELF_MOST:
+            self._count += 1
+            path = f"{slot.path}/shelf-{self._count}"
+            os.rename(slot.work, path)
+            slot.shelf[path] = tree
 
     def names(self, slot: Slot) -> dict[str, bool] | None:
         """Return what an attempt left beside the links, name to "is a plain file"; None when it is spoilt.
 
         Costs one stat when nothing was made or removed, one scan otherwise.
         """
+        tree = slot.tree
         try:
-            touched = [path for path in slot.watched if not _is_untouched(path)]
-            if not touched:
+            if tree is None or tree.is_untouched():
                 return {}
+            tree.is_touched = True
             with os.scandir(slot.work) as entries:
                 left = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
-            if touched != [slot.work] or stat.S_IMODE(os.stat(slot.work).st_mode) != 0o700:
-                slot.links = None  # read what there is, then make it anew
-            for name, target in slot.top.items():
-                if left.pop(name, True) or (target and os.readlink(os.path.join(slot.work, name)) != target):
-                    slot.links = None
+            if not self._is_whole(tree, slot.work, left):
+                self._spoil(slot)  # read what there is, then make it anew
         except OSError:
+            self._spoil(slot)
             return None
-        slot.is_touched = True
-        return left
+        return {name: is_plain for name, is_plain in left.items() if name not in tree.top}
+
+    def _is_whole(self, tree: Tree, work: str, left: dict[str, bool]) -> bool:
+        """Tell whether all that should be there is there, and is what it was."""
+        state = os.stat(tree.fd)
+        if stat.S_IMODE(state.st_mode) != 0o700 or not os.path.samestat(state, os.stat(work)):
+            return False
+        for name, target in tree.top.items():
+            if left.get(name, True) or (target and os.readlink(os.path.join(work, name)) != target):
+                return False
+        return all(os.stat(path).st_mtime_ns == 0 for path in tree.inner)
+
+    def _spoil(self, slot: Slot) -> None:
+        if slot.tree is not None:
+            slot.tree.close()
+            slot.tree = None
 
     def clear(self, slot: Slot, left: dict[str, bool] | None) -> None:
-        """Make the directory fit for the next attempt, or put it aside; `left` as `names` told."""
+        """Make the directory fit for the next attempt, or give it up; `left` as `names` told."""
+        tree = slot.tree
+        if tree is None or not tree.is_touched:
+            return
         try:
-            if left is None or slot.links is None or len(left) > FEW or not all(left.values()):
-                slot.links = None
-                self.put_aside(slot.work)
-            elif slot.is_touched:
-                for name in left:
-                    os.unlink(os.path.join(slot.work, name))
-                _set_untouched(slot.watched)
+            if left is None or len(left) > FEW or not all(left.values()):
+                self._spoil(slot)
+                return
+            for name in left:
+                os.unlink(os.path.join(slot.work, name))
+            tree.settle()
         except OSError:
-            slot.links = None
-        slot.is_touched = False
+            self._spoil(slot)
 
     def put_aside(self, path: str) -> None:
         """Move a directory out of the way, to be removed later. An absent one is fine."""
@@ -172,14 +238,3 @@ def removal(paths: Sequence[str]) -> list[str]:
     """Return the command that removes these directories, write-protected ones too."""
     script = 'rm -rf -- "$@" 2>/dev/null || { chmod -R u+rwx -- "$@" 2>/dev/null; rm -rf -- "$@"; }'
     return ["/bin/sh", "-c", script, "sbx", *paths]
-
-
-def _set_untouched(paths: Iterable[str]) -> None:
-    """Date directories so far back that any entry made or removed shows."""
-    for path in paths:
-        os.utime(path, ns=(0, 0))
-
-
-def _is_untouched(path: str) -> bool:
-    found = os.stat(path)
-    return found.st_mtime_ns == 0 and stat.S_IMODE(found.st_mode) & 0o700 == 0o700

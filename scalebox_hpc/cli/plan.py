@@ -72,8 +72,9 @@ def _as_text(pool: PlannedPool) -> str:
     element = f"{pool.cpus} cpus, {show_size(pool.memory_mib << 20)}" + (
         f", {pool.gpus} gpus" if pool.gpus else ""
     )
+    noun = "element" if pool.elements == 1 else "elements"
     facts = (
-        f"  first submission {pool.when}: {pool.elements} element{'' if pool.elements == 1 else 's'} of {element}, "
+        f"  first submission {pool.when}: {pool.elements} {noun} of {element}, "
         f"{show_duration(pool.walltime_s)}; {pool.slots_per_element} tasks at once in each"
     )
     script = pool.script or "  started as a process of this machine, without sbatch\n"

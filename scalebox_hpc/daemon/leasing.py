@@ -191,13 +191,18 @@ def _hold_again(desk: Desk, agent: AgentState, lease_text: str, *, started: bool
 
 
 def lapse_all(desk: Desk, agent: AgentState, cause: Cause, *, walltime_share: float = 0.0) -> None:
-    """Every lease of an incarnation that is over lapses; what it never confirmed is given back."""
+    """Every lease of an incarnation that is over lapses; what was never sent to it is given back."""
+    pool, worked = agent.pool, False
     for offer in list(agent.session.offers.values()):
-        if not offer.confirmed and agent.session.last_sync:
+        if not offer.confirmed and offer.first_answer is None and agent.session.last_sync:
             give_back(desk, offer.lease)
             continue
+        worked = True
         lease = parse_lease(offer.lease)
         task = recording.load_task(desk, lease.task_id)
         if task is not None and task.lease == lease and task.state in HELD:
             recording.lapse(desk, task, agent, cause, walltime_share=walltime_share)
     agent.session.offers.clear()
+    if worked and pool.agent_lost(desk.now.mono_s):
+        wait_s = round(pool.hold_until_s - desk.now.mono_s)
+        pool.run.note(f"pool {pool.spec.name} waits {wait_s} s: agent after agent ended at work, by {cause}")

@@ -108,10 +108,10 @@ def standing_of(desk: Desk, task: TaskRow | None, lease: Lease) -> Standing | No
 def record(desk: Desk, agent: AgentState, results: Sequence[Result]) -> None:
     """Judge and record an agent's reports; the verdicts go into its next answer."""
     for result in results:
-        verdict = record_one(desk, agent.agent_id, result)
-        agent.session.drop(result.lease.text())
+        verdict, lease = record_one(desk, agent.agent_id, result), result.lease.text()
+        agent.session.drop(lease)
         word = "refused" if verdict is Verdict.REFUSE else "recorded"
-        agent.acks.setdefault(word, []).append(result.lease.text())
+        agent.acks.setdefault(word, []).append(lease)
 
 
 def record_one(desk: Desk, agent_id: int, result: Result) -> Verdict:
@@ -306,11 +306,6 @@ def lapse(desk: Desk, task: TaskRow, agent: AgentState, cause: Cause, *, walltim
     result = _no_report(task.lease, cause, note)
     row = Row(desk.ids.take("attempt"), agent.agent_id, result, cause=cause, budget=budget, reported=False)
     _add_attempt(desk, task, row)
-    if agent.pool.infra_failed(desk.now.mono_s):
-        wait_s = round(agent.pool.hold_until_s - desk.now.mono_s)
-        task.module.run.note(
-            f"pool {agent.pool.spec.name} waits {wait_s} s: too many attempts in a row ended by {cause}"
-        )
 
 
 def cancel_held(desk: Desk, task: TaskRow) -> None:

@@ -43,7 +43,7 @@ class RunPhase(StrEnum):
 
 
 NO_ROOM = Room(0, 0)
-INFRA_STREAK = 50  # attempts in a row that the infrastructure ended make a pool wait
+INFRA_STREAK = 10  # agents that ended at work, with no success between, make a pool wait
 HOLD_S, HOLD_MOST_S = 30.0, 600.0
 ACTIVE = (RunPhase.LOADING, RunPhase.RUNNING)
 STATES = tuple(TaskState)
@@ -72,6 +72,7 @@ class ModuleState:
     rate: Rate = field(default_factory=Rate)
     dirty: bool = False  # its row is to be written
     restless: bool = False  # READY tasks are to be failed, because it is broken
+    rooms: dict[int | None, Room] = field(default_factory=dict)  # what tasks need, by their raised memory
 
     @property
     def gather(self) -> Gather | None:
@@ -93,8 +94,12 @@ class ModuleState:
 
     def needs(self, memory_mib: int | None = None) -> Room:
         """What one task takes of an agent's room."""
-        needs = self.spec.resources
-        return Room(needs.cpus, memory_mib or needs.memory_mib, needs.gpus, needs.scratch_mib)
+        room = self.rooms.get(memory_mib)
+        if room is None:
+            needs = self.spec.resources
+            room = Room(needs.cpus, memory_mib or needs.memory_mib, needs.gpus, needs.scratch_mib)
+            self.rooms[memory_mib] = room
+        return room
 
     def moved(self, source: TaskState | None, target: TaskState, count: int = 1) -> None:
         """Note that tasks came, or changed state."""
@@ -201,7 +206,7 @@ class PoolState:
     hello_less: int = 0
     silent: tuple[str, str, int] | None = None  # the last such one: shared folder, try, element
     pause_until_s: float | None = None
-    infra_streak: int = 0  # attempts that the infrastructure ended, none good between
+    infra_streak: int = 0  # agents that ended at work, with no success between
     allocations: dict[int, AllocationState] = field(default_factory=dict)
     cancelled_at_s: float | None = None  # when surplus elements were last given back
     asked: int = 0  # elements of the last submission
@@ -213,8 +218,8 @@ class PoolState:
         """Tell whether the pool waits for the infrastructure to mend."""
         return mono_s < self.hold_until_s
 
-    def infra_failed(self, mono_s: float) -> bool:
-        """Count an attempt that the infrastructure ended; tell whether the pool begins to wait."""
+    def agent_lost(self, mono_s: float) -> bool:
+        """Count an agent that ended at work; tell whether the pool begins to wait."""
         self.infra_streak += 1
         if self.infra_streak < INFRA_STREAK:
             return False

@@ -133,7 +133,8 @@ class SimulatedAgent:
         session, clock = self.session, self.around.clock
         session.tick(clock.mono_s)
         for one in session.to_spool(clock.mono_s):
-            self._spool(one.lease, one.result or {})
+            assert isinstance(one.result, dict), "results here are played, not encoded"
+            self._spool(one.lease, one.result)
             session.spooled(one)
         if session.over or session.is_silent(clock.mono_s):
             while self.sending:

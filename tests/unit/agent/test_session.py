@@ -143,7 +143,7 @@ def test_nothing_is_prefetched_before_a_first_task_ended() -> None:
 
 
 @pytest.mark.parametrize(
-    ("run_s", "least", "most"), [(0.0005, 1000, 1000), (0.1, 1, 40), (2.1, 0, 1), (60, 0, 0)]
+    ("run_s", "least", "most"), [(0.0001, 1000, 1000), (0.1, 1, 40), (2.1, 0, 1), (60, 0, 0)]
 )
 def test_prefetch_is_what_fits_in_its_time(run_s: float, least: int, most: int) -> None:
     talk = Talk(prefetch_s=2.0)

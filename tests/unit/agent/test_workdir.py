@@ -69,6 +69,8 @@ def spoil(change: str) -> Callable[[str], object]:
         "rm lib/x",
         "seq 20 | xargs touch",
         "chmod 500 .",
+        "mv ../work ../elsewhere",
+        "mv ../work ../elsewhere; mkdir ../work; ln -s /bin/true ../work/tool",
         "mkfifo p",
         "mkdir d; chmod 0 d",
         "rm -r ../work",
@@ -85,14 +87,27 @@ def test_spoilt_it_is_made_anew(slot: Slot, dirs: WorkDirs, change: str) -> None
     assert dirs.names(slot) == {}
 
 
-def test_other_links_make_another_directory(slot: Slot, dirs: WorkDirs) -> None:
+def test_other_links_make_another_directory_and_the_first_is_kept(slot: Slot, dirs: WorkDirs) -> None:
+    before = os.stat(slot.work).st_ino
     dirs.prepare(slot, [("other", "/bin/sh")])
     assert os.listdir(slot.work) == ["other"]
+    dirs.prepare(slot, LINKS)
+    assert os.stat(slot.work).st_ino == before
+    assert dirs.names(slot) == {}
+    assert not dirs.has_waiting
+
+
+def test_no_more_are_kept_than_there_is_reason_for(slot: Slot, dirs: WorkDirs) -> None:
+    for number in range(20):
+        dirs.prepare(slot, [(f"link{number}", "/bin/sh")])
+        assert os.listdir(slot.work) == [f"link{number}"]
+    assert len(os.listdir(slot.path)) <= 10
 
 
 def test_what_was_put_aside_can_be_removed_whatever_its_mode(slot: Slot, dirs: WorkDirs) -> None:
     spoil("mkdir d; touch d/x; chmod 500 d; chmod 500 .")(slot.work)
     dirs.clear(slot, dirs.names(slot))
+    dirs.prepare(slot, LINKS)
     assert dirs.has_waiting
     subprocess.run(dirs.to_remove(), check=True)
     assert os.listdir(dirs.aside) == []
@@ -121,12 +136,15 @@ def test_a_segment_knows_the_ends_of_each_attempt(tmp_path: Path) -> None:
     segment = Segment(str(tmp_path / "s"))
     segment.begin(b"=== one\n")
     os.write(segment.fd, b"no newline")
-    assert segment.end(2048) == (8, 18, "no newline", False)
+    assert segment.end() == (8, 18)
     segment.begin(b"=== two\n")
-    assert segment.end(2048)[2:] == ("", False)
+    assert segment.end() == (27, 27)
     segment.begin(b"=== three\n")
     os.write(segment.fd, b"x" * 10 + b"\xff\n")
-    assert segment.end(3)[2:] == ("x\ufffd\n", True)
+    start, end = segment.end()
+    assert segment.tail(start, end, 3) == ("x\ufffd\n", True)
+    assert segment.tail(8, 18, 2048) == ("no newline", False)
+    assert segment.tail(27, 27, 2048) == ("", False)
     assert (tmp_path / "s").read_bytes().startswith(b"=== one\nno newline\n=== two\n=== three\n")
 
 
@@ -135,4 +153,5 @@ def test_a_segment_emptied_by_a_program_does_no_harm(tmp_path: Path) -> None:
     segment.begin(b"=== a long frame\n")
     os.truncate(tmp_path / "s", 0)
     os.write(segment.fd, b"short")
-    assert segment.end(2048) == (0, 5, "short", False)
+    assert segment.end() == (0, 5)
+    assert segment.tail(0, 5, 2048) == ("short", False)

@@ -1,0 +1,43 @@
+"""`scripts/bench` runs with tiny counts and prints each of its parts. What it measures is not judged here."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+TINY = (
+    "--rounds 1 --tasks 20 --hq-tasks 5 --parallel-tasks 5 --rows 128,256"
+    " --queued 500 --steps 25 --idle-s 0.2"
+)
+
+
+def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "SBX_BENCH_VENV": sys.prefix}  # install nothing
+    command = [CHECKOUT / "scripts" / "bench", "--folder", folder, *words]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+
+
+def test_every_part_runs_and_its_figures_are_written(tmp_path: Path) -> None:
+    done = bench(tmp_path, *TINY.split(), "--json", str(tmp_path / "bench.json"))
+    assert done.returncode == 0, done.stderr
+    titles = ("no-op tasks: 20", "claiming 64", "with 500 queued", "from ready to started", "an idle daemon")
+    assert [title for title in titles if title not in done.stdout] == []
+    figures = json.loads((tmp_path / "bench.json").read_text())
+    assert {"machine", "noop", "claims", "queued", "latency", "idle"} == set(figures)
+
+
+def test_a_ratio_to_hyperqueue_is_never_quoted_without_its_caveat() -> None:
+    for path in (CHECKOUT / "docs" / "benchmarks.md", CHECKOUT / "scripts" / "bench.d" / "throughput.py"):
+        for sentence in path.read_text().replace("\n", " ").split(". "):
+            if "times the tasks/s of HyperQueue" in sentence:
+                assert "`hq`" in sentence or "CAVEAT" in sentence
+    assert not re.search(r"\d.{0,200}HyperQueue|HyperQueue.{0,200}\d", (CHECKOUT / "README.md").read_text())
+
+
+def test_an_unknown_part_is_refused_by_name(tmp_path: Path) -> None:
+    done = bench(tmp_path, "--parts", "noop,noon")
+    assert done.returncode == 2
+    assert "no such part: noon" in done.stderr
