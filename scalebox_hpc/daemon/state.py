@@ -70,6 +70,7 @@ class ModuleState:
     raised_mib: int = 0  # the most memory that a retry gave to one of its tasks
     durations: Durations = field(default_factory=Durations)
     rate: Rate = field(default_factory=Rate)
+    causes: tuple[int, float, dict[str, int]] = (0, -1e9, {})  # bad tasks, when counted, why
     dirty: bool = False  # its row is to be written
     restless: bool = False  # READY tasks are to be failed, because it is broken
     rooms: dict[int | None, Room] = field(default_factory=dict)  # what tasks need, by their raised memory

@@ -74,8 +74,10 @@ def _sbx(count: int, folder: Path) -> dict[str, Any]:
 
 
 def _numbers(words: list[str]) -> list[float]:
-    said = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return [float(word) for word in said.splitlines()[-1].split()]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"bench: {' '.join(words)} failed:\n{done.stderr}")
+    return [float(word) for word in done.stdout.splitlines()[-1].split()]
 
 
 def _pool(count: int, folder: Path) -> dict[str, Any]:

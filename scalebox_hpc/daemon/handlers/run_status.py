@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from scalebox_hpc.daemon.core import Core
 
 WAIT_MOST_S = 60.0
+COUNT_EVERY_S, COUNT_ALWAYS = 2.0, 50_000
 
 
 def handle(core: Core, call: Call) -> None:
@@ -69,9 +70,18 @@ def _module(core: Core, module: ModuleState) -> dict[str, Any]:
         "eta_s": round(left / rate, 1) if rate > 0 and left else None,
         "median_s": module.durations.median(),
         "closed": module.spec.name in module.run.closed,
-        "causes": dict(core.desk.store.rows("causes", (module.module_id,))) if bad else {},
+        "causes": _causes(core, module, bad),
         "depth": module.depth,
     }
+
+
+def _causes(core: Core, module: ModuleState, bad: int) -> dict[str, int]:
+    """Why tasks are bad. Counting a million takes a while, so a count serves until it is old."""
+    now_s, (counted, at_s, causes) = core.desk.now.mono_s, module.causes
+    if bad != counted and (bad <= COUNT_ALWAYS or now_s - at_s >= COUNT_EVERY_S):
+        causes = dict(core.desk.store.rows("causes", (module.module_id,)))
+        module.causes = (bad, now_s, causes)
+    return causes if bad else {}
 
 
 def _pool(core: Core, pool: PoolState) -> dict[str, Any]:
