@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
-from scalebox_hpc.agent.attempt import Attempt
+from scalebox_hpc.agent.attempt import NOTHING, Attempt
 from scalebox_hpc.agent.broom import Broom
 from scalebox_hpc.agent.child import INF, Children, Process
 from scalebox_hpc.agent.chunks import Sender
@@ -300,7 +300,7 @@ class Agent:
             attempt.fail("launch", recipe.explain(word, slot.work, problem))
         if attempt.process is None:
             attempt.times["ended"] = clock_us()
-            self._collected(attempt, Collected())
+            self._collected(attempt, NOTHING, attempt.times["ended"])
 
     def _frame(self, one: Held, now_us: int) -> bytes:
         second = now_us // 1_000_000
@@ -316,7 +316,7 @@ class Agent:
         attempt.left = self.work.names(attempt.slot)
         rules = attempt.recipe.rules
         if not attempt.left and (attempt.cause is not None or rules.sends_nothing):
-            self._collected(attempt, Collected())
+            self._collected(attempt, NOTHING, attempt.times["ended"])
             return
         offer = attempt.held.offer
         place = Place(
@@ -336,7 +336,7 @@ class Agent:
         try:
             next(collection)
         except StopIteration as done:
-            self._collected(attempt, done.value)
+            self._collected(attempt, done.value, clock_us())
             return True
         return False
 
@@ -351,9 +351,9 @@ class Agent:
                 break
         self._collecting += waiting
 
-    def _collected(self, attempt: Attempt, found: Collected) -> None:
+    def _collected(self, attempt: Attempt, found: Collected, at_us: int) -> None:
         one, slot, session = attempt.held, attempt.slot, self.session
-        attempt.times["collected"] = clock_us()
+        attempt.times["collected"] = at_us
         attempt.close(found)
         del self._attempts[one.lease]
         self.work.clear(slot, attempt.left)
@@ -363,10 +363,9 @@ class Agent:
         is_doomed = one.state == DOOMED
         session.ended(one, self.loop.now, attempt.process is not None)
         self._due = min(self._due, self.loop.now + GAP_S)
-        left_s = session.walltime_left_s(self.loop.now)
         if is_doomed:
             return
-        if attempt.cause == "walltime" and (left_s is None or left_s > WALLTIME_NEAR_S):
+        if attempt.cause == "walltime" and not self._is_near_the_end():
             session.dropped(one, self.loop.now)
             return
         if found.removed:
@@ -383,6 +382,10 @@ class Agent:
         session.sending(one)
         sent = functools.partial(self._chunks_sent, one, result, size)
         self._senders[one.lease] = Sender(self.link, self.node.incarnation, result, found.chunks, sent)
+
+    def _is_near_the_end(self) -> bool:
+        left_s = self.session.walltime_left_s(self.loop.now)
+        return left_s is not None and left_s <= WALLTIME_NEAR_S
 
     def _chunks_sent(self, one: Held, result: Json, size: int, staged: bool) -> None:
         self._due = 0.0

@@ -94,8 +94,9 @@ class Attempt:
     @property
     def text_bytes(self) -> int:
         """At most how long the texts in its result are, in bytes."""
+        (out_start, out_end), (err_start, err_end) = self.marks
         limit = self.recipe.output_limit if self.cause else SUCCESS_TAIL
-        return sum(min(limit, end - start) for start, end in self.marks) + len(self.found.user_text)
+        return min(limit, out_end - out_start) + min(limit, err_end - err_start) + len(self.found.user_text)
 
     def close(self, found: Collected) -> None:
         """Take in what it left; nothing of it runs any more, and its slot may go to the next one."""

@@ -33,6 +33,7 @@ from scalebox_hpc.agent.prefetch import RunTimes
 
 INF = float("inf")
 GAP_S = 0.05  # between two syncs under load, unless slots would run dry
+LEAVING_GAP_S = 1.0  # between two syncs while what still runs is awaited; they are answered at once
 SYNCS_AHEAD = 4  # that prefetched tasks bridge: what we hold nobody else can run
 RESULTS_BYTES = 4 << 20  # results in one sync; the daemon reads bodies up to 8 MiB
 HEAD_WAIT_S = 10.0  # after this long the oldest waiting task is not overtaken any more
@@ -93,6 +94,10 @@ class Session:
             return self._not_before
         if flight is not None and not self._done:
             return INF
+        if self.leaving is not None:
+            return max(self._sent_at + LEAVING_GAP_S, self._not_before)
+        if not self._waiting_count:
+            return self._not_before  # slots may be free: be there when a task becomes ready
         return max(self._sent_at + GAP_S, self._not_before)
 
     def build_sync(self, now: float, clock_us: int = 0) -> Json | None:
