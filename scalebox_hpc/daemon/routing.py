@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count as count_from
 
 from scalebox_hpc.daemon import firing
 from scalebox_hpc.daemon.desk import Desk
@@ -98,23 +99,13 @@ def _insert_fresh(
     """Insert tasks in bulk and return those whose key was there already."""
     count, now = len(fresh), desk.now.wall_us
     first_task, first_message = desk.ids.take("task", count), desk.ids.take("message", count)
-    first_n = module.next_n
+    numbers = zip(
+        count_from(first_task), count_from(module.next_n), count_from(first_message), fresh, strict=False
+    )
+    ready = (module.module_id, TaskState.READY)
     added = desk.store.many(
         "add_task",
-        (
-            (
-                first_task + i,
-                module.module_id,
-                first_n + i,
-                TaskState.READY,
-                "",
-                first_message + i,
-                key,
-                now,
-                now,
-            )
-            for i, key in enumerate(fresh)
-        ),
+        ((task, ready[0], n, ready[1], "", message, key, now, now) for task, n, message, key in numbers),
     )
     pairs = list(enumerate(fresh.items()))
     repeats: list[tuple[bytes, Item]] = []
@@ -122,22 +113,33 @@ def _insert_fresh(
         came = {row[0] for row in desk.store.rows("tasks_between", (first_task, first_task + count - 1))}
         repeats = [pair for i, pair in pairs if first_task + i not in came]
         pairs = [(i, pair) for i, pair in pairs if first_task + i in came]
-    inherited = headers_text(batch.inherited)
-    desk.store.many(
-        "add_message",
-        (
-            (
-                *(first_message + i, batch.sender, position, module.module_id, body),
-                *(headers_text(headers), inherited, first_task + i, None, 1),
-            )
-            for i, (_, (position, body, headers)) in pairs
-        ),
-    )
+    placed = [(first_message + i, first_task + i, item) for i, (_, item) in pairs]
+    _insert_messages(desk, batch, module, placed)
     module.next_n += count
     module.due_us = 0
     module.restless = bool(module.broken)
     module.moved(None, TaskState.READY, added)
     return repeats
+
+
+def _insert_messages(
+    desk: Desk, batch: Batch, module: ModuleState, placed: Iterable[tuple[int, int, Item]]
+) -> None:
+    """Insert the messages of new tasks: (message_id, task_id, item) each."""
+    inherited, module_id = headers_text(batch.inherited), module.module_id
+    desk.store.many(
+        "add_message",
+        (
+            (
+                *(message_id, batch.sender, position, module_id, body, headers_text(headers)),
+                inherited,
+                task_id,
+                None,
+                1,
+            )
+            for message_id, task_id, (position, body, headers) in placed
+        ),
+    )
 
 
 def _repeat(desk: Desk, batch: Batch, module: ModuleState, key: bytes, item: Item) -> None:

@@ -56,8 +56,6 @@ class GiveUp:
 
 def decide(ended: Ended, rules: Sequence[RetryRule]) -> Again | GiveUp:
     """Decide what becomes of a failed attempt."""
-    if ended.cause is Cause.CANCELLED:
-        return GiveUp()
     if ended.cause in USER_CAUSES:
         return _by_rules(ended, rules)
     if ended.cause is Cause.WALLTIME and ended.walltime_share >= WHOLE_WALLTIME:

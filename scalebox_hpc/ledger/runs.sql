@@ -12,7 +12,8 @@ SELECT (SELECT coalesce(max(task_id), 0) FROM task), (SELECT coalesce(max(messag
 -- The newest time that was written.
 SELECT max(coalesce((SELECT at_us FROM event ORDER BY event_id DESC LIMIT 1), 0),
            coalesce((SELECT created_us FROM task ORDER BY task_id DESC LIMIT 1), 0),
-           coalesce((SELECT recorded_us FROM attempt ORDER BY attempt_id DESC LIMIT 1), 0));
+           coalesce((SELECT recorded_us FROM attempt ORDER BY attempt_id DESC LIMIT 1), 0),
+           coalesce((SELECT max(leased_us) FROM task WHERE agent_id IS NOT NULL), 0));
 
 -- name: home
 -- Whose ledger this is.

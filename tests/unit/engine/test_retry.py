@@ -48,7 +48,10 @@ def ended(cause: Cause, exit_code: int | None = None, share: float = 0.0, **spen
         (ended(Cause.OOM, 1), "1"),  # an exit code counts with cause exit alone
         (ended(Cause.TIMEOUT), None),
         (ended(Cause.OUTPUT), None),
-        (ended(Cause.CANCELLED), None),
+        (
+            ended(Cause.CANCELLED),
+            INFRA,
+        ),  # its element was, by hand; a task that is cancelled is not asked for here
         (ended(Cause.NODE_LOST), INFRA),
         (ended(Cause.AGENT_LOST, infra=INFRA_BUDGET - 1), INFRA),
         (ended(Cause.AGENT_LOST, infra=INFRA_BUDGET), None),
