@@ -163,6 +163,8 @@ class Recipe:
             errno.ENOEXEC: "it is no program of this machine; a script needs a first line as #!/bin/bash",
             errno.E2BIG: "body and headers are too long for a command line; use $SBX_BODY, or a file",
         }
+        if not word:
+            return f"its work directory could not be made: {problem}"
         return f"{word}: {reasons.get(number or 0, str(problem))}"
 
     # made once

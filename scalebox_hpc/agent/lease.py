@@ -47,7 +47,7 @@ class Held:
         "module",
         "need",
         "offer",
-        "order",
+        "rank",
         "received_us",
         "result",
         "sending",
@@ -66,7 +66,7 @@ class Held:
         self.module: int = offer["module"]
         self.need = read_amounts(resources)
         self.time_s: float = resources.get("time_s", 0.0)
-        self.order = order
+        self.rank = (-int(offer.get("depth", 0)), order)  # the farthest downstream first, then the oldest
         self.state = PREPARING
         self.taken_at = self.started_at = now
         self.received_us = 0

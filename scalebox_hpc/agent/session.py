@@ -32,9 +32,9 @@ from scalebox_hpc.agent.lease import (
 from scalebox_hpc.agent.prefetch import RunTimes
 
 INF = float("inf")
-GAP_S = 0.05  # between two syncs under load, unless slots would run dry
+GAP_S = 0.1  # between two syncs under load, unless slots would run dry
 LEAVING_GAP_S = 1.0  # between two syncs while what still runs is awaited; they are answered at once
-SYNCS_AHEAD = 4  # that prefetched tasks bridge: what we hold nobody else can run
+SYNCS_AHEAD = 3  # that prefetched tasks bridge: what we hold nobody else can run
 RESULTS_BYTES = 4 << 20  # results in one sync; the daemon reads bodies up to 8 MiB
 HEAD_WAIT_S = 10.0  # after this long the oldest waiting task is not overtaken any more
 TERM_PATIENCE_S = 5.0  # without an answer after SIGTERM, before results are spooled instead
@@ -260,7 +260,10 @@ class Session:
             self._waiting_count += 1
 
     def next_start(self, now: float) -> Held | None:
-        """Return the waiting lease to start now, or None. What outlasts the walltime is given back."""
+        """Return the waiting lease to start now, the farthest downstream first, or None.
+
+        What outlasts the walltime is given back.
+        """
         if not self._waiting_count:
             return None
         oldest: Held | None = None
@@ -272,12 +275,12 @@ class Session:
             if not queue:
                 continue
             head = queue[0]
-            if oldest is None or head.order < oldest.order:
+            if oldest is None or head.taken_at < oldest.taken_at:
                 oldest = head
-            if (best is None or head.order < best.order) and fits(head.need, self._left):
+            if (best is None or head.rank < best.rank) and fits(head.need, self._left):
                 best = head
         if best is not oldest and oldest is not None and now - oldest.taken_at > HEAD_WAIT_S:
-            return None
+            return oldest if fits(oldest.need, self._left) else None
         return best
 
     def started(self, one: Held, now: float) -> None:

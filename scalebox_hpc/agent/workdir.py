@@ -122,6 +122,7 @@ class WorkDirs:
             self._shelve(slot, tree)
         for path, other in slot.shelf.items():
             if list(other.links) == list(links):
+                self.put_aside(slot.work)  # one that the attempt before has spoilt
                 os.rename(path, slot.work)
                 del slot.shelf[path]
                 other.open(slot.work)

@@ -6,6 +6,7 @@ or has been silent for too long while this daemon was there to hear it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from scalebox_hpc.daemon import recording
@@ -13,7 +14,7 @@ from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.routing import read_headers
 from scalebox_hpc.daemon.state import ACTIVE, AgentState, ModuleState
 from scalebox_hpc.domain.task import HELD, Cause, Lease, TaskState, parse_lease, revives
-from scalebox_hpc.engine.dispatch import Candidate, Room, shares, take
+from scalebox_hpc.engine.dispatch import Candidate, Room, fits, shares, take
 from scalebox_hpc.engine.retry import write_spent
 from scalebox_hpc.engine.session import Heard, Offer
 
@@ -29,10 +30,28 @@ def grant(desk: Desk, agent: AgentState, turn: int) -> list[dict[str, Any]]:
     if not candidates:
         return []
     offers: list[dict[str, Any]] = []
-    for share in shares(_room_left(agent), agent.prefetch, _walltime_left(desk, agent), candidates, turn):
+    prefetch = _prefetch(agent, candidates)
+    for share in shares(_room_left(agent), prefetch, _walltime_left(desk, agent), candidates, turn):
         module = desk.world.modules[share.module_id]
         offers += _claim(desk, agent, module, min(share.count, MOST_OFFERS - len(offers)))
     return offers
+
+
+def _prefetch(agent: AgentState, candidates: list[Candidate]) -> Mapping[int, int]:
+    """What the agent would hold beside what fits; of modules farther downstream one room full at least.
+
+    Otherwise what waits in the agent already would keep it from what lies farther downstream.
+    """
+    waiting = agent.session.unstarted
+    depths = [agent.pool.run.depth_of(module_id) for module_id, count in waiting.items() if count > 0]
+    if not depths:
+        return agent.prefetch
+    prefetch = dict(agent.prefetch)
+    for candidate in candidates:
+        if candidate.depth > min(depths):
+            more = fits(agent.room, candidate.needs) - waiting[candidate.module_id]
+            prefetch[candidate.module_id] = max(prefetch.get(candidate.module_id, 0), more)
+    return prefetch
 
 
 def _can_serve(desk: Desk, module: ModuleState) -> bool:
@@ -107,6 +126,7 @@ def _offer(desk: Desk, module: ModuleState, lease: str, row: tuple[Any, ...]) ->
         "module": module.module_id,
         "task": f"{module.spec.name}.{n}",
         "attempt": attempts + 1,
+        "depth": module.depth,
         "body": body,
         "headers": read_headers(inherited, headers),
         "resources": {
@@ -202,7 +222,7 @@ def lapse_all(desk: Desk, agent: AgentState, cause: Cause, *, walltime_share: fl
         task = recording.load_task(desk, lease.task_id)
         if task is not None and task.lease == lease and task.state in HELD:
             recording.lapse(desk, task, agent, cause, walltime_share=walltime_share)
-    agent.session.offers.clear()
+    agent.session.clear()
     if worked and pool.agent_lost(desk.now.mono_s):
         wait_s = round(pool.hold_until_s - desk.now.mono_s)
         pool.run.note(f"pool {pool.spec.name} waits {wait_s} s: agent after agent ended at work, by {cause}")

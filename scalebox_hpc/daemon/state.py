@@ -132,6 +132,7 @@ class RunState:
     ended_us: int | None = None
     modules: dict[str, ModuleState] = field(default_factory=dict)
     graph: Graph = ()
+    depths: dict[int, int] = field(default_factory=dict)  # by module_id
     closed: frozenset[str] = frozenset()
     notes: deque[str] = field(default_factory=lambda: deque(maxlen=20))
     version: int = 1
@@ -143,6 +144,7 @@ class RunState:
         self.graph = graph_of({name: module.spec.to for name, module in self.modules.items()})
         for name, depth in depths(self.graph).items():
             self.modules[name].depth = depth
+            self.depths[self.modules[name].module_id] = depth
 
     def upstream(self, module: ModuleState) -> list[ModuleState]:
         """The modules that can reach this one."""
@@ -151,6 +153,10 @@ class RunState:
     @property
     def seeding(self) -> bool:
         return self.seed_offset >= 0
+
+    def depth_of(self, module_id: int) -> int:
+        """How far downstream a module lies; 0 for one that is not of this run."""
+        return self.depths.get(module_id, 0)
 
     def note(self, text: str) -> None:
         """Keep a line for people; the same one is kept once."""

@@ -10,6 +10,7 @@ This file keeps the books of one conversation. It does no I/O and knows nothing 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -47,6 +48,7 @@ class Session:
 
     last_sync: int = 0  # 0: none since this daemon started
     offers: dict[str, Offer] = field(default_factory=dict)
+    unstarted: Counter[int] = field(default_factory=Counter)  # leases not started, by module
 
     def hear(
         self, number: int, took: int, held: Iterable[tuple[str, bool]], reported: Iterable[str]
@@ -68,6 +70,7 @@ class Session:
                 confirmed.append(offer)
             if has_started and not offer.started:
                 offer.started = True
+                self.unstarted[offer.module_id] -= 1
                 started.append(offer)
         omitted = [
             offer
@@ -75,7 +78,7 @@ class Session:
             if lease not in mentioned and self._was_taken(offer, took)
         ]
         for offer in omitted:
-            del self.offers[offer.lease]
+            self.drop(offer.lease)
         return Heard(
             given_back=tuple(omitted),
             started=tuple(started),
@@ -90,10 +93,19 @@ class Session:
     def add(self, offer: Offer) -> None:
         """Put a new lease into the agent's hands; the next answer will bear it."""
         self.offers[offer.lease] = offer
+        self.unstarted[offer.module_id] += not offer.started
 
     def drop(self, lease: str) -> Offer | None:
         """Forget a lease: reported, lapsed or cancelled."""
-        return self.offers.pop(lease, None)
+        offer = self.offers.pop(lease, None)
+        if offer is not None:
+            self.unstarted[offer.module_id] -= not offer.started
+        return offer
+
+    def clear(self) -> None:
+        """Forget all leases: the agent is over."""
+        self.offers.clear()
+        self.unstarted.clear()
 
     def to_offer(self) -> list[Offer]:
         """What an answer to the newest sync has to bear."""

@@ -155,3 +155,13 @@ def test_a_segment_emptied_by_a_program_does_no_harm(tmp_path: Path) -> None:
     os.write(segment.fd, b"short")
     assert segment.end() == (0, 5)
     assert segment.tail(0, 5, 2048) == ("short", False)
+
+
+def test_a_spoilt_one_does_not_keep_a_kept_one_from_being_used_again(slot: Slot, dirs: WorkDirs) -> None:
+    first, second = [("a", "/bin/true")], [("b", "/bin/false")]
+    dirs.prepare(slot, first)
+    dirs.prepare(slot, second)
+    Path(slot.work, "deep").mkdir()
+    dirs.clear(slot, dirs.names(slot))
+    dirs.prepare(slot, first)
+    assert sorted(os.listdir(slot.work)) == ["a"]
