@@ -35,6 +35,7 @@ INF = float("inf")
 GAP_S = 0.1  # between two syncs under load, unless slots would run dry
 LEAVING_GAP_S = 1.0  # between two syncs while what still runs is awaited; they are answered at once
 SYNCS_AHEAD = 3  # that prefetched tasks bridge: what we hold nobody else can run
+TELL_S = 0.5  # after which a task that still runs is said to have started
 RESULTS_BYTES = 4 << 20  # results in one sync; the daemon reads bodies up to 8 MiB
 HEAD_WAIT_S = 10.0  # after this long the oldest waiting task is not overtaken any more
 TERM_PATIENCE_S = 5.0  # without an answer after SIGTERM, before results are spooled instead
@@ -71,6 +72,7 @@ class Session:
         self._run_times = RunTimes()
         self._flight: Flight | None = None
         self._order = 0
+        self._tell_at = INF  # when what started is to be told, if no sync goes before
         self._urgent = True
         self._unspooled = 0  # results
         self._spool_not_before = -INF
@@ -93,7 +95,7 @@ class Session:
         if self._urgent or (self._done and not self._waiting_count):
             return self._not_before
         if flight is not None and not self._done:
-            return INF
+            return max(self._tell_at, self._not_before)
         if self.leaving is not None:
             return max(self._sent_at + LEAVING_GAP_S, self._not_before)
         if not self._waiting_count:
@@ -122,6 +124,7 @@ class Session:
         self._flight = Flight(self.number, wait, self.leaving is not None and not held)
         self._urgent = False
         self._sent_at = now
+        self._tell_at = INF
         return {
             "incarnation": self.incarnation,
             "sync": self.number,
@@ -289,6 +292,7 @@ class Session:
         self._waiting_count -= 1
         one.state = RUNNING
         one.started_at = now
+        self._tell_at = min(self._tell_at, now + TELL_S)
         self._running += 1
         take(one.need, self._left)
 
