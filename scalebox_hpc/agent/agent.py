@@ -21,7 +21,7 @@ from scalebox_hpc.agent.chunks import Sender
 from scalebox_hpc.agent.command import CannotLaunch, MissingHeader, Node, Recipe
 from scalebox_hpc.agent.contract import Collected, Place, collect, delete_removed
 from scalebox_hpc.agent.gather import Fetch
-from scalebox_hpc.agent.lease import DOOMED, PREPARING, Effects, Held, Json
+from scalebox_hpc.agent.lease import DOOMED, ENDED, PREPARING, Effects, Held, Json
 from scalebox_hpc.agent.link import BUSY, Link
 from scalebox_hpc.agent.logs import Segment
 from scalebox_hpc.agent.loop import Loop
@@ -33,6 +33,7 @@ from scalebox_hpc.agent.workdir import Slot, Slots, WorkDirs, link_bin
 ANSWER_S = 20.0  # for the answer to a sync that is not parked
 SLICE_S = 0.005  # of collecting, before other things get their turn
 WALLTIME_NEAR_S = 120.0  # a task stopped by SIGTERM with less left was stopped by its walltime
+DOUBT_S = 0.1  # between the failure of a task and its report
 SMALL = 4096  # bytes of text in a result, below which its size need not be known exactly
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -367,7 +368,28 @@ class Agent:
             return
         if attempt.cause == "walltime" and not self._is_near_the_end():
             session.dropped(one, self.loop.now)
+        elif attempt.cause == "exit":
+            doubt = functools.partial(self._believe, attempt, found)
+            self.loop.at(self.loop.now + DOUBT_S, doubt)
+        else:
+            self._deliver(attempt, found)
+
+    def _believe(self, attempt: Attempt, found: Collected) -> None:
+        """Report a failure, unless it came of a TERM that the batch system sent to all of us.
+
+        Such a signal reaches a task and its agent at about the same time, in any order.
+        """
+        if attempt.held.state != ENDED:
             return
+        if self.session.leaving == "term":
+            self.session.dropped(attempt.held, self.loop.now)
+        else:
+            self._deliver(attempt, found)
+
+    def _deliver(self, attempt: Attempt, found: Collected) -> None:
+        """Make the result, and hand it to the session; its chunks go ahead of it."""
+        self._due = 0.0
+        one, session = attempt.held, self.session
         if found.removed:
             self._after[one.lease] = found.removed
         is_small = attempt.text_bytes < SMALL and len(found.messages) < 2
