@@ -14,37 +14,11 @@ INSERT INTO output (attempt_id, stdout, stderr, stdout_cut, stderr_cut) VALUES (
 
 -- name: attempts_page
 -- Attempts of a run in order of recording, a page.
-SELECT a.attempt_id, mo.name, t.n, a.attempt, m.body, m.headers, m.inherited, a.outcome, a.cause, a.exit_code, a.signal,
-       g.site, g.node, a.slot, tr.name, g.job_id, g.element, a.lease_epoch, a.lease_n,
-       a.created_us, a.ready_us, a.leased_us, a.received_us, a.setup_us, a.check_us, a.container_us, a.started_us,
-       a.ended_us, a.collected_us, a.reported_us, a.recorded_us, a.cpu_user_s, a.cpu_system_s, a.max_rss_mib,
-       a.input_bytes, a.output_bytes, a.messages_sent, a.sent_to, a.user_text, a.user_times, a.image,
-       o.stdout, o.stderr, o.stdout_cut, o.stderr_cut, a.note, a.logs, a.generation, a.reported, g.incarnation
-  FROM attempt AS a
-  JOIN task AS t USING (task_id)
-  JOIN module AS mo ON mo.module_id = t.module_id
-  JOIN message AS m USING (message_id)
-  LEFT JOIN agent AS g ON g.agent_id = a.agent_id
-  LEFT JOIN try AS tr ON tr.try_id = g.try_id
-  LEFT JOIN output AS o USING (attempt_id)
- WHERE a.run_id = ? AND a.attempt_id > ? AND a.attempt_id <= ? ORDER BY a.attempt_id LIMIT ?;
+SELECT * FROM attempt_seen WHERE run_id = ? AND attempt_id > ? AND attempt_id <= ? ORDER BY attempt_id LIMIT ?;
 
 -- name: attempts_of_task
--- The same, of one task.
-SELECT a.attempt_id, mo.name, t.n, a.attempt, m.body, m.headers, m.inherited, a.outcome, a.cause, a.exit_code, a.signal,
-       g.site, g.node, a.slot, tr.name, g.job_id, g.element, a.lease_epoch, a.lease_n,
-       a.created_us, a.ready_us, a.leased_us, a.received_us, a.setup_us, a.check_us, a.container_us, a.started_us,
-       a.ended_us, a.collected_us, a.reported_us, a.recorded_us, a.cpu_user_s, a.cpu_system_s, a.max_rss_mib,
-       a.input_bytes, a.output_bytes, a.messages_sent, a.sent_to, a.user_text, a.user_times, a.image,
-       o.stdout, o.stderr, o.stdout_cut, o.stderr_cut, a.note, a.logs, a.generation, a.reported, g.incarnation
-  FROM attempt AS a
-  JOIN task AS t USING (task_id)
-  JOIN module AS mo ON mo.module_id = t.module_id
-  JOIN message AS m USING (message_id)
-  LEFT JOIN agent AS g ON g.agent_id = a.agent_id
-  LEFT JOIN try AS tr ON tr.try_id = g.try_id
-  LEFT JOIN output AS o USING (attempt_id)
- WHERE a.task_id = ? ORDER BY a.attempt_id;
+-- The attempts of a task in order of recording.
+SELECT * FROM attempt_seen WHERE task_id = ? ORDER BY attempt_id;
 
 -- name: last_attempt
 -- The newest attempt of a run.
@@ -52,26 +26,15 @@ SELECT max(attempt_id) FROM attempt WHERE run_id = ?;
 
 -- name: tasks_page
 -- Tasks of a run, a page, perhaps of one module, state or cause.
-SELECT t.task_id, mo.name, t.n, t.state, t.cause, m.body, m.headers, m.inherited, t.attempts, t.lease_epoch, t.lease_n,
-       t.ready_us, t.created_us, g.incarnation, t.generation
-  FROM task AS t
-  JOIN module AS mo ON mo.module_id = t.module_id
-  JOIN message AS m USING (message_id)
-  LEFT JOIN agent AS g ON g.agent_id = t.agent_id
- WHERE mo.run_id = :run AND t.task_id > :after
-   AND (:module IS NULL OR mo.name = :module) AND (:state IS NULL OR t.state = :state)
-   AND (:cause IS NULL OR t.cause = :cause)
- ORDER BY t.task_id LIMIT :limit;
+SELECT * FROM task_seen
+ WHERE run_id = :run AND task_id > :after
+   AND (:module IS NULL OR module = :module) AND (:state IS NULL OR state = :state)
+   AND (:cause IS NULL OR cause = :cause)
+ ORDER BY task_id LIMIT :limit;
 
 -- name: task_row
 -- One task as `tasks_page` shows it.
-SELECT t.task_id, mo.name, t.n, t.state, t.cause, m.body, m.headers, m.inherited, t.attempts, t.lease_epoch, t.lease_n,
-       t.ready_us, t.created_us, g.incarnation, t.generation
-  FROM task AS t
-  JOIN module AS mo ON mo.module_id = t.module_id
-  JOIN message AS m USING (message_id)
-  LEFT JOIN agent AS g ON g.agent_id = t.agent_id
- WHERE t.task_id = ?;
+SELECT * FROM task_seen WHERE task_id = ?;
 
 -- name: sender_of_task
 -- Which task sent the message that a task is.

@@ -13,44 +13,15 @@ if TYPE_CHECKING:
     from scalebox_hpc.daemon.core import Core
 
 PAGE_MOST: Final = 2000
-COLUMNS: Final = (
-    *(
-        "attempt_id",
-        "module",
-        "n",
-        "attempt",
-        "body",
-        "headers",
-        "inherited",
-        "outcome",
-        "cause",
-        "exit_code",
-    ),
-    *("signal", "site", "host", "slot", "allocation", "job_id", "element", "epoch", "lease_n"),
-    *(
-        "created_us",
-        "ready_us",
-        "leased_us",
-        "received_us",
-        "setup_us",
-        "check_us",
-        "container_us",
-        "started_us",
-    ),
-    *("ended_us", "collected_us", "reported_us", "recorded_us", "cpu_user_s", "cpu_system_s", "max_rss_mib"),
-    *("input_bytes", "output_bytes", "messages_sent", "sent_to", "user_text", "user_times", "image"),
-    *(
-        "stdout",
-        "stderr",
-        "stdout_cut",
-        "stderr_cut",
-        "note",
-        "logs",
-        "generation",
-        "reported",
-        "incarnation",
-    ),
-)
+_NAMES: Final = """
+    attempt_id run_id task_id module n attempt body headers inherited outcome cause exit_code signal site host slot
+    allocation job_id element epoch lease_n created_us ready_us leased_us received_us setup_us check_us
+    container_us started_us ended_us collected_us reported_us recorded_us cpu_user_s cpu_system_s max_rss_mib
+    input_bytes output_bytes messages_sent sent_to user_text user_times image stdout stderr stdout_cut
+    stderr_cut note logs generation reported incarnation
+"""
+COLUMNS: Final = tuple(_NAMES.split())
+"""The columns of the view attempt_seen, in its order."""
 
 
 def handle(core: Core, call: Call) -> None:
@@ -75,6 +46,7 @@ def handle(core: Core, call: Call) -> None:
 def attempt_json(run: str, row: tuple[Any, ...]) -> dict[str, Any]:
     """An attempt as the API shows it."""
     found = dict(zip(COLUMNS, row, strict=True))
+    del found["run_id"], found["task_id"]  # numbers of the ledger, of use to nobody else
     headers = read_headers(found.pop("inherited"), found["headers"])
     epoch, number = found.pop("epoch"), found.pop("lease_n")
     logs, times = found["logs"], found.pop("user_times")

@@ -38,22 +38,8 @@ def handle(core: Core, call: Call) -> None:
 
 def task_json(row: tuple[Any, ...]) -> dict[str, Any]:
     """A task as the API shows it."""
-    (
-        _,
-        module,
-        n,
-        state,
-        cause,
-        body,
-        headers,
-        inherited,
-        attempts,
-        epoch,
-        lease_n,
-        ready_us,
-        created_us,
-        *rest,
-    ) = row
+    _, _, module, n, state, cause, body, headers, inherited, attempts, epoch, lease_n, *rest = row
+    ready_us, created_us, incarnation, generation = rest
     return {
         "task": f"{module}.{n}",
         "module": module,
@@ -66,6 +52,6 @@ def task_json(row: tuple[Any, ...]) -> dict[str, Any]:
         "lease": f"{epoch}.{lease_n}" if lease_n else "",
         "not_before_us": ready_us,
         "created_us": created_us,
-        "incarnation": rest[0],
-        "generation": rest[1],
+        "incarnation": incarnation,
+        "generation": generation,
     }

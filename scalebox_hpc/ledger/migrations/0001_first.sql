@@ -229,3 +229,29 @@ CREATE TABLE event (
     what     TEXT NOT NULL,
     detail   TEXT NOT NULL DEFAULT ''
 );
+
+-- An attempt as people see it, with what its task, agent and outputs say.
+CREATE VIEW attempt_seen AS
+SELECT a.attempt_id, a.run_id, a.task_id, mo.name AS module, t.n, a.attempt, m.body, m.headers, m.inherited,
+       a.outcome, a.cause, a.exit_code, a.signal, g.site, g.node, a.slot, tr.name AS allocation, g.job_id, g.element,
+       a.lease_epoch, a.lease_n, a.created_us, a.ready_us, a.leased_us, a.received_us, a.setup_us, a.check_us,
+       a.container_us, a.started_us, a.ended_us, a.collected_us, a.reported_us, a.recorded_us, a.cpu_user_s,
+       a.cpu_system_s, a.max_rss_mib, a.input_bytes, a.output_bytes, a.messages_sent, a.sent_to, a.user_text,
+       a.user_times, a.image, o.stdout, o.stderr, o.stdout_cut, o.stderr_cut, a.note, a.logs, a.generation,
+       a.reported, g.incarnation
+  FROM attempt AS a
+  JOIN task AS t USING (task_id)
+  JOIN module AS mo ON mo.module_id = t.module_id
+  JOIN message AS m USING (message_id)
+  LEFT JOIN agent AS g ON g.agent_id = a.agent_id
+  LEFT JOIN try AS tr ON tr.try_id = g.try_id
+  LEFT JOIN output AS o ON o.attempt_id = a.attempt_id;
+
+-- A task as people see it, with its message and its holder.
+CREATE VIEW task_seen AS
+SELECT t.task_id, mo.run_id, mo.name AS module, t.n, t.state, t.cause, m.body, m.headers, m.inherited, t.attempts,
+       t.lease_epoch, t.lease_n, t.ready_us, t.created_us, g.incarnation, t.generation
+  FROM task AS t
+  JOIN module AS mo ON mo.module_id = t.module_id
+  JOIN message AS m USING (message_id)
+  LEFT JOIN agent AS g ON g.agent_id = t.agent_id;
