@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 PAGE_MOST: Final = 2000
 _NAMES: Final = """
-    attempt_id run_id task_id module n attempt body headers inherited outcome cause exit_code signal site host slot
+    attempt_id run_id task_id module n attempt body headers inherited outcome cause exit_code signal site host
+    slot
     allocation job_id element epoch lease_n created_us ready_us leased_us received_us setup_us check_us
     container_us started_us ended_us collected_us reported_us recorded_us cpu_user_s cpu_system_s
     max_rss_mib
