@@ -113,7 +113,7 @@ UPDATE task SET state = 'READY', cause = '', spent = '', ready_us = ?, memory_mi
 -- name: requeue_module
 -- Send everything of a module that failed or was cancelled round again, but what was refused or incomplete.
 UPDATE task SET state = 'READY', cause = '', spent = '', ready_us = ?, memory_mib = NULL, lapsed = 0
- WHERE module_id = ? AND state = ? AND cause NOT IN ('incomplete', 'refused');
+ WHERE module_id = ? AND state IN ('FAILED', 'CANCELLED') AND state = ? AND cause NOT IN ('incomplete', 'refused');
 
 -- name: bad_tasks
 -- Failed and cancelled tasks of a module, a page, with the exit code of their last attempt.
