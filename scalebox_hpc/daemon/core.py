@@ -249,6 +249,9 @@ class Core:
             times.append(self.timers.lost_s)
         if any(run.phase in ACTIVE for run in world.runs.values()):
             times += self._due_tasks(now)
+            times += [pool.hold_until_s for pool in world.pools.values() if pool.holds(now.mono_s)]
+            avoided = (until_s for agent in world.agents.values() for until_s in agent.avoids.values())
+            times += [until_s for until_s in avoided if until_s > now.mono_s]
             if any(pool.state == "ok" and not pool.allocations for pool in world.pools.values()):
                 times.append(self.timers.decide_s if self._has_work() else now.mono_s + 60.0)
         return max(0.0, min(times) - now.mono_s)

@@ -6,7 +6,7 @@ or has been silent for too long while this daemon was there to hear it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalebox_hpc.daemon import recording
@@ -17,8 +17,10 @@ from scalebox_hpc.domain.task import HELD, Cause, Lease, TaskState, parse_lease,
 from scalebox_hpc.engine.dispatch import Candidate, Room, fits, shares, take
 from scalebox_hpc.engine.retry import write_spent
 from scalebox_hpc.engine.session import Heard, Offer
+from scalebox_hpc.wire.messages import Result
 
 MOST_OFFERS = 2000  # of one answer
+AVOID_S = 2.0  # for which another agent may try what would not start here
 
 
 def grant(desk: Desk, agent: AgentState, turn: int) -> list[dict[str, Any]]:
@@ -26,7 +28,7 @@ def grant(desk: Desk, agent: AgentState, turn: int) -> list[dict[str, Any]]:
     pool = agent.pool
     if agent.leaving or agent.told != "work" or pool.run.phase not in ACTIVE or pool.holds(desk.now.mono_s):
         return []
-    candidates = [_candidate(module) for module in pool.modules if _can_serve(desk, module)]
+    candidates = [_candidate(module) for module in pool.modules if _can_serve(desk, agent, module)]
     if not candidates:
         return []
     offers: list[dict[str, Any]] = []
@@ -54,8 +56,22 @@ def _prefetch(agent: AgentState, candidates: list[Candidate]) -> Mapping[int, in
     return prefetch
 
 
-def _can_serve(desk: Desk, module: ModuleState) -> bool:
-    return module.counts[TaskState.READY] > 0 and not module.broken and module.due_us <= desk.now.wall_us
+def _can_serve(desk: Desk, agent: AgentState, module: ModuleState) -> bool:
+    if module.broken or not module.counts[TaskState.READY] or module.due_us > desk.now.wall_us:
+        return False
+    return agent.avoids.get(module.module_id, 0.0) <= desk.now.mono_s
+
+
+def avoid_what_would_not_start(desk: Desk, agent: AgentState, results: Sequence[Result]) -> None:
+    """Leave a module that would not start here to other agents for a while, where there are others."""
+    failed = [result for result in results if result.cause == Cause.LAUNCH]
+    if failed and any(
+        other is not agent and other.pool is agent.pool for other in desk.world.agents.values()
+    ):
+        for result in failed:
+            task = recording.load_task(desk, result.lease.task_id)
+            if task is not None:
+                agent.avoids[task.module.module_id] = desk.now.mono_s + AVOID_S
 
 
 def _candidate(module: ModuleState) -> Candidate:

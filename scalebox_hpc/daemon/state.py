@@ -266,6 +266,7 @@ class AgentState:
     parked: tuple[Call, int, float] | None = None  # the sync that waits: call, number, deadline mono_s
     acks: dict[str, list[str]] = field(default_factory=dict)
     answer_now: bool = False
+    avoids: dict[int, float] = field(default_factory=dict)  # modules that would not start here, until when
 
     def heard(self, mono_s: float) -> None:
         """It said something."""

@@ -161,6 +161,7 @@ def sync(desk: Desk, call: Call) -> None:
         leasing.give_back(desk, lease)
     if said.results and any(result.outcome == "ok" for result in said.results):
         agent.pool.went_well()
+    leasing.avoid_what_would_not_start(desk, agent, said.results)
     agent.parked = (call, said.number, desk.now.mono_s + POLL_S)
     agent.answer_now = bool(said.results) or not said.wait or bool(agent.dead) or agent.leaving
 

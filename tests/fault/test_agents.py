@@ -339,3 +339,17 @@ def test_a_lease_given_back_to_a_failed_module_does_not_keep_the_run_open(make_w
     holder.terminate()
     assert world.finish() is RunPhase.FAILED
     in_order(world)
+
+
+def test_what_would_not_start_is_tried_next_by_another_agent(make_world: MakeWorld) -> None:
+    def work(offer: Json, _: list[Json]) -> Played:
+        fails = offer["body"] == "0" and offer["attempt"] == 1
+        return Played(cause="launch", run_s=3.0) if fails else Played(run_s=1.0)
+
+    world = make_world(Player({"work": work}))
+    world.accept(pipeline(module("work"), slots=40), [("work", str(number)) for number in range(60)])
+    assert world.finish() is RunPhase.SUCCEEDED
+    asked = "SELECT a.agent_id FROM attempt AS a JOIN task USING (task_id) WHERE n = 1 ORDER BY attempt_id"
+    [(first,), (second,)] = look(ledger(world), asked)
+    assert first != second
+    in_order(world)
