@@ -347,7 +347,7 @@ def test_what_would_not_start_is_tried_next_by_another_agent(make_world: MakeWor
         return Played(cause="launch", run_s=3.0) if fails else Played(run_s=1.0)
 
     world = make_world(Player({"work": work}))
-    world.accept(pipeline(module("work"), slots=40), [("work", str(number)) for number in range(60)])
+    world.accept(pipeline(module("work"), slots=40), [("work", str(number)) for number in range(8)])
     assert world.finish() is RunPhase.SUCCEEDED
     asked = "SELECT a.agent_id FROM attempt AS a JOIN task USING (task_id) WHERE n = 1 ORDER BY attempt_id"
     [(first,), (second,)] = look(ledger(world), asked)
