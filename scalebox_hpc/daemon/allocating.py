@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Container
-from typing import Any
 
 from scalebox_hpc.daemon import talking
 from scalebox_hpc.daemon.desk import Cancel, Desk, Observe, SiteFacts, Submit
@@ -25,6 +24,7 @@ from scalebox_hpc.domain.allocation import (
     AllocationRequest,
     CancelTarget,
     ElementSeen,
+    Launch,
     Listing,
     Phase,
     TrySeen,
@@ -191,14 +191,15 @@ def pause(desk: Desk, pool: PoolState, reason: str) -> None:
 
 
 def request_for(
-    name: str, elements_: int, shape: tuple[int, int, int], walltime_s: float, how: Any
+    name: str,
+    count: int,
+    shape: tuple[int, int, int],
+    walltime_s: float,
+    how: tuple[Machine | None, Launch],
 ) -> AllocationRequest:
-    """Write a request; `how` is (machine, launch)."""
+    """Write a request for so many elements; `shape` is cpus, MiB of memory and gpus of each."""
     machine, launch = how
-    cpus, memory_mib, gpus = shape
-    return AllocationRequest(
-        name, elements_, cpus, memory_mib, gpus, walltime_s, machine or Machine("default"), launch
-    )
+    return AllocationRequest(name, count, *shape, walltime_s, machine or Machine("default"), launch)
 
 
 def _submit(desk: Desk, pool: PoolState, decision: pools.Submit, book: SiteBook, facts: SiteFacts) -> None:
@@ -228,7 +229,8 @@ def _submit(desk: Desk, pool: PoolState, decision: pools.Submit, book: SiteBook,
         sum(_work(desk, each).open for each in pool.modules),
     )
     book.submissions.append(desk.now.mono_s)
-    desk.commands.append(Submit(facts.site.name, request))
+    most = None if facts.site.batch == "local" else facts.site.limits.submissions_per_minute
+    desk.commands.append(Submit(facts.site.name, request, most))
 
 
 def submitted(desk: Desk, name: str, job_id: str, book: SiteBook) -> None:

@@ -23,6 +23,7 @@ class Submit:
 
     site: str
     request: AllocationRequest
+    most: int | None  # submissions a minute that the site bears of one user; None: any number
 
 
 @dataclass(frozen=True, slots=True)

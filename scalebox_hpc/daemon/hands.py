@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,6 +23,7 @@ from scalebox_hpc.daemon.core import error_body, status_of
 from scalebox_hpc.daemon.desk import Cancel, Command, Compare, Observe, Prepare, Remove, SiteFacts, Submit
 from scalebox_hpc.daemon.events import Reply, Told
 from scalebox_hpc.daemon.home import problem_with, write_whole
+from scalebox_hpc.daemon.pace import Pace, user_state
 from scalebox_hpc.daemon.premises import Premises
 from scalebox_hpc.daemon.prepare import compare, prepare, read_sites
 from scalebox_hpc.domain.allocation import AllocationRequest
@@ -69,6 +71,7 @@ class Hands:
         self._files = Hand("files")
         self._sites: dict[str, Hand] = {}
         self._batches: dict[str, BatchSystem] = {}
+        self._pace = Pace(user_state())
 
     def carry_out(self, command: Command, sites: dict[str, SiteFacts]) -> None:
         """Hand a command to whoever does it."""
@@ -108,6 +111,12 @@ class Hands:
 
     def _submit(self, batch: BatchSystem, command: Submit) -> None:
         name, site = command.request.name, command.site
+        if not self._may_submit(command):
+            why = (
+                f"your daemons together have submitted {command.most} times to {site} within a minute"
+            )
+            self._tell(Told("failed", {"name": name, "site": site, "why": why}))
+            return
         try:
             self._write_token(command)
             job_id = batch.submit(command.request)
@@ -117,6 +126,10 @@ class Hands:
             self._tell(Told(kind, {"name": name, "site": site, "why": why}))
         else:
             self._tell(Told("submitted", {"name": name, "site": site, "job_id": job_id}))
+
+    def _may_submit(self, command: Submit) -> bool:
+        """Whether the site bears one more submission of this user's; nobody minds them on this machine."""
+        return command.most is None or self._pace.take(command.site, command.most, time.time_ns() / 1e9)
 
     def _write_token(self, command: Submit) -> None:
         folder = Path(command.request.launch.shared) / "tries" / command.request.name

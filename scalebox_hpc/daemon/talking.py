@@ -7,6 +7,7 @@ Answers leave only after the turn is on disk.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from scalebox_hpc.daemon import firing, leasing, recording, spooled
@@ -29,7 +30,7 @@ PREFETCH_S = 2.0
 SILENT = "silent"  # the ending of an agent that was given up for its silence alone
 
 
-def hello(desk: Desk, call: Call, token_of: Any) -> None:
+def hello(desk: Desk, call: Call, token_of: Callable[[str], str]) -> None:
     """An agent is there: its try has arrived, whatever the batch system lists."""
     said = codec.hello(call.args)
     attempt = desk.world.tries.get(said.try_name)
