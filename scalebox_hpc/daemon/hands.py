@@ -112,9 +112,7 @@ class Hands:
     def _submit(self, batch: BatchSystem, command: Submit) -> None:
         name, site = command.request.name, command.site
         if not self._may_submit(command):
-            why = (
-                f"your daemons together have submitted {command.most} times to {site} within a minute"
-            )
+            why = f"your daemons together have submitted {command.most} times to {site} within a minute"
             self._tell(Told("failed", {"name": name, "site": site, "why": why}))
             return
         try:
