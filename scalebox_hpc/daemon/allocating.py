@@ -240,8 +240,11 @@ def submitted(desk: Desk, name: str, job_id: str, book: SiteBook) -> None:
         return
     attempt.job_id = job_id
     talking.move_try(desk, attempt, TryEvent.ACCEPTED)
+    allocation = desk.world.allocations[attempt.allocation_id]
+    pool = desk.world.pools[allocation.pool_id]
+    if pool.state == "ok" and pool.reason:  # of a submission before, which failed for a while
+        pool.reason, pool.run.touched = "", True
     if book.learnt is not None:
-        allocation = desk.world.allocations[attempt.allocation_id]
         book.learnt = pools.learnt_limit(book.learnt, _alive(desk), allocation.request.elements, taken=True)
 
 
