@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypedDict
 
 from scalebox_hpc.daemon.desk import Desk
+from scalebox_hpc.daemon.headers import headers_text, read_headers
 from scalebox_hpc.daemon.state import ModuleState
 from scalebox_hpc.domain.task import Cause, TaskEvent, TaskState, advance
 from scalebox_hpc.engine import gather as gathering
@@ -103,10 +104,10 @@ def fire(desk: Desk, module: ModuleState, part: Part, *, missing: int) -> None:
     assert gather is not None
     incomplete = missing > 0 and gather.missing == "fail"
     agreed = part.agreed if part.state == "open" else _agreed_anew(desk, part)
-    headers = {gather.pattern: part.group} if gather.by == "header" else {}
+    headers = gathering.fired_headers(gather, part.group, agreed or {})
     message_id = desk.ids.take("message")
     task_id = part.task_id or desk.ids.take("task")
-    _add_part_message(desk, module, part, (message_id, task_id, headers, agreed or {}))
+    _add_part_message(desk, module, part, (message_id, task_id, headers))
     if part.task_id is None:
         _first_task(desk, module, task_id, message_id, incomplete=incomplete)
     else:
@@ -126,22 +127,17 @@ def fire(desk: Desk, module: ModuleState, part: Part, *, missing: int) -> None:
 def _agreed_anew(desk: Desk, part: Part) -> dict[str, str] | None:
     agreed: dict[str, str] | None = None
     for headers, inherited in desk.store.rows("member_headers", (part.part_id,)):
-        every = {**json.loads(inherited or "{}"), **json.loads(headers or "{}")}
+        every = read_headers(inherited, headers)
         agreed = gathering.agree(agreed, every)
     return agreed
 
 
 def _add_part_message(
-    desk: Desk, module: ModuleState, part: Part, what: tuple[int, int, dict[str, str], dict[str, str]]
+    desk: Desk, module: ModuleState, part: Part, what: tuple[int, int, dict[str, str]]
 ) -> None:
-    message_id, task_id, headers, agreed = what
-    kept = [
-        json.dumps(each, ensure_ascii=False, sort_keys=True) if each else None for each in (headers, agreed)
-    ]
-    desk.store.run(
-        "add_message",
-        (message_id, -part.part_id, part.generation, module.module_id, part.group, *kept, task_id, None, 1),
-    )
+    message_id, task_id, headers = what
+    place = (message_id, -part.part_id, part.generation, module.module_id, part.group)
+    desk.store.run("add_message", (*place, headers_text(headers), None, task_id, None, 1))
 
 
 def _first_task(desk: Desk, module: ModuleState, task_id: int, message_id: int, *, incomplete: bool) -> None:
@@ -244,7 +240,7 @@ def failed_upstream(desk: Desk, module: ModuleState) -> list[FailedTask]:
         while rows := desk.store.rows("bad_tasks", (source.module_id, after, PAGE)):
             after = rows[-1][1]
             for _, n, state, cause, body, headers, inherited, _ in rows:
-                every = {**json.loads(inherited or "{}"), **json.loads(headers or "{}")}
+                every = read_headers(inherited, headers)
                 found.append(
                     {
                         "module": source.spec.name,

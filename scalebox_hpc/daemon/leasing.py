@@ -11,7 +11,7 @@ from typing import Any
 
 from scalebox_hpc.daemon import recording
 from scalebox_hpc.daemon.desk import Desk
-from scalebox_hpc.daemon.routing import read_headers
+from scalebox_hpc.daemon.headers import read_headers
 from scalebox_hpc.daemon.state import ACTIVE, AgentState, ModuleState
 from scalebox_hpc.domain.task import HELD, Cause, Lease, TaskState, parse_lease, revives
 from scalebox_hpc.engine.dispatch import Candidate, Room, fits, shares, take

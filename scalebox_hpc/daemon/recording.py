@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from scalebox_hpc.daemon import firing
 from scalebox_hpc.daemon.desk import Desk
-from scalebox_hpc.daemon.routing import Batch, inherited_by, read_headers, route, sizes_problem
+from scalebox_hpc.daemon.headers import inherited_by, read_headers
+from scalebox_hpc.daemon.routing import Batch, route, sizes_problem
 from scalebox_hpc.daemon.state import AgentState, ModuleState
 from scalebox_hpc.domain.task import (
     Cause,

@@ -6,13 +6,13 @@ rows and counters come into the ledger in that turn's transaction.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count as count_from
 
 from scalebox_hpc.daemon import firing
 from scalebox_hpc.daemon.desk import Desk
+from scalebox_hpc.daemon.headers import headers_text
 from scalebox_hpc.daemon.state import ModuleState, RunState
 from scalebox_hpc.domain.task import Cause, TaskState
 from scalebox_hpc.engine import gather as gathering
@@ -49,29 +49,6 @@ def route(desk: Desk, batch: Batch) -> None:
             _add_tasks(desk, batch, module, items)
         else:
             _add_members(desk, batch, module, items)
-
-
-def inherited_by(headers: Mapping[str, str] | None, inherited: Mapping[str, str]) -> dict[str, str]:
-    """The `_` headers that go on from a task to what it sends."""
-    passed = {name: value for name, value in inherited.items() if name.startswith("_")}
-    for name, value in (headers or {}).items():
-        if name.startswith("_"):
-            passed[name] = value
-    return passed
-
-
-def headers_text(headers: Mapping[str, str] | None) -> str | None:
-    """Headers as they are kept: JSON with sorted names, so that equal content is equal text."""
-    return json.dumps(headers, ensure_ascii=False, sort_keys=True) if headers else None
-
-
-def read_headers(*texts: str | None) -> dict[str, str]:
-    """Join kept headers, the later over the earlier."""
-    joined: dict[str, str] = {}
-    for text in texts:
-        if text:
-            joined.update(json.loads(text))
-    return joined
 
 
 def _key_of(body: str, headers: Mapping[str, str] | None) -> bytes:

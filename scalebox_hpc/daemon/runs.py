@@ -10,8 +10,9 @@ from typing import Any
 
 from scalebox_hpc.daemon import allocating, firing, recording
 from scalebox_hpc.daemon.desk import Desk, Remove, SiteFacts
+from scalebox_hpc.daemon.headers import inherited_by, read_headers
 from scalebox_hpc.daemon.loading import load_run, write_frozen
-from scalebox_hpc.daemon.routing import SEED, Batch, inherited_by, read_headers, route
+from scalebox_hpc.daemon.routing import SEED, Batch, route
 from scalebox_hpc.daemon.state import ACTIVE, ModuleState, RunPhase, RunState
 from scalebox_hpc.domain.pipeline import Module, Pipeline, ShippedFile, Template
 from scalebox_hpc.domain.task import HELD, Cause, TaskState

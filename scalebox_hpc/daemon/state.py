@@ -283,6 +283,3 @@ class World:
     tries: dict[str, TryState] = field(default_factory=dict)  # by name, all that are not over
     allocations: dict[int, AllocationState] = field(default_factory=dict)
     agents: dict[str, AgentState] = field(default_factory=dict)  # by incarnation
-
-    def run_named(self, name: str) -> RunState | None:
-        return next((run for run in self.runs.values() if run.name == name), None)

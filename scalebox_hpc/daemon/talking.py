@@ -13,8 +13,8 @@ from typing import Any
 from scalebox_hpc.daemon import firing, leasing, recording, spooled
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.events import Call
+from scalebox_hpc.daemon.headers import read_headers
 from scalebox_hpc.daemon.loading import come_back
-from scalebox_hpc.daemon.routing import read_headers
 from scalebox_hpc.daemon.state import ACTIVE, AgentState, AllocationState, PoolState, TryState
 from scalebox_hpc.domain.task import Cause
 from scalebox_hpc.engine import elements

@@ -24,10 +24,6 @@ SELECT allocation_id, pool_id, request, created_us FROM allocation WHERE ended_u
 -- The tries of an allocation.
 SELECT try_id, try_n, name, state, job_id, reason, heard, created_us FROM try WHERE allocation_id = ?;
 
--- name: try_by_name
--- A try, over or not.
-SELECT try_id, allocation_id, state FROM try WHERE name = ?;
-
 -- name: ended_elements
 -- Elements of a try whose agents are known to be over, newest incarnation each.
 SELECT element, max(restart) FROM agent WHERE try_id = ? GROUP BY element

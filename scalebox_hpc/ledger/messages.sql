@@ -5,14 +5,6 @@
 INSERT INTO message (message_id, sender, position, module_id, body, headers, inherited, task_id, part_id, live)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
--- name: ignore_message
--- It said nothing new: its key was there already.
-UPDATE message SET task_id = ?, live = 0 WHERE message_id = ?;
-
--- name: redirect_message
--- It became another task than planned.
-UPDATE message SET task_id = ? WHERE message_id = ?;
-
 -- name: newest_part
 -- The part that the next member of a group joins.
 SELECT part_id, part, size, members, agreed, state, task_id, generation FROM part

@@ -102,10 +102,6 @@ SELECT r.run_id, r.name, r.state, r.reason, r.open, r.pipeline, r.site, r.result
        r.seed_count, r.created_us, r.started_us, r.ended_us FROM run AS r JOIN pool AS p USING (run_id)
  WHERE p.pool_id = ?;
 
--- name: reopen_run
--- It goes on.
-UPDATE run SET state = ?, reason = '', ended_us = NULL WHERE run_id = ?;
-
 -- name: run_of_module
 -- The run that a module belongs to.
 SELECT r.run_id, r.name, r.state, r.reason, r.open, r.pipeline, r.site, r.results, r.seed_path, r.seed_offset,

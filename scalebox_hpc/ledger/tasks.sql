@@ -126,10 +126,6 @@ SELECT t.task_id, t.n, t.state, t.cause, m.body, m.headers, m.inherited,
 -- One task by its id within the run.
 SELECT task_id FROM task WHERE module_id = ? AND n = ?;
 
--- name: tallies
--- How many tasks of a module are in each state, counted.
-SELECT state, count(*) FROM task WHERE module_id = ? GROUP BY state;
-
 -- name: causes
 -- Why the bad tasks of a module are bad.
 SELECT cause, count(*) FROM task WHERE module_id = ? AND state IN ('FAILED', 'CANCELLED') GROUP BY cause;

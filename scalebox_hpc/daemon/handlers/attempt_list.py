@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scalebox_hpc.daemon.events import Call
 from scalebox_hpc.daemon.handlers.finding import run_of
-from scalebox_hpc.daemon.routing import read_headers
+from scalebox_hpc.daemon.headers import read_headers
 
 if TYPE_CHECKING:
     from scalebox_hpc.daemon.core import Core
