@@ -8,8 +8,6 @@ from __future__ import annotations
 import functools
 import json
 import os
-import re
-import sys
 import time
 from collections.abc import Callable, Generator
 from typing import NamedTuple
@@ -18,17 +16,19 @@ from scalebox_hpc.agent.attempt import NOTHING, Attempt
 from scalebox_hpc.agent.broom import Broom
 from scalebox_hpc.agent.child import INF, Children, Process
 from scalebox_hpc.agent.chunks import Sender
-from scalebox_hpc.agent.command import CannotLaunch, MissingHeader, Node, Recipe
+from scalebox_hpc.agent.command import CannotLaunch, MissingHeader, Node
 from scalebox_hpc.agent.contract import Collected, Place, collect, delete_removed
-from scalebox_hpc.agent.gather import Fetch
-from scalebox_hpc.agent.lease import DOOMED, ENDED, PREPARING, Effects, Held, Json
+from scalebox_hpc.agent.disk import NO_ROOM, describe, is_of_the_disk
+from scalebox_hpc.agent.lease import DOOMED, ENDED, Effects, Held, Json
 from scalebox_hpc.agent.link import BUSY, Link
-from scalebox_hpc.agent.logs import Segment
+from scalebox_hpc.agent.logs import Frames, Segment
 from scalebox_hpc.agent.loop import Loop
 from scalebox_hpc.agent.probe import OomCounter
+from scalebox_hpc.agent.say import log
 from scalebox_hpc.agent.session import GAP_S, Session
 from scalebox_hpc.agent.spool import Spool
-from scalebox_hpc.agent.workdir import Slot, Slots, WorkDirs, link_bin
+from scalebox_hpc.agent.supplies import Supplies
+from scalebox_hpc.agent.workdir import Slot, Slots, WorkDirs
 
 ANSWER_S = 20.0  # for the answer to a sync that is not parked
 SLICE_S = 0.005  # of collecting, before other things get their turn
@@ -43,11 +43,6 @@ Collection = Generator[None, None, Collected]
 def clock_us() -> int:
     """Return the time of day in microseconds UTC."""
     return time.time_ns() // 1000
-
-
-def log(text: str) -> None:
-    """Say something in the element's log."""
-    print(f"agent: {text}", file=sys.stderr, flush=True)
 
 
 class Tools(NamedTuple):
@@ -72,8 +67,9 @@ class Agent:
         self.spool = Spool(os.path.join(self.shared, "spool"), self.node.incarnation)
         self.oom = OomCounter()
         self._logs = os.path.join(self.shared, "logs")
-        self._recipes: dict[int, Recipe] = {}
-        self._wanting: dict[int, list[Held]] = {}  # tasks whose sheet is on its way
+        self.supplies = Supplies(
+            (self.loop, self.link), self.node, self._ready, self._dropped, self._cannot_work_here
+        )
         self._attempts: dict[str, Attempt] = {}  # with a process
         self._collecting: list[tuple[Attempt, Collection]] = []
         self._senders: dict[str, Sender] = {}  # of results in chunks, until acknowledged
@@ -81,14 +77,13 @@ class Agent:
         self.broom = Broom(self.loop, self.children, self.work)
         self._greeting = False
         self._due = 0.0  # when there is more to do than to start the next task
-        self._frame_second, self._frame_time = 0, ""
-        for name in ("gather", "chunks"):
-            os.makedirs(os.path.join(self.node.scratch_root, name), mode=0o700, exist_ok=True)
-        os.makedirs(self._logs, mode=0o700, exist_ok=True)
+        self._frames = Frames()
+        self._is_tight = False  # a task waits for room until what was put aside is removed
 
     def run(self) -> None:
         """Work until the session is over, then leave nothing behind but logs and spool."""
         session, loop = self.session, self.loop
+        self._settle_in()
         while not session.over:
             if loop.now >= self._due or session.is_dry:
                 session.tick(loop.now)
@@ -107,6 +102,20 @@ class Agent:
         self.link.close()
         self._spool()
         self.broom.leave_nothing()
+
+    def _settle_in(self) -> None:
+        try:
+            self.work.make()
+            os.makedirs(self._logs, mode=0o700, exist_ok=True)
+        except OSError as problem:
+            self._cannot_work_here(problem)
+
+    def _cannot_work_here(self, problem: OSError) -> None:
+        """Give back what has not started and leave: only this node is at fault, not the tasks."""
+        reason = describe(problem, self.work.root)
+        log(f"no task can be started here: {reason}")
+        self._due = 0.0
+        self._forget(self.session.leave("disk", self.loop.now, reason))
 
     def terminate(self) -> None:
         """Take nothing more, stop what runs, leave. For SIGTERM."""
@@ -177,11 +186,7 @@ class Agent:
         now_us = clock_us() if effects.taken else 0
         for one in effects.taken:
             one.received_us = now_us
-            recipe = self._recipes.get(one.module)
-            if recipe is not None and not one.offer.get("gather"):
-                self.session.prepared(one)
-            else:
-                self._prepare(one)
+            self.supplies.get(one)
         for one in effects.recorded:
             removed = self._after.pop(one.lease, None)
             if removed:
@@ -201,50 +206,20 @@ class Agent:
             sender = self._senders.pop(one.lease, None)
             if sender is not None:
                 sender.discard()
-            if one.offer.get("gather"):
-                self.work.put_aside(self._gather_dir(one))
+            if gather_dir := self.supplies.gather_dir(one):
+                self.supplies.forget(one)
+                self.work.discard(gather_dir)
 
     # before a start
 
-    def _prepare(self, one: Held) -> None:
-        if one.module not in self._recipes:
-            waiting = self._wanting.setdefault(one.module, [])
-            waiting.append(one)
-            if len(waiting) == 1:
-                body = ENCODE({"incarnation": self.node.incarnation, "module": one.module})
-                self.link.ask(
-                    "/v1/agent/sheet", body.encode(), functools.partial(self._sheet_came, one.module)
-                )
-        elif one.state == PREPARING and one.offer.get("gather"):
-            done = functools.partial(self._gathered, one)
-            Fetch(self.link, self.node.incarnation, one.lease, self._gather_dir(one), done)
-        else:
-            self.session.prepared(one)
-
-    def _sheet_came(self, module: int, status: int, sheet: Json) -> None:
-        waiting, self._due = self._wanting.pop(module, []), 0.0
-        try:
-            if status != 200:
-                raise ValueError(f"the daemon answered {status} {sheet.get('error', '')}")
-            bin_dir = link_bin(self.node.scratch_root, module, sheet.get("bin", ()))
-            self._recipes[module] = Recipe(sheet, self.node, bin_dir)
-        except (OSError, ValueError, KeyError, re.error) as problem:
-            log(f"the sheet of module {module} cannot be used: {problem}")
-            for one in waiting:
-                self.session.dropped(one, self.loop.now)
-            return
-        for one in waiting:
-            self._prepare(one)
-
-    def _gathered(self, one: Held, problem: str) -> None:
+    def _ready(self, one: Held) -> None:
         self._due = 0.0
-        if problem:
-            log(f"members of {one.offer['task']}: {problem}")
-            self.session.dropped(one, self.loop.now)
         self.session.prepared(one)
 
-    def _gather_dir(self, one: Held) -> str:
-        return os.path.join(self.node.scratch_root, "gather", one.lease)
+    def _dropped(self, one: Held) -> None:
+        self._due = 0.0
+        self.session.dropped(one, self.loop.now)
+        self._forget([one])
 
     def _make_slot(self, number: int) -> Slot:
         base = os.path.join(self._logs, f"{self.node.incarnation}.{number}")
@@ -256,26 +231,52 @@ class Agent:
     # start and end
 
     def _start_waiting(self) -> None:
+        if self._is_tight and self.broom.is_at_work:
+            return
         while True:
             one = self.session.next_start(self.loop.now)
             if one is None:
                 return
             self.session.started(one, self.loop.now)
             self._start(one)
+            if self._is_tight:
+                return
 
     def _start(self, one: Held) -> None:
-        recipe, slot = self._recipes[one.module], self.slots.take()
-        gather_dir = self._gather_dir(one) if one.offer.get("gather") else ""
+        try:
+            slot = self.slots.take()
+        except OSError as problem:
+            self._cannot_start(one, problem)
+            return
+        recipe, gather_dir = self.supplies.recipes[one.module], self.supplies.gather_dir(one)
         attempt = Attempt(one, recipe, slot, gather_dir)
         self._attempts[one.lease] = attempt
-        word = ""
         try:
             tree = self.work.prepare(slot, recipe.links)
-            recipe.check_image()
             now_us = clock_us()
-            frame = self._frame(one, now_us)
+            frame = self._frames.frame(one.offer, one.lease, now_us)
             slot.segments[0].begin(frame)
             slot.segments[1].begin(frame)
+        except OSError as problem:
+            if is_of_the_disk(problem):
+                del self._attempts[one.lease]
+                self.slots.give(slot)
+                self._cannot_start(one, problem)
+                return
+            attempt.fail("launch", recipe.explain("", slot.work, problem))
+        else:
+            self._is_tight = False
+            self._launch(attempt, tree.fd, now_us)
+        if attempt.process is None:
+            attempt.times["ended"] = clock_us()
+            self._collected(attempt, NOTHING, attempt.times["ended"])
+
+    def _launch(self, attempt: Attempt, cwd: int, now_us: int) -> None:
+        """Start its process, or set why there is none."""
+        one, recipe, slot, gather_dir = attempt.held, attempt.recipe, attempt.slot, attempt.gather_dir
+        word = ""
+        try:
+            recipe.check_image()
             left_s = self.session.walltime_left_s(self.loop.now)
             env = recipe.env(
                 one, slot.env, gather_dir, one.time_s if left_s is None else min(left_s, one.time_s)
@@ -287,7 +288,7 @@ class Agent:
                 recipe.program(word),
                 argv,
                 env,
-                tree.fd,
+                cwd,
                 slot.redirections,
                 recipe.marker(env),
                 one.time_s,
@@ -299,22 +300,24 @@ class Agent:
             attempt.fail("launch", str(problem))
         except (OSError, ValueError) as problem:
             attempt.fail("launch", recipe.explain(word, slot.work, problem))
-        if attempt.process is None:
-            attempt.times["ended"] = clock_us()
-            self._collected(attempt, NOTHING, attempt.times["ended"])
 
-    def _frame(self, one: Held, now_us: int) -> bytes:
-        second = now_us // 1_000_000
-        if second != self._frame_second:
-            self._frame_second = second
-            self._frame_time = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
-        offer = one.offer
-        return f"=== {offer['task']} attempt {offer['attempt']} {self._frame_time} {one.lease}\n".encode()
+    def _cannot_start(self, one: Held, problem: OSError) -> None:
+        """Let all that can be removed be removed and try once more, or give up this node."""
+        self.session.not_started(one)
+        for path in self.slots.spoilt():
+            self.work.discard(path)
+        if problem.errno in NO_ROOM and not self._is_tight and self.broom.is_at_work:
+            self._is_tight, self._due = True, 0.0
+        else:
+            self._cannot_work_here(problem)
 
     def _process_ended(self, attempt: Attempt, process: Process) -> None:
         attempt.times["ended"] = clock_us()
         attempt.judge(process, self.oom)
-        attempt.left = self.work.names(attempt.slot)
+        try:
+            attempt.left = self.work.names(attempt.slot)
+        except OSError as problem:  # what it says of itself cannot be read: no success to be believed
+            attempt.fail(attempt.cause or "output", describe(problem, attempt.slot.work))
         rules = attempt.recipe.rules
         if not attempt.left and (attempt.cause is not None or rules.sends_nothing):
             self._collected(attempt, NOTHING, attempt.times["ended"])
@@ -360,7 +363,7 @@ class Agent:
         self.work.clear(slot, attempt.left)
         self.slots.give(slot)
         if attempt.gather_dir:
-            self.work.put_aside(attempt.gather_dir)
+            self.work.discard(attempt.gather_dir)
         is_doomed = one.state == DOOMED
         session.ended(one, self.loop.now, attempt.process is not None)
         self._due = min(self._due, self.loop.now + GAP_S)
@@ -403,7 +406,9 @@ class Agent:
             return
         session.sending(one)
         sent = functools.partial(self._chunks_sent, one, result, size)
-        self._senders[one.lease] = Sender(self.link, self.node.incarnation, result, found.chunks, sent)
+        sender = Sender(self.link, self.node.incarnation, result, found.chunks, sent)
+        self._senders[one.lease] = sender
+        sender.start()
 
     def _is_near_the_end(self) -> bool:
         left_s = self.session.walltime_left_s(self.loop.now)
@@ -420,16 +425,15 @@ class Agent:
     # beside the hot path
 
     def _spool(self) -> None:
+        """Write what the daemon could not be told to the spool; what cannot be written is kept."""
         session = self.session
-        due = session.to_spool(self.loop.now)
-        if not due and not (self._senders and (session.over or session.is_silent(self.loop.now))):
+        if not session.may_spool(self.loop.now):
             return
         try:
-            for one in due:
+            for one in session.to_spool(self.loop.now):
                 sender = self._senders.get(one.lease)
-                self.spool.add(
-                    self._result(one.result, clock_us()), sender.read() if sender is not None else ()
-                )
+                chunks = sender.read() if sender is not None else ()
+                self.spool.add(self._result(one.result, clock_us()), chunks)
                 session.spooled(one)
                 if sender is not None:
                     sender.spooled = True
@@ -438,5 +442,5 @@ class Agent:
                     self.spool.add(sender.result, sender.read())
                     sender.spooled = True
         except OSError as problem:
-            log(f"{self.spool.path} cannot be written: {problem.strerror}")
+            log(f"results cannot be kept in the spool: {describe(problem, self.spool.path)}")
             session.spool_failed(self.loop.now)

@@ -24,6 +24,11 @@ class Broom:
         """Return when `sweep` has something to do."""
         return self._at if self._work.has_waiting and not self._busy else INF
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether something is being removed, or will be."""
+        return self._busy or self._work.has_waiting
+
     def sweep(self) -> None:
         """Start a remover when one is due."""
         if self._busy or not self._work.has_waiting or self._loop.now < self._at:

@@ -5,12 +5,15 @@ It makes no chunks: `contract` wrote them to files, which stay until the result 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from scalebox_hpc.agent.disk import describe
 from scalebox_hpc.agent.link import Link
+from scalebox_hpc.agent.say import log
 
 
 class Sender:
@@ -24,10 +27,13 @@ class Sender:
         paths: list[str],
         done: Callable[[bool], None],
     ) -> None:
-        """`done(staged)` is called once: with False as soon as the daemon says that the lease is void."""
+        """`done(staged)` is called once: with False as soon as the lease is void or a file cannot be read."""
         self.result = result
         self.spooled = False
         self._link, self._incarnation, self._paths, self._done = link, incarnation, paths, done
+
+    def start(self) -> None:
+        """Send the first one, and so on."""
         self._send(0)
 
     def read(self) -> Iterator[tuple[int, bytes]]:
@@ -37,17 +43,23 @@ class Sender:
                 yield number, file.read()
 
     def discard(self) -> None:
-        """Delete the files."""
+        """Delete the files; where that cannot be, they go with all that is on scratch."""
         for path in self._paths:
-            os.unlink(path)
+            with contextlib.suppress(OSError):
+                os.unlink(path)
         self._paths = []
 
     def _send(self, number: int) -> None:
         if number == len(self._paths):
             self._done(True)
             return
-        with open(self._paths[number], "rb") as file:
-            messages = file.read()
+        try:
+            with open(self._paths[number], "rb") as file:
+                messages = file.read()
+        except OSError as problem:
+            log(f"messages of {self.result['lease']} are lost: {describe(problem, self._paths[number])}")
+            self._done(False)
+            return
         head = {"incarnation": self._incarnation, "lease": self.result["lease"], "seq": number}
         body = json.dumps(head)[:-1].encode() + b', "messages": ' + messages + b"}"
 

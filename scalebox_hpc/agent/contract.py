@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable, Generator, Iterator
 from typing import BinaryIO, NamedTuple
 
+from scalebox_hpc.agent import disk
 from scalebox_hpc.agent.messages import REFUSALS, BadMessage, Headers, Message, Rules, read_json, read_text
 from scalebox_hpc.agent.publish import PublishError, publish
 
@@ -79,7 +80,7 @@ def collect(place: Place, rules: Rules, succeeded: bool) -> Generator[None, None
     except (BadMessage, PublishError) as problem:
         found.problem = str(problem)
     except OSError as problem:
-        found.problem = f"{problem.filename or place.work} cannot be read: {problem.strerror}"
+        found.problem = f"what it left could not be taken in: {disk.describe(problem, place.work)}"
     if found.problem or found.status:
         found.messages, found.removed = [], []
     return found
@@ -108,8 +109,11 @@ class _Packer:
 
     def flush(self) -> None:
         path = f"{self.prefix}.{len(self.found.chunks)}"
-        with open(path, "w", encoding="ascii") as file:
-            file.write("[" + ",".join(self.texts) + "]")
+        try:
+            with open(path, "w", encoding="ascii") as file:
+                file.write("[" + ",".join(self.texts) + "]")
+        except OSError as problem:
+            raise disk.at(problem, path) from None
         self.found.chunks.append(path)
         self.texts, self.size = [], 0
 

@@ -6,7 +6,6 @@ It does not know what the requests mean.
 from __future__ import annotations
 
 import random
-import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from scalebox_hpc.agent.connection import Connection, Done, tls_context
 from scalebox_hpc.agent.contact import Contact, ContactError, read_contact
 from scalebox_hpc.agent.loop import Loop
+from scalebox_hpc.agent.say import log
 
 BACKOFF_S, BACKOFF_MOST_S = 0.2, 10.0
 ASK_S = 60.0  # for an answer to anything but a sync
@@ -120,7 +120,7 @@ class Link:
     def _failed(self, reason: str) -> None:
         """Look where the daemon is now, and wait a little longer each time."""
         if reason != self._said:
-            print(f"agent: the daemon cannot be reached: {reason}", file=sys.stderr, flush=True)
+            log(f"the daemon cannot be reached: {reason}")
         self._look()
         self._said = reason
         self.ready_at = self._loop.now + self._backoff_s * random.uniform(0.5, 1.0)

@@ -15,14 +15,16 @@ import sys
 from typing import Any
 
 from scalebox_hpc.agent import probe
-from scalebox_hpc.agent.agent import Agent, Tools, log
+from scalebox_hpc.agent.agent import Agent, Tools
 from scalebox_hpc.agent.child import Children, best_watch
 from scalebox_hpc.agent.command import Node
+from scalebox_hpc.agent.disk import describe
 from scalebox_hpc.agent.hello import AGAIN_S, Greeter, introduction
 from scalebox_hpc.agent.lease import read_terms
 from scalebox_hpc.agent.link import Link
 from scalebox_hpc.agent.loop import Loop
 from scalebox_hpc.agent.options import Options, UsageProblem, read_options, read_token
+from scalebox_hpc.agent.say import log
 from scalebox_hpc.agent.session import Session
 from scalebox_hpc.agent.signals import Signals
 from scalebox_hpc.agent.workdir import scratch_root
@@ -37,7 +39,7 @@ def main() -> None:
     try:
         options = read_options(sys.argv[1:])
     except UsageProblem as problem:
-        print(f"agent: {problem}", file=sys.stderr)
+        log(str(problem))
         sys.exit(2)
     sys.exit(run(options) if options.verb == "run" else ended(options))
 
@@ -71,7 +73,8 @@ def run(options: Options) -> int:
     gc.freeze()
     log(f"{options.incarnation} at work on {node.host} with {dict(answer['resources'])}")
     agent.run()
-    log(f"leaving: {session.leaving or 'no daemon'}")
+    why = session.leaving or "no daemon"
+    log(f"leaving: {why}: {session.reason}" if session.reason else f"leaving: {why}")
     return 0
 
 
@@ -142,7 +145,10 @@ def ended(options: Options) -> int:
         loop.turn(until)
     link.close()
     if got != [200]:
-        _write_ended(os.path.join(options.shared, "ended"), options.incarnation, body)
+        try:
+            _write_ended(os.path.join(options.shared, "ended"), options.incarnation, body)
+        except OSError as problem:
+            log(f"nobody was told that this incarnation ended: {describe(problem)}")
     return 0
 
 

@@ -32,7 +32,7 @@ from scalebox_hpc.agent.lease import (
 from scalebox_hpc.agent.prefetch import RunTimes
 
 INF = float("inf")
-GAP_S = 0.1  # between two syncs under load, unless slots would run dry
+GAP_S = 0.2  # between two syncs under load, unless slots would run dry
 LEAVING_GAP_S = 1.0  # between two syncs while what still runs is awaited; they are answered at once
 SYNCS_AHEAD = 3  # that prefetched tasks bridge: what we hold nobody else can run
 TELL_S = 0.5  # after which a task that still runs is said to have started
@@ -40,6 +40,7 @@ RESULTS_BYTES = 4 << 20  # results in one sync; the daemon reads bodies up to 8 
 HEAD_WAIT_S = 10.0  # after this long the oldest waiting task is not overtaken any more
 TERM_PATIENCE_S = 5.0  # without an answer after SIGTERM, before results are spooled instead
 SPOOL_AGAIN_S = 60.0  # after the spool could not be written
+KEEP_S = 86400.0  # without an answer, after which results that nobody can be told are given up
 SHARE_NEW = 0.2  # of the newest answer time in the running mean
 
 
@@ -59,7 +60,8 @@ class Session:
         self.terms = terms
         self.number = 0  # of the newest sync
         self.took = 0  # newest answer taken
-        self.leaving: str | None = None  # "idle" "walltime" "drain" "term"
+        self.leaving: str | None = None  # "idle" "walltime" "drain" "term" "disk"
+        self.reason = ""  # more of why, for people
         self.over = False
         self.held: dict[str, Held] = {}
         self._ends_at = INF if walltime_left_s is None else now + walltime_left_s
@@ -139,6 +141,7 @@ class Session:
             else self._run_times.wanted(surplus, self.terms.resources, self._ahead_s()),
             "walltime_left_s": self.walltime_left_s(now),
             "leaving": self.leaving,
+            "reason": self.reason,
         }
 
     def _room(self) -> tuple[list[int], dict[int, int]]:
@@ -243,12 +246,12 @@ class Session:
 
     # what happened here
 
-    def leave(self, why: str, now: float) -> list[Held]:
+    def leave(self, why: str, now: float, reason: str = "") -> list[Held]:
         """Take nothing more, give back what has not started and return it. A second reason is ignored."""
         if self.leaving is not None and why != "term":
             return []
         if self.leaving is None:
-            self._leaving_at = now
+            self._leaving_at, self.reason = now, reason
         self.leaving, self._urgent = why, True
         unstarted = [one for one in self.held.values() if one.state <= WAITING]
         for one in unstarted:
@@ -296,15 +299,25 @@ class Session:
         self._running += 1
         take(one.need, self._left)
 
+    def not_started(self, one: Held) -> None:
+        """Say that the lease of which `started` was said just now waits again, before all others."""
+        self._make_room(one)
+        one.state = WAITING
+        self._waiting[one.module].appendleft(one)
+        self._waiting_count += 1
+
+    def _make_room(self, one: Held) -> None:
+        left, need = self._left, one.need
+        for index in range(4):
+            left[index] += need[index]
+        self._running -= 1
+
     def ended(self, one: Held, now: float, has_run: bool = True) -> None:
         """Say that its process is over and its room is free; its result, if it has one, is being made.
 
         What never ran says nothing of run times.
         """
-        left, need = self._left, one.need
-        for index in range(4):
-            left[index] += need[index]
-        self._running -= 1
+        self._make_room(one)
         if one.state == DOOMED:
             self._remove(one, now)
             self._urgent = True
@@ -367,9 +380,10 @@ class Session:
         if self._unspooled:
             at = min(at, max(self._answered_at + self.terms.spool_after_s, self._spool_not_before))
         if self._is_stuck():
-            at = min(at, self._answered_at + self.terms.lost_after_s)
+            end_at = self._answered_at + self.terms.lost_after_s
             if self.leaving is not None:
-                at = min(at, self._patience_ends_at())
+                end_at = min(end_at, self._patience_ends_at())
+            at = min(at, max(end_at, self._spool_not_before) if self.held else end_at)
         return at
 
     def tick(self, now: float) -> None:
@@ -377,7 +391,9 @@ class Session:
         if self.over:
             return
         if self.held:
-            self.over = self._is_stuck() and (self._is_lost(now) or self._is_out_of_patience(now))
+            # Not before the spool may be tried again: what we hold would be lost with us.
+            is_due = now >= self._spool_not_before and self._is_stuck()
+            self.over = is_due and (self._is_lost(now) or self._is_out_of_patience(now))
         elif self.leaving is not None:
             self.over = self._told or self._is_out_of_patience(now)
         elif self._idle_since is not None and self._short:
@@ -394,13 +410,18 @@ class Session:
             self._unspooled -= 1
 
     def spool_failed(self, now: float) -> None:
-        """Say that the spool cannot be written at present."""
-        self._spool_not_before = now + SPOOL_AGAIN_S
+        """Say that the spool cannot be written at present: results are kept, and so are we, for a day."""
+        self._spool_not_before = now + (TERM_PATIENCE_S if self.leaving == "term" else SPOOL_AGAIN_S)
+        if now - self._answered_at < KEEP_S:
+            self.over = False
+
+    def may_spool(self, now: float) -> bool:
+        """Tell whether results belong in the spool: the daemon is silent, or we end without it."""
+        return self.over or (self.is_silent(now) and now >= self._spool_not_before)
 
     def to_spool(self, now: float) -> list[Held]:
-        """Return results to spool now: the daemon is silent, or we end without it."""
-        is_due = self.is_silent(now) and now >= self._spool_not_before
-        if not self._unspooled or not (self.over or is_due):
+        """Return the results to spool now."""
+        if not self._unspooled or not self.may_spool(now):
             return []
         return [one for one in self._done.values() if not one.spooled]
 

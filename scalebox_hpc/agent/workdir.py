@@ -6,10 +6,12 @@ removed by another process, because deleting many files slows down creating new 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Callable, Sequence
 
+from scalebox_hpc.agent import disk
 from scalebox_hpc.agent.logs import Segment
 
 Links = Sequence[tuple[str, str]]
@@ -102,6 +104,10 @@ class Slots:
         """Say that the slot is free."""
         self._free.append(slot.number)
 
+    def spoilt(self) -> list[str]:
+        """Return the work directories of free slots that nobody can use again."""
+        return [slot.work for slot in map(self._all.__getitem__, self._free) if slot.tree is None]
+
 
 class WorkDirs:
     """Makes work directories, looks at what attempts left, and puts dirty ones aside."""
@@ -111,7 +117,12 @@ class WorkDirs:
         self.aside = os.path.join(root, "aside")
         self._count = 0
         self._waiting: list[str] = []
-        os.makedirs(self.aside, mode=0o700, exist_ok=True)
+
+    def make(self) -> None:
+        """Make the directories that all attempts share. Raises OSError."""
+        os.makedirs(self.root, mode=0o700, exist_ok=True)
+        for name in ("aside", "gather", "chunks"):
+            os.makedirs(os.path.join(self.root, name), mode=0o700, exist_ok=True)
 
     def prepare(self, slot: Slot, links: Links) -> Tree:
         """Make sure that the slot's work directory holds these links and nothing else. Raises OSError."""
@@ -144,7 +155,8 @@ class WorkDirs:
     def names(self, slot: Slot) -> dict[str, bool] | None:
         """Return what an attempt left beside the links, name to "is a plain file"; None when it is spoilt.
 
-        Costs one stat when nothing was made or removed, one scan otherwise.
+        Costs one stat when nothing was made or removed, one scan otherwise. Raises OSError where the
+        disk is at fault, and not the attempt.
         """
         tree = slot.tree
         try:
@@ -155,8 +167,10 @@ class WorkDirs:
                 left = {entry.name: entry.is_file(follow_symlinks=False) for entry in entries}
             if not self._is_whole(tree, slot.work, left):
                 self._spoil(slot)  # read what there is, then make it anew
-        except OSError:
+        except OSError as problem:
             self._spoil(slot)
+            if disk.is_of_the_disk(problem):
+                raise
             return None
         return {name: is_plain for name, is_plain in left.items() if name not in tree.top}
 
@@ -201,6 +215,11 @@ class WorkDirs:
             return
         self._waiting.append(target)
 
+    def discard(self, path: str) -> None:
+        """Put a directory aside that is of no use; where that cannot be, it goes with all the others."""
+        with contextlib.suppress(OSError):
+            self.put_aside(path)
+
     @property
     def has_waiting(self) -> bool:
         """Whether something was put aside and waits to be removed."""
@@ -215,10 +234,8 @@ class WorkDirs:
 
 
 def scratch_root(scratch: str, incarnation: str) -> str:
-    """Return the agent's own directory on scratch, made 0700."""
-    root = os.path.join(scratch, f"sbx-{os.getuid()}-{incarnation}")
-    os.makedirs(root, mode=0o700, exist_ok=True)
-    return root
+    """Return the path of the agent's own directory on scratch; `WorkDirs.make` makes it."""
+    return os.path.join(scratch, f"sbx-{os.getuid()}-{incarnation}")
 
 
 def link_bin(root: str, module: int, files: Links) -> str:

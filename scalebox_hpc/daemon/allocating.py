@@ -10,7 +10,7 @@ import dataclasses
 import json
 from collections.abc import Container
 
-from scalebox_hpc.daemon import talking
+from scalebox_hpc.daemon import cancelling, disks, talking
 from scalebox_hpc.daemon.desk import Cancel, Desk, Observe, SiteFacts, Submit
 from scalebox_hpc.daemon.state import (
     ACTIVE,
@@ -32,11 +32,11 @@ from scalebox_hpc.domain.allocation import (
 from scalebox_hpc.domain.site import Machine, Site
 from scalebox_hpc.domain.task import TaskState
 from scalebox_hpc.engine import elements, pools
+from scalebox_hpc.engine.cancelling import Asked
 from scalebox_hpc.engine.elements import OPEN, TryEvent
 
 MINUTE_S = 60.0
 SUBMIT_AGAIN_S = 30.0  # after a submission that failed for a passing reason
-CANCEL_AGAIN_S = 60.0  # what is still listed is cancelled again
 
 
 @dataclasses.dataclass(slots=True)
@@ -49,7 +49,7 @@ class SiteBook:
     heard_s: float = 0.0  # when the site last said anything
     submissions: list[float] = dataclasses.field(default_factory=list)
     learnt: int | None = None
-    cancelled: dict[str, float] = dataclasses.field(default_factory=dict)  # try to when
+    asked: dict[str, Asked] = dataclasses.field(default_factory=dict)  # orders to cancel, by try
     checked_s: float | None = None  # when the silence of its agents was last looked at
 
 
@@ -112,6 +112,9 @@ def _facts_of(desk: Desk, pool: PoolState, facts: SiteFacts, *, leaving: bool) -
         asked_last=pool.asked,
         open_at_last=pool.backlog_at_submit,
         silent_endings=pool.hello_less,
+        disk_endings=pool.disk_endings,
+        lost_disk=pool.lost_disk,
+        busy_elsewhere=pool.disk_endings >= pools.DISK_ENDINGS and disks.busy_elsewhere(desk, pool),
         cancelled_at_s=pool.cancelled_at_s,
         retry_at_s=pool.pause_until_s,
         paused=pool.state == "paused",
@@ -313,28 +316,17 @@ def listed(desk: Desk, site: str, listing: Listing, books: dict[str, SiteBook]) 
     book.looking, book.duration_s = False, listing.duration_s
     if listing.complete:
         book.heard_s = desk.now.mono_s
-    strays = []
     for name, seen in listing.tries.items():
         attempt = desk.world.tries.get(name)
         if attempt is None or attempt.state in ("SUPERSEDED", "REFUSED"):
-            if any(element.phase is not Phase.ENDED for element in seen.elements.values()):
-                strays.append(CancelTarget(name, seen.job_id))
             continue
         attempt.absent_since_s = None
         _take_sight(desk, attempt, seen)
-    _cancel_strays(desk, site, strays, book)
     if listing.complete:
+        book.asked = cancelling.after_look(desk, site, listing, book.asked)
         for attempt in list(desk.world.tries.values()):
             if attempt.name not in listing.tries and _site_of(desk, attempt) == site:
                 _absent(desk, attempt, desk.sites[site].site.interval_s)
-
-
-def _cancel_strays(desk: Desk, site: str, strays: list[CancelTarget], book: SiteBook) -> None:
-    now_s = desk.now.mono_s
-    due = [each for each in strays if now_s - book.cancelled.get(each.name, -1e9) >= CANCEL_AGAIN_S]
-    if due:
-        book.cancelled.update({each.name: now_s for each in due})
-        desk.commands.append(Cancel(site, tuple(due)))
 
 
 def _take_sight(desk: Desk, attempt: TryState, seen: TrySeen) -> None:

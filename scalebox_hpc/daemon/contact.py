@@ -157,6 +157,10 @@ class Contact:
                 wrong.append(error.fact)
         return wrong
 
+    def shared_folders(self) -> list[Path]:
+        """The shared folders of this home, as far as they are remembered."""
+        return [shared_path(self.home, record["shared"]) for record in self._recorded()]
+
     def _recorded(self) -> list[dict[str, Any]]:
         return list(self.home.recorded().get("shared", ()))
 

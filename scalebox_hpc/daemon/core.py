@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
 
-from scalebox_hpc.daemon import allocating, loading, runs, silence, talking
+from scalebox_hpc.daemon import allocating, cancelling, endings, loading, runs, silence, talking
 from scalebox_hpc.daemon.desk import Command, Desk, Ids
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.handlers import HANDLERS, run_resume
 from scalebox_hpc.daemon.state import ACTIVE, Now, RunState, World
+from scalebox_hpc.domain.allocation import Listing
 from scalebox_hpc.domain.task import TaskState
 from scalebox_hpc.errors import NotFound, PipelineErrors, SbxError
 from scalebox_hpc.ledger.store import Store
@@ -47,7 +48,6 @@ class Settings:
     read_log: Callable[[str, int, int], bytes]  # path, offset, length
     find_frame: Callable[[str, str, str, str], tuple[str, int, None] | None]  # of an attempt under way
     read_spool: Callable[[str, str], list[Any] | None]
-    has_ended: Callable[[str, str], bool]
     last_words: Callable[[str, str, int], str]
     rss_mib: Callable[[], float]
     ledger_bytes: Callable[[], int]
@@ -85,7 +85,7 @@ class Core:
         now = self.last = _steady(now, self.last or Now(newest[0], now.mono_s))
         self.desk = Desk(
             *(self.store, World(), Ids(), settings.home_id, settings.home_path, settings.epoch, now),
-            *(settings.read_spool, settings.has_ended, settings.last_words),
+            *(settings.read_spool, settings.last_words),
         )
         loading.load_world(self.desk)
         for book in self.books.values():
@@ -95,7 +95,7 @@ class Core:
         """Take in what happened and decide. Raises what the ledger raises; then `load` again."""
         desk = self.desk
         now = self.last = _steady(now, self.last or now)
-        desk.now, desk.commands, desk.replies = now, [], []
+        desk.now, desk.commands, desk.replies, desk.paged = now, [], [], 0
         self.turns += 1
         with self.store.transaction():
             for event in events:
@@ -124,15 +124,38 @@ class Core:
             case "refused" | "limited" | "failed" | "unconfirmed":
                 allocating.not_submitted(desk, data["name"], data["why"], told.kind, self.book(data["site"]))
             case "listing":
-                allocating.listed(desk, data["site"], data["listing"], self.books)
+                self._listed(data["site"], data["listing"], endings.read(data["endings"]))
+            case "cancel failed":
+                cancelling.failed(desk, data["names"], data["why"])
+            case "leftovers":
+                endings.take_in(desk, endings.read(data["endings"]))
+                runs.remove_folders(desk, data["folders"])
             case "prepared":
-                run = runs.create(desk, data["prepared"])
-                desk.answer(data["call"], {"run": run.name})
+                self._accept(data["call"], data["prepared"])
             case "compared":
                 run_resume.compared(self, data["call"], data["sites"])
             case "answer":
                 desk.answer(data["call"], data["body"], data["status"])
         self.timers.decide_s = 0.0
+
+    def _listed(self, site: str, listing: Listing, words: Sequence[endings.Word]) -> None:
+        """Take in a look: first what ended unheard, as its try may be over by the listing.
+
+        How others ended the batch system may know better than the wrapper.
+        """
+        desk = self.desk
+        heard = [(path, said) for path, said in words if said.incarnation in desk.world.agents]
+        endings.take_in(desk, [each for each in words if each not in heard])
+        allocating.listed(desk, site, listing, self.books)
+        endings.take_in(desk, heard)
+
+    def _accept(self, call: Call, prepared: runs.Prepared) -> None:
+        try:
+            run = runs.create(self.desk, prepared)
+        except SbxError as error:
+            self.desk.answer(call, error_body(error), status_of(error))
+        else:
+            self.desk.answer(call, {"run": run.name})
 
     def book(self, site: str) -> allocating.SiteBook:
         return self.books.setdefault(site, allocating.SiteBook())
@@ -188,7 +211,7 @@ class Core:
                 module.dirty = False
                 counts = [module.counts[state] for state in TaskState]
                 rows.append(
-                    (module.next_n, *counts, module.ignored, module.launches, module.broken, module.module_id)
+                    (module.next_n, *counts, module.ignored, *module.streak, module.broken, module.module_id)
                 )
         if rows:
             self.store.many("save_module", rows)
@@ -250,7 +273,8 @@ class Core:
         if any(run.phase in ACTIVE for run in world.runs.values()):
             times += self._due_tasks(now)
             times += [pool.hold_until_s for pool in world.pools.values() if pool.holds(now.mono_s)]
-            avoided = (until_s for agent in world.agents.values() for until_s in agent.avoids.values())
+            avoided = [until_s for agent in world.agents.values() for until_s in agent.avoids.values()]
+            avoided += [shun.until_s for pool in world.pools.values() for shun in pool.shuns.values()]
             times += [until_s for until_s in avoided if until_s > now.mono_s]
             if any(pool.state == "ok" and not pool.allocations for pool in world.pools.values()):
                 times.append(self.timers.decide_s if self._has_work() else now.mono_s + 60.0)

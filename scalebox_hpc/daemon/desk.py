@@ -47,6 +47,7 @@ class Prepare:
     """Read a pipeline's files, ship them, spool its seeds; the answer comes as word from a hand."""
 
     call: Call
+    taken: frozenset[str]  # names of the runs that there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Delete a directory of our own that nobody needs any more."""
+    """Delete a directory or a file of our own that nobody needs any more."""
 
     path: str
 
@@ -116,11 +117,11 @@ class Desk:
     epoch: str
     now: Now
     read_spool: Callable[[str, str], list[Any] | None]  # shared folder, incarnation; None: unreadable
-    has_ended: Callable[[str, str], bool]  # shared folder, incarnation: the wrapper's last word as a file
     last_words: Callable[[str, str, int], str]  # shared folder, try, element: the end of what it printed
     sites: dict[str, SiteFacts] = field(default_factory=dict)
     commands: list[Command] = field(default_factory=list)
     replies: list[tuple[Call, Reply]] = field(default_factory=list)
+    paged: int = 0  # rows of members and missing that were read in this turn
 
     def answer(self, call: Call, body: Mapping[str, Any], status: int = 200) -> None:
         """Answer a call once the turn is on disk."""

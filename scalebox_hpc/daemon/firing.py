@@ -7,17 +7,19 @@ quiet. A part that fired and then lost or won members fires again as a new gener
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypedDict
 
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.headers import headers_text, read_headers
 from scalebox_hpc.daemon.state import ModuleState
 from scalebox_hpc.domain.task import Cause, TaskEvent, TaskState, advance
 from scalebox_hpc.engine import gather as gathering
+from scalebox_hpc.ledger.store import Row
 
 PAGE = 5000
+PAGE_TEXT = 1 << 20  # characters of a page of tasks
+ROW_TEXT = 40  # of numbers and names
 
 
 @dataclass(slots=True)
@@ -179,7 +181,7 @@ def drop_earlier(desk: Desk, task_id: int) -> None:
 
 
 def fire_what_is_left(desk: Desk, module: ModuleState) -> int:
-    """Fire, at closing, a page of the parts that wait; return how many there were."""
+    """Fire, at closing, the parts that wait; return how many there were."""
     gather = module.gather
     assert gather is not None
     if gather.by == "all" and not module.fired_once and module.waiting_parts == 0:
@@ -188,16 +190,27 @@ def fire_what_is_left(desk: Desk, module: ModuleState) -> int:
         each.counts[TaskState.FAILED] + each.counts[TaskState.CANCELLED]
         for each in module.run.upstream(module)
     )
-    touched = _groups_touched(desk, module) if failed else {}
-    rows = desk.store.rows("waiting_parts", (module.module_id, PAGE))
-    for row in rows:
-        part = _part(row[:8], row[8])
-        if part.members == 0 and gather.by != "all":
-            desk.store.run("fire_part", (part.task_id, part.generation, 0, part.part_id))
-            module.waiting_parts -= 1
-            continue
-        fire(desk, module, part, missing=_missing(module, part, failed, touched))
-    return len(rows)
+    touched: Mapping[str | None, int] | None = None
+    fired = after = 0
+    while rows := desk.store.rows("waiting_parts", (module.module_id, after, PAGE)):
+        if touched is None:  # counted once, however many parts there are
+            touched = _groups_touched(desk, module) if failed else {}
+        for row in rows:
+            _fire_as_it_is(desk, module, _part(row[:8], row[8]), (failed, touched))
+        fired, after = fired + len(rows), rows[-1][0]
+    return fired
+
+
+def _fire_as_it_is(
+    desk: Desk, module: ModuleState, part: Part, bad: tuple[int, Mapping[str | None, int]]
+) -> None:
+    """Fire a part, full or not; but a group that has lost all its members fires no more."""
+    assert module.gather is not None
+    if part.members == 0 and module.gather.by != "all":
+        desk.store.run("fire_part", (part.task_id, part.generation, 0, part.part_id))
+        module.waiting_parts -= 1
+        return
+    fire(desk, module, part, missing=_missing(module, part, *bad))
 
 
 def _missing(module: ModuleState, part: Part, failed: int, touched: Mapping[str | None, int]) -> int:
@@ -211,43 +224,28 @@ def _missing(module: ModuleState, part: Part, failed: int, touched: Mapping[str 
 
 
 def _groups_touched(desk: Desk, module: ModuleState) -> dict[str | None, int]:
-    """Which groups the failed tasks upstream would belong to; None: they cannot say."""
-    assert module.gather is not None
-    touched: dict[str | None, int] = {}
-    if module.gather.by == "all":
+    """Which groups the failed tasks upstream would belong to, where that matters; None: they cannot say."""
+    gather, touched = module.gather, dict[str | None, int]()
+    assert gather is not None
+    if gather.by == "all" or gather.size is not None:
         return touched
-    for row in failed_upstream(desk, module):
-        group = gathering.group_of(module.gather, row["body"], row["headers"])
+    for _, _, _, body, headers, inherited, _ in failed_upstream(desk, module):
+        group = gathering.group_of(gather, body, read_headers(inherited, headers))
         touched[group] = touched.get(group, 0) + 1
     return touched
 
 
-class FailedTask(TypedDict):
-    """A task whose message a gather lacks, as `$SBX_MISSING` shows it."""
-
-    module: str
-    task: str
-    body: str
-    headers: dict[str, str]
-    cause: str
-
-
-def failed_upstream(desk: Desk, module: ModuleState) -> list[FailedTask]:
-    """Every failed or cancelled task that can reach a module."""
-    found: list[FailedTask] = []
+def failed_upstream(desk: Desk, module: ModuleState) -> Iterator[Row]:
+    """Every failed or cancelled task that can reach a module, as `missing_page` tells it."""
     for source in module.run.upstream(module):
-        after = 0
-        while rows := desk.store.rows("bad_tasks", (source.module_id, after, PAGE)):
-            after = rows[-1][1]
-            for _, n, state, cause, body, headers, inherited, _ in rows:
-                every = read_headers(inherited, headers)
-                found.append(
-                    {
-                        "module": source.spec.name,
-                        "task": f"{source.spec.name}.{n}",
-                        "body": body,
-                        "headers": every,
-                        "cause": cause or state.lower(),
-                    }
-                )
-    return found
+        after, more = 0, True
+        while more:
+            where = (source.spec.name, source.module_id, after, PAGE)
+            rows, cut = desk.store.some("missing_page", where, PAGE_TEXT, row_text)
+            yield from rows
+            after, more = rows[-1][1] if rows else 0, cut or len(rows) == PAGE
+
+
+def row_text(row: Row) -> int:
+    """About how many characters a row of a member, or of what is missing, holds."""
+    return ROW_TEXT + len(row[3]) + len(row[4] or "") + len(row[5] or "")

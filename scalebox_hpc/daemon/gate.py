@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl
 
+import orjson
 from starlette.routing import Match
 from starlette.routing import Route as PathRoute
 
@@ -91,8 +92,7 @@ class Gate:
             text = {"error": f"the body is larger than {BODY_LIMIT} bytes", "hint": "", "exit_code": 2}
             await _write(send, 413, json.dumps(text).encode(), close=True)
         else:
-            body = json.dumps(reply.body, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
-            await _write(send, reply.status, body, close=False)
+            await _write(send, reply.status, _text(reply.body), close=False)
 
     def turn_away(self) -> None:
         """Answer everyone who waits; called in the server's loop when it stops."""
@@ -217,11 +217,12 @@ async def _discard(receive: Receive) -> None:
         return
 
 
-def _no_constant(text: str) -> float:
-    raise ValueError(f"{text} is not JSON")
-
-
-_decoder = json.JSONDecoder(parse_constant=_no_constant)
+def _text(body: Mapping[str, Any]) -> bytes:
+    """A reply as JSON. What orjson will not write, such as half a surrogate pair, goes the slow way."""
+    try:
+        return orjson.dumps(body)
+    except TypeError:
+        return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -229,8 +230,8 @@ def _object(body: bytes) -> dict[str, Any]:
     if not body:
         return {}
     try:
-        decoded = _decoder.decode(body.decode())
-    except (ValueError, RecursionError) as error:
+        decoded = orjson.loads(body)
+    except ValueError as error:
         raise BadMessage(f"the body is not JSON: {error}") from None
     if type(decoded) is not dict:
         raise BadMessage("the body is not a JSON object")

@@ -7,7 +7,6 @@ decide nothing. What goes wrong in a foreseen way is reported; anything else end
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from scalebox_hpc.daemon.core import error_body, status_of
 from scalebox_hpc.daemon.desk import Cancel, Command, Compare, Observe, Prepare, Remove, SiteFacts, Submit
 from scalebox_hpc.daemon.events import Reply, Told
 from scalebox_hpc.daemon.home import problem_with, write_whole
+from scalebox_hpc.daemon.leftovers import read_endings, remove, run_folders
 from scalebox_hpc.daemon.pace import Pace, user_state
 from scalebox_hpc.daemon.premises import Premises
 from scalebox_hpc.daemon.prepare import compare, prepare, read_sites
@@ -30,7 +30,6 @@ from scalebox_hpc.domain.allocation import AllocationRequest
 from scalebox_hpc.domain.pipeline import Pipeline, Pool
 from scalebox_hpc.engine import pools
 from scalebox_hpc.errors import (
-    BatchProblem,
     SbxError,
     SubmitLimited,
     SubmitRefused,
@@ -81,7 +80,8 @@ class Hands:
                 self._site(command.site).do(lambda: self._submit(batch, command))
             case Observe():
                 batch = self._batch(sites[command.site])
-                self._site(command.site).do(lambda: self._observe(batch, command))
+                shared = sites[command.site].launch.shared
+                self._site(command.site).do(lambda: self._observe(batch, command, shared))
             case Cancel():
                 batch = self._batch(sites[command.site])
                 self._site(command.site).do(lambda: self._cancel(batch, command))
@@ -90,7 +90,11 @@ class Hands:
             case Compare():
                 self._files.do(lambda: self._compare(command))
             case Remove():
-                self._files.do(lambda: shutil.rmtree(command.path, ignore_errors=True))
+                self._files.do(lambda: remove(command.path))
+
+    def look_for_leftovers(self) -> None:
+        """See what a daemon that was killed did not come to remove."""
+        self._files.do(self._tell_leftovers)
 
     def end(self, timeout_s: float) -> None:
         """Finish what was begun."""
@@ -139,20 +143,29 @@ class Hands:
                 folder, error, "write", "check `paths.shared` of the site and its quota"
             ) from error
 
-    def _observe(self, batch: BatchSystem, command: Observe) -> None:
+    def _observe(self, batch: BatchSystem, command: Observe, shared: str) -> None:
         listing = batch.observe(command.expected)
-        self._tell(Told("listing", {"site": command.site, "listing": listing}))
+        data = {"site": command.site, "listing": listing, "endings": read_endings(shared)}
+        self._tell(Told("listing", data))
+
+    def _tell_leftovers(self) -> None:
+        shared = [str(path) for path in self._premises.contact.shared_folders()]
+        folders = [folder for each in shared for folder in run_folders(each)]
+        endings = [ending for each in shared for ending in read_endings(each)]
+        if folders or endings:
+            self._tell(Told("leftovers", {"folders": folders, "endings": endings}))
 
     def _cancel(self, batch: BatchSystem, command: Cancel) -> None:
         try:
             batch.cancel(command.targets)
-        except BatchProblem as error:
-            self._tell(Told("cancel failed", {"site": command.site, "why": error.fact}))
+        except SbxError as error:
+            names = tuple(target.name for target in command.targets)
+            self._tell(Told("cancel failed", {"names": names, "why": error.fact}))
 
     def _prepare(self, command: Prepare) -> None:
         home, contact = self._premises.home, self._premises.contact
         try:
-            prepared = prepare(home, contact, command.call.args, self._verify)
+            prepared = prepare(home, contact, command.call.args, self._verify, command.taken)
         except SbxError as error:
             self._answer_error(command.call, error)
         else:

@@ -15,12 +15,13 @@ from scalebox_hpc.daemon.headers import read_headers
 from scalebox_hpc.daemon.state import ACTIVE, AgentState, ModuleState
 from scalebox_hpc.domain.task import HELD, Cause, Lease, TaskState, parse_lease, revives
 from scalebox_hpc.engine.dispatch import Candidate, Room, fits, shares, take
+from scalebox_hpc.engine.launches import SHUN_TELL_S, Shun, on_trial, shun
 from scalebox_hpc.engine.retry import write_spent
 from scalebox_hpc.engine.session import Heard, Offer
-from scalebox_hpc.wire.messages import Result
+from scalebox_hpc.wire.messages import Outcome, Result
 
 MOST_OFFERS = 2000  # of one answer
-AVOID_S = 2.0  # for which another agent may try what would not start here
+AVOID_S = 2.0  # for which another agent of the node may try what would not start here
 
 
 def grant(desk: Desk, agent: AgentState, turn: int) -> list[dict[str, Any]]:
@@ -35,7 +36,11 @@ def grant(desk: Desk, agent: AgentState, turn: int) -> list[dict[str, Any]]:
     prefetch = _prefetch(agent, candidates)
     for share in shares(_room_left(agent), prefetch, _walltime_left(desk, agent), candidates, turn):
         module = desk.world.modules[share.module_id]
-        offers += _claim(desk, agent, module, min(share.count, MOST_OFFERS - len(offers)))
+        count = min(share.count, MOST_OFFERS - len(offers))
+        shunned = _shunned(desk, agent, module)
+        offers += (taken := _claim(desk, agent, module, min(count, 1) if shunned else count))
+        if taken and shunned:
+            pool.shuns[module.module_id, agent.node] = on_trial(shunned, desk.now.mono_s)
     return offers
 
 
@@ -59,19 +64,45 @@ def _prefetch(agent: AgentState, candidates: list[Candidate]) -> Mapping[int, in
 def _can_serve(desk: Desk, agent: AgentState, module: ModuleState) -> bool:
     if module.broken or not module.counts[TaskState.READY] or module.due_us > desk.now.wall_us:
         return False
-    return agent.avoids.get(module.module_id, 0.0) <= desk.now.mono_s
+    if agent.avoids.get(module.module_id, 0.0) > desk.now.mono_s:
+        return False
+    shunned = _shunned(desk, agent, module)
+    return shunned is None or shunned.until_s <= desk.now.mono_s
 
 
-def avoid_what_would_not_start(desk: Desk, agent: AgentState, results: Sequence[Result]) -> None:
-    """Leave a module that would not start here to other agents for a while, where there are others."""
-    failed = [result for result in results if result.cause == Cause.LAUNCH]
-    if failed and any(
-        other is not agent and other.pool is agent.pool for other in desk.world.agents.values()
-    ):
-        for result in failed:
-            task = recording.load_task(desk, result.lease.task_id)
-            if task is not None:
-                agent.avoids[task.module.module_id] = desk.now.mono_s + AVOID_S
+def _shunned(desk: Desk, agent: AgentState, module: ModuleState) -> Shun | None:
+    """What keeps a module from an agent's node; nothing does where no other node serves it."""
+    shunned = agent.pool.shuns.get((module.module_id, agent.node))
+    return shunned if shunned is not None and desk.world.serves_elsewhere(module, agent.node) else None
+
+
+def weigh_node(desk: Desk, agent: AgentState, results: Sequence[Result]) -> None:
+    """Leave what would not start here to others for a while; trust the node again once it works."""
+    shuns = agent.pool.shuns
+    shunned = any(node == agent.node for _, node in shuns)
+    telling = [
+        result
+        for result in results
+        if result.cause == Cause.LAUNCH or (shunned and result.outcome is Outcome.OK)
+    ]
+    for result in telling:
+        task = recording.load_task(desk, result.lease.task_id)
+        if task is not None and result.outcome is Outcome.OK:
+            shuns.pop((task.module.module_id, agent.node), None)
+        elif task is not None:
+            _avoid(desk, agent, task.module)
+
+
+def _avoid(desk: Desk, agent: AgentState, module: ModuleState) -> None:
+    """Leave a module to other nodes, or to other agents of this one, where there are any."""
+    pool, now_s = agent.pool, desk.now.mono_s
+    if desk.world.serves_elsewhere(module, agent.node):
+        key = (module.module_id, agent.node)
+        pool.shuns[key] = shun(pool.shuns.get(key), now_s)
+        if pool.shuns[key].for_s >= SHUN_TELL_S:
+            pool.run.note(f"{module.spec.name} does not start on {agent.node}: other nodes go on with it")
+    elif any(other is not agent and other.pool is pool for other in desk.world.agents.values()):
+        agent.avoids[module.module_id] = now_s + AVOID_S
 
 
 def _candidate(module: ModuleState) -> Candidate:

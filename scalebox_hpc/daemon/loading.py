@@ -118,7 +118,7 @@ def load_run(desk: Desk, row: tuple[Any, ...]) -> RunState:
 
 
 def _module(desk: Desk, run: RunState, row: tuple[Any, ...]) -> ModuleState:
-    module_id, name, _, sheet, next_n, *counts, ignored, launches, broken = row
+    module_id, name, _, sheet, next_n, *counts, ignored, launches, node, spread, broken = row
     spec = run.pipeline.modules[name]
     waiting = desk.store.one("count_waiting_parts", (module_id,))
     raised = (
@@ -136,6 +136,8 @@ def _module(desk: Desk, run: RunState, row: tuple[Any, ...]) -> ModuleState:
         counts=dict(zip(STATES, counts, strict=True)),
         ignored=ignored,
         launches=launches,
+        launch_node=node,
+        launch_spread=bool(spread),
         broken=broken,
         waiting_parts=waiting[0] if waiting else 0,
         fired_once=desk.store.one("any_part", (module_id,)) is not None,

@@ -61,6 +61,7 @@ class Wheel:
         self._core = Core(self._store, self._settings(epoch))
         self._core.load(clock())
         self._hands = Hands(premises, premises.inbox.put)
+        self._hands.look_for_leftovers()
 
     def _open_home(self, epoch: str) -> None:
         home, now_us = self._premises.home, clock().wall_us
@@ -105,7 +106,6 @@ class Wheel:
             read_log=reading.read_log,
             find_frame=reading.find_frame,
             read_spool=reading.read_spool,
-            has_ended=reading.has_ended,
             last_words=reading.last_words,
             rss_mib=reading.rss_mib,
             ledger_bytes=lambda: _size(home.ledger),

@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,15 +43,17 @@ def read_pipeline(args: Mapping[str, Any]) -> Checked:
     return load(path, params=dict(args.get("params") or {}), site=args.get("site"), cwd=cwd)
 
 
-def prepare(home: Home, contact: Contact, args: Mapping[str, Any], verify: Verify) -> Prepared:
-    """Do all that must be done before a run is accepted. Raises errors of ours."""
+def prepare(
+    home: Home, contact: Contact, args: Mapping[str, Any], verify: Verify, taken: Collection[str]
+) -> Prepared:
+    """Do all that must be done before a run is accepted; `taken` are names of runs. Raises errors of ours."""
     checked = read_pipeline(args)
     pipeline = checked.pipeline
     sites = read_sites(home, contact, pipeline.directory, _site_names(pipeline))
     for facts in sites.values():
         verify(facts, pipeline)
         _ship_all(pipeline, facts)
-    name, results = _draw_name(pipeline)
+    name, results = draw_name(home, pipeline, taken)
     shared = {site: _shared_directory(facts, name) for site, facts in sites.items()}
     stdin = Path(args["stdin"]) if args.get("stdin") else None
     seeds = _spool_seeds(home, pipeline, name, stdin)
@@ -95,10 +97,16 @@ def _ship_all(pipeline: Pipeline, facts: SiteFacts) -> None:
         ship(Path(file.source), file.digest, Path(facts.launch.shared))
 
 
-def _draw_name(pipeline: Pipeline) -> tuple[str, Path]:
-    """Find a name that no run beside this pipeline has, and make its results directory."""
+def draw_name(home: Home, pipeline: Pipeline, taken: Collection[str]) -> tuple[str, Path]:
+    """Find a name that no run has, and make its results directory.
+
+    Not one of `taken`, nor one whose seeds are spooled: that run is about to be accepted. Raises
+    EnvironmentProblem where none was free in NAME_TRIES, or the directory cannot be made.
+    """
     for _ in range(NAME_TRIES):
         name = f"{pipeline.name}-{secrets.token_hex(2)}"
+        if name in taken or _seeds_of(home, name).exists():
+            continue
         results = Path(pipeline.directory) / "results" / name
         try:
             results.mkdir(parents=True)
@@ -123,10 +131,10 @@ def _shared_directory(facts: SiteFacts, run: str) -> str:
 
 def _spool_seeds(home: Home, pipeline: Pipeline, run: str, stdin: Path | None) -> Path:
     """Write all seeds as lines of [to, body, headers]; complete, or not there at all."""
-    folder = home.path / "seeds"
-    target, temporary = folder / f"{run}.jsonl", folder / f".{run}.part"
+    target = _seeds_of(home, run)
+    temporary = target.with_name(f".{run}.part")
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        target.parent.mkdir(mode=0o700, exist_ok=True)
         with open(temporary, "w", encoding="utf-8") as file:
             file.writelines(_seed_lines(pipeline, stdin))
             file.flush()
@@ -137,6 +145,10 @@ def _spool_seeds(home: Home, pipeline: Pipeline, run: str, stdin: Path | None) -
     finally:
         temporary.unlink(missing_ok=True)
     return target
+
+
+def _seeds_of(home: Home, run: str) -> Path:
+    return home.path / "seeds" / f"{run}.jsonl"
 
 
 def _seed_lines(pipeline: Pipeline, stdin: Path | None) -> Iterable[str]:

@@ -53,11 +53,6 @@ def read_spool(shared: str, incarnation: str) -> list[Any] | None:
     return lines
 
 
-def has_ended(shared: str, incarnation: str) -> bool:
-    """Whether the wrapper left its last word as a file."""
-    return Path(shared, "ended", f"{incarnation}.json").exists()
-
-
 def last_words(shared: str, try_name: str, element: int) -> str:
     """The end of what an element's script printed; empty where there is nothing to be read."""
     path = Path(shared, "tries", try_name, f"element-{element}.log")

@@ -10,10 +10,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scalebox_hpc.daemon import firing
+from scalebox_hpc.daemon import firing, successes
+from scalebox_hpc.daemon.attempt_row import Made, Of, attempt_row, output_row
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.headers import inherited_by, read_headers
-from scalebox_hpc.daemon.routing import Batch, route, sizes_problem
+from scalebox_hpc.daemon.routing import Batch, Sizes, route, sizes_problem
 from scalebox_hpc.daemon.state import AgentState, ModuleState
 from scalebox_hpc.domain.task import (
     Cause,
@@ -25,12 +26,12 @@ from scalebox_hpc.domain.task import (
     advance,
     judge_report,
 )
+from scalebox_hpc.engine.launches import module_is_broken
 from scalebox_hpc.engine.retry import (
     Again,
     Ended,
     GiveUp,
     decide,
-    module_is_broken,
     read_spent,
     write_spent,
 )
@@ -108,10 +109,13 @@ def standing_of(desk: Desk, task: TaskRow | None, lease: Lease) -> Standing | No
 
 def record(desk: Desk, agent: AgentState, results: Sequence[Result]) -> None:
     """Judge and record an agent's reports; the verdicts go into its next answer."""
+    done = successes.record(desk, agent.agent_id, results)
     for result in results:
-        verdict, lease = record_one(desk, agent.agent_id, result), result.lease.text()
+        word = "recorded"
+        if result.lease not in done and record_one(desk, agent.agent_id, result) is Verdict.REFUSE:
+            word = "refused"
+        lease = result.lease.text()
         agent.session.drop(lease)
-        word = "refused" if verdict is Verdict.REFUSE else "recorded"
         agent.acks.setdefault(word, []).append(lease)
 
 
@@ -148,12 +152,13 @@ def _sizes_problem(desk: Desk, task: TaskRow, result: Result, chunks: Sequence[t
     if not any(run.modules[name].gather is not None for name in task.module.spec.to):
         return ""
     inherited = inherited_by(task.headers, task.inherited)
-    if problem := sizes_problem(desk, Batch(run, 0, 0, inherited, result.messages)):
+    agreed: Sizes = {}
+    if problem := sizes_problem(desk, Batch(run, 0, 0, inherited, result.messages), agreed):
         return problem
     for seq, piece, _ in chunks:
         row = desk.store.one("chunk_messages", (*result.lease, seq, piece))
         assert row is not None
-        if problem := sizes_problem(desk, Batch(run, 0, 0, inherited, json.loads(row[0]))):
+        if problem := sizes_problem(desk, Batch(run, 0, 0, inherited, json.loads(row[0])), agreed):
             return problem
     return ""
 
@@ -179,7 +184,8 @@ def _succeed(
     _settle(desk, task, TaskEvent.SUCCEEDED, cause="", ready_us=task.ready_us)
     if task.generation > 1:
         firing.drop_earlier(desk, task.task_id)
-    _add_attempt(desk, task, Row(attempt_id, agent_id, result, sent=sent, sent_to=_sent_to(task, result)))
+    made = Made(attempt_id, agent_id, desk.now.wall_us, sent=sent, sent_to=_sent_to(task, result))
+    _add_attempt(desk, task, result, made)
     if result.messages:
         inherited = inherited_by(task.headers, task.inherited)
         route(
@@ -215,11 +221,11 @@ def _fail(desk: Desk, task: TaskRow, agent_id: int, result: Result) -> None:
     cause = Cause(result.cause or Cause.EXIT)
     decision = _within(desk, module, decide(_ended(task, cause, result.exit_code), module.spec.retry))
     if cause is Cause.LAUNCH:
-        _count_launch(desk, module, result.note)
+        _count_launch(desk, module, agent_id, result.note)
     note = result.note or ("" if isinstance(decision, Again) else decision.note)
     budget = _settle_failure(desk, task, cause, decision)
-    row = Row(desk.ids.take("attempt"), agent_id, result._replace(note=note), cause=cause, budget=budget)
-    _add_attempt(desk, task, row)
+    made = Made(desk.ids.take("attempt"), agent_id, desk.now.wall_us, cause, budget)
+    _add_attempt(desk, task, result._replace(note=note), made)
     module.rate.add(1, desk.now.mono_s)
 
 
@@ -239,10 +245,13 @@ def _ended(task: TaskRow, cause: Cause, exit_code: int | None, walltime_share: f
     return Ended(cause, exit_code, task.spent, task.task_id, task.attempts + 1, memory_mib, walltime_share)
 
 
-def _count_launch(desk: Desk, module: ModuleState, note: str) -> None:
-    module.launches += 1
-    module.dirty = True
-    if not module.broken and module_is_broken(module.launches, module.counts[TaskState.SUCCEEDED]):
+def _count_launch(desk: Desk, module: ModuleState, agent_id: int, note: str) -> None:
+    row = desk.store.one("node_of_agent", (agent_id,))
+    assert row is not None, "who reports said hello"
+    module.launch_failed(row[0])
+    elsewhere = desk.world.serves_elsewhere(module, module.launch_node)
+    succeeded = module.counts[TaskState.SUCCEEDED]
+    if not module.broken and module_is_broken(module.streak, succeeded, elsewhere=elsewhere):
         module.broken = f"its program would not start {module.launches} times: {note}"
         module.restless = True
         module.run.note(f"{module.spec.name} failed as a whole: {module.broken}")
@@ -305,8 +314,8 @@ def lapse(desk: Desk, task: TaskRow, agent: AgentState, cause: Cause, *, walltim
     budget = _settle_failure(desk, task, cause, decision, lapse=True)
     note = "" if isinstance(decision, Again) else decision.note
     result = _no_report(task.lease, cause, note)
-    row = Row(desk.ids.take("attempt"), agent.agent_id, result, cause=cause, budget=budget, reported=False)
-    _add_attempt(desk, task, row)
+    made = Made(desk.ids.take("attempt"), agent.agent_id, desk.now.wall_us, cause, budget, reported=False)
+    _add_attempt(desk, task, result, made)
 
 
 def cancel_held(desk: Desk, task: TaskRow) -> None:
@@ -315,8 +324,9 @@ def cancel_held(desk: Desk, task: TaskRow) -> None:
     source, task.state = task.state, advance(task.state, TaskEvent.CANCELLED, task.name)
     desk.store.run("cancel_held", (task.task_id,))
     task.attempts += 1
-    row = Row(desk.ids.take("attempt"), task.agent_id or 0, result, cause=Cause.CANCELLED, reported=False)
-    _add_attempt(desk, task, row)
+    attempt_id, agent_id = desk.ids.take("attempt"), task.agent_id or 0
+    made = Made(attempt_id, agent_id, desk.now.wall_us, Cause.CANCELLED, reported=False)
+    _add_attempt(desk, task, result, made)
     task.module.moved(source, task.state)
 
 
@@ -327,69 +337,12 @@ def _no_report(lease: Lease, cause: Cause, note: str) -> Result:
     )  # fmt: skip
 
 
-@dataclass(slots=True)
-class Row:
-    """What an attempt's row is made of, beside the task."""
-
-    attempt_id: int
-    agent_id: int
-    result: Result
-    cause: str = ""
-    budget: str = ""
-    sent: int = 0
-    sent_to: str = ""
-    reported: bool = True
-
-
-def _add_attempt(desk: Desk, task: TaskRow, row: Row) -> None:
+def _add_attempt(desk: Desk, task: TaskRow, result: Result, made: Made) -> None:
     """Write the row. The task has been settled: its `attempts` is this attempt's number."""
-    result = row.result
-    outcome = {"": "SUCCEEDED", Cause.CANCELLED: "CANCELLED"}.get(row.cause, "FAILED")
-    times = [value or None for value in in_order(result.times, task.leased_us or 0, desk.now.wall_us)]
-    known = result.slot >= 0
-    desk.store.run(
-        "add_attempt",
-        (
-            *(row.attempt_id, task.task_id, task.module.run.run_id, task.attempts, task.generation),
-            *(result.lease.epoch, result.lease.number, int(row.reported), outcome, row.cause, row.budget),
-            *(result.exit_code, result.signal, result.note, row.agent_id, result.slot if known else None),
-            *(task.created_us, min(task.ready_us, task.leased_us or task.ready_us), task.leased_us, *times),
-            *(
-                desk.now.wall_us,
-                *_usage(result, known=known),
-                result.input_bytes,
-                result.output_bytes,
-                row.sent,
-            ),
-            *(
-                row.sent_to,
-                result.user_text,
-                json.dumps(dict(result.user_times)) if result.user_times else "",
-            ),
-            *(result.image, json.dumps(result.log) if result.log else ""),
-        ),
+    of = Of(
+        *(task.task_id, task.module.run.run_id, task.attempts, task.generation),
+        *(task.created_us, task.ready_us, task.leased_us),
     )
-    if result.stdout or result.stderr:
-        cut = (int(result.stdout_cut), int(result.stderr_cut))
-        desk.store.run("add_output", (row.attempt_id, result.stdout, result.stderr, *cut))
-
-
-def _usage(result: Result, *, known: bool) -> tuple[float | None, float | None, float | None]:
-    if not known:
-        return (None, None, None)
-    return (result.cpu_user_s, result.cpu_system_s, result.max_rss_mib)
-
-
-def in_order(times: Times, leased_us: int, now_us: int) -> list[int]:
-    """Bring an agent's times between leasing and recording, which the daemon's clock measured.
-
-    They are shifted as a whole, so that what passed between them stays; 0 stays "not told".
-    """
-    told = [value for value in times if value]
-    if not told:
-        return list(times)
-    late, early = max(told) - now_us, leased_us - min(told)
-    if late <= 0 and early <= 0:
-        return list(times)
-    shift = -late if late > 0 else max(0, min(early, now_us - max(told)))
-    return [max(leased_us, value + shift) if value else 0 for value in times]
+    desk.store.run("add_attempt", attempt_row(of, result, made))
+    if (output := output_row(made.attempt_id, result)) is not None:
+        desk.store.run("add_output", output)

@@ -41,7 +41,7 @@ AGENT_ROUTES: Final = (
         "Say what is held, what came of it, and what there is room for; take offers",
         body={"incarnation": "text", "sync": "int", "took": "int", "clock_us": "int", "wait": "flag"}
         | {"held": "list", "results": "list", "free": "object", "prefetch": "object"}
-        | {"walltime_left_s": "float", "leaving": "text"},
+        | {"walltime_left_s": "float", "leaving": "text", "reason": "text"},
     ),
     Route(
         "POST",

@@ -23,6 +23,9 @@ Message = tuple[str, str, Mapping[str, str] | None]
 Item = tuple[int, str, Mapping[str, str] | None]
 """Position, body, headers."""
 
+Sizes = dict[tuple[str, str], int]
+"""What the members of one report say that the size of a group is, by module and group."""
+
 SEED = 0
 
 
@@ -205,9 +208,11 @@ def _fill_group(desk: Desk, batch: Batch, module: ModuleState, group: str, items
         firing.save_part(desk, module, part)
 
 
-def sizes_problem(desk: Desk, batch: Batch) -> str:
-    """Say what is wrong with the sizes that members give, before any of them is taken; or ""."""
-    agreed: dict[tuple[str, str], int] = {}
+def sizes_problem(desk: Desk, batch: Batch, agreed: Sizes) -> str:
+    """Say what is wrong with the sizes that members give, before any of them is taken; or "".
+
+    `agreed` is what earlier batches of the same report said, and learns what this one says.
+    """
     for to, body, headers in batch.messages:
         module = batch.run.modules.get(to)
         if module is None:

@@ -37,7 +37,9 @@ class Prepared:
 
 
 def create(desk: Desk, prepared: Prepared) -> RunState:
-    """Accept a run: from now on it is in the ledger."""
+    """Accept a run: from now on it is in the ledger. Raises ConflictError where its name is taken."""
+    if desk.store.one("run_by_name", (prepared.name,)) is not None:
+        raise ConflictError(f"there is a run {prepared.name} already", "submit it again")
     run_id = desk.ids.take("run")
     pipeline = prepared.pipeline
     frozen = write_frozen(pipeline, prepared.sites, prepared.shared)
@@ -203,6 +205,14 @@ def _end(desk: Desk, run: RunState) -> None:
         desk.commands.extend(Remove(str(Path(path).parent)) for path in run.shared.values())
 
 
+def remove_folders(desk: Desk, folders: Iterable[str]) -> None:
+    """Remove what there still is of runs that SUCCEEDED, and of no others: each bears its run's name."""
+    for folder in folders:
+        row = desk.store.one("run_by_name", (Path(folder).name,))
+        if row is not None and row[2] == RunPhase.SUCCEEDED:
+            desk.commands.append(Remove(folder))
+
+
 def _give_pools_back(desk: Desk, run: RunState) -> None:
     """Give back what has not started; agents at work leave by themselves, told so."""
     for pool in desk.world.pools.values():
@@ -278,6 +288,7 @@ def _go_on(desk: Desk, run: RunState) -> None:
         if pool.run is run:
             pool.state, pool.reason, pool.hello_less = "ok", "", 0
             pool.went_well()
+            pool.shuns.clear()
             pool.hold_until_s = 0.0
             pool.asked = pool.backlog_at_submit = 0
             desk.store.run("save_pool", ("ok", "", 0, pool.pool_id))

@@ -12,7 +12,6 @@ from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.state import AgentState
 from scalebox_hpc.domain.task import Cause
 
-FILE_AFTER_S = 40.0  # an agent silent for longer may have left its last word in a file
 SITE_QUIET_S = 60.0  # a site of which nothing was heard for so long, or two intervals, is not heard
 
 
@@ -40,7 +39,5 @@ def _excuse(desk: Desk, agents: list[AgentState], book: SiteBook, interval_s: fl
 def _judge(desk: Desk, agent: AgentState, site: str) -> None:
     facts = desk.sites[site]
     silent_s = desk.now.mono_s - agent.heard_s
-    if silent_s > FILE_AFTER_S and desk.has_ended(facts.launch.shared, agent.incarnation):
-        talking.end_agent(desk, agent, Cause.AGENT_LOST)
-    elif silent_s - agent.excused_s >= facts.site.lost_after_s:
+    if silent_s - agent.excused_s >= facts.site.lost_after_s:
         talking.end_agent(desk, agent, Cause.AGENT_LOST, ending=talking.SILENT)

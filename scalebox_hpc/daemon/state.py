@@ -19,6 +19,8 @@ from scalebox_hpc.domain.pipeline import Pool as PoolSpec
 from scalebox_hpc.domain.task import TaskState
 from scalebox_hpc.engine.closing import Graph, Standing, depths, graph_of, upstream
 from scalebox_hpc.engine.dispatch import Room
+from scalebox_hpc.engine.launches import Shun, Streak, one_more
+from scalebox_hpc.engine.pools import LostDisk
 from scalebox_hpc.engine.rates import Durations, Rate
 from scalebox_hpc.engine.session import Session
 
@@ -61,7 +63,9 @@ class ModuleState:
     next_n: int
     counts: dict[TaskState, int]
     ignored: int = 0
-    launches: int = 0
+    launches: int = 0  # that failed since its last success
+    launch_node: str = ""  # of the first of them
+    launch_spread: bool = False  # another node had one too
     broken: str = ""
     chunks: int = 0  # recorded, sent by it, not yet turned into tasks
     waiting_parts: int = 0  # parts open or changed
@@ -101,6 +105,15 @@ class ModuleState:
             room = Room(needs.cpus, memory_mib or needs.memory_mib, needs.gpus, needs.scratch_mib)
             self.rooms[memory_mib] = room
         return room
+
+    @property
+    def streak(self) -> Streak:
+        return Streak(self.launches, self.launch_node, self.launch_spread)
+
+    def launch_failed(self, node: str) -> None:
+        """Count a launch failure."""
+        self.launches, self.launch_node, self.launch_spread = one_more(self.streak, node)
+        self.dirty = True
 
     def moved(self, source: TaskState | None, target: TaskState, count: int = 1) -> None:
         """Note that tasks came, or changed state."""
@@ -212,6 +225,8 @@ class PoolState:
     reason: str = ""
     hello_less: int = 0
     silent: tuple[str, str, int] | None = None  # the last such one: shared folder, try, element
+    disk_endings: int = 0  # agents that left for the sake of a disk, with no success between
+    lost_disk: LostDisk | None = None  # of the last of them
     pause_until_s: float | None = None
     infra_streak: int = 0  # agents that ended at work, with no success between
     allocations: dict[int, AllocationState] = field(default_factory=dict)
@@ -220,6 +235,7 @@ class PoolState:
     backlog_at_submit: int = 0
     hold_until_s: float = 0.0  # no leases before, because the infrastructure ended too many attempts
     holds_in_row: int = 0
+    shuns: dict[tuple[int, str], Shun] = field(default_factory=dict)  # by module_id and node
 
     def holds(self, mono_s: float) -> bool:
         """Tell whether the pool waits for the infrastructure to mend."""
@@ -237,7 +253,7 @@ class PoolState:
 
     def went_well(self) -> None:
         """An attempt succeeded."""
-        self.infra_streak = self.holds_in_row = 0
+        self.infra_streak = self.holds_in_row = self.disk_endings = 0
 
 
 @dataclass(slots=True)
@@ -266,7 +282,7 @@ class AgentState:
     parked: tuple[Call, int, float] | None = None  # the sync that waits: call, number, deadline mono_s
     acks: dict[str, list[str]] = field(default_factory=dict)
     answer_now: bool = False
-    avoids: dict[int, float] = field(default_factory=dict)  # modules that would not start here, until when
+    avoids: dict[int, float] = field(default_factory=dict)  # left to other agents of its node, until when
 
     def heard(self, mono_s: float) -> None:
         """It said something."""
@@ -283,3 +299,10 @@ class World:
     tries: dict[str, TryState] = field(default_factory=dict)  # by name, all that are not over
     allocations: dict[int, AllocationState] = field(default_factory=dict)
     agents: dict[str, AgentState] = field(default_factory=dict)  # by incarnation
+
+    def serves_elsewhere(self, module: ModuleState, node: str) -> bool:
+        """Tell whether an agent of another node serves a module."""
+        return any(
+            agent.node != node and agent.pool.run is module.run and agent.pool.spec.name == module.spec.pool
+            for agent in self.agents.values()
+        )

@@ -1,4 +1,4 @@
-"""The daemon's part of the conversation with agents: hello, sync, chunks, sheets, members, the end.
+"""The daemon's part of the conversation with agents: hello, sync, chunks, sheets, the end.
 
 Each function takes one decoded message, changes ledger and memory, and says what the answer is.
 Answers leave only after the turn is on disk.
@@ -10,17 +10,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from scalebox_hpc.daemon import firing, leasing, recording, spooled
+from scalebox_hpc.daemon import disks, leasing, recording, spooled
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.events import Call
-from scalebox_hpc.daemon.headers import read_headers
 from scalebox_hpc.daemon.loading import come_back
 from scalebox_hpc.daemon.state import ACTIVE, AgentState, AllocationState, PoolState, TryState
 from scalebox_hpc.domain.task import Cause
 from scalebox_hpc.engine import elements
 from scalebox_hpc.engine.dispatch import Room
 from scalebox_hpc.engine.elements import TryEvent
-from scalebox_hpc.engine.gather import concerns
 from scalebox_hpc.wire import codec
 from scalebox_hpc.wire.messages import Chunk, Ended, Hello, Sync
 
@@ -116,6 +114,8 @@ def _welcome(
     attempt.hellos.add(said.element)
     attempt.ended.pop(said.element, None)
     attempt.heard = True
+    if pool.run.phase in ACTIVE:  # it was given back, and started all the same: it may as well work
+        allocation.cancelled.discard(said.element)
     move_try(desk, attempt, TryEvent.HELLO)
     if pool.hello_less:
         pool.hello_less = 0
@@ -145,8 +145,8 @@ def sync(desk: Desk, call: Call) -> None:
     if agent is None:
         _answer_ended(desk, call, said)
         return
-    held = [(each.lease.text(), each.started) for each in said.held]
-    heard = agent.session.hear(said.number, said.took, held, [each.lease.text() for each in said.results])
+    reported = [each.lease.text() for each in said.results]
+    heard = agent.session.hear(said.number, said.took, said.held, reported)
     if heard.stale:
         desk.answer(call, _superseded(said.number))
         return
@@ -154,15 +154,16 @@ def sync(desk: Desk, call: Call) -> None:
     agent.heard(desk.now.mono_s)
     agent.walltime_left_s, agent.walltime_at_s = said.walltime_left_s, desk.now.mono_s
     agent.free = Room(said.free.cpus, said.free.memory_mib, said.free.gpus, said.free.scratch_mib)
+    disks.take_in(desk, agent, said)
     agent.prefetch, agent.leaving = said.prefetch, said.leaving is not None
-    agent.dead = {lease for lease in agent.dead if lease in dict(held)}
+    agent.dead = {lease for lease in agent.dead if lease in said.held}
     leasing.take_in(desk, agent, heard)
     recording.record(desk, agent, said.results)
     for lease in agent.acks.get("refused", ()):  # current, but its chunks are not all here
         leasing.give_back(desk, lease)
     if said.results and any(result.outcome == "ok" for result in said.results):
         agent.pool.went_well()
-    leasing.avoid_what_would_not_start(desk, agent, said.results)
+    leasing.weigh_node(desk, agent, said.results)
     agent.parked = (call, said.number, desk.now.mono_s + POLL_S)
     agent.answer_now = bool(said.results) or not said.wait or bool(agent.dead) or agent.leaving
 
@@ -186,7 +187,7 @@ def _answer_ended(desk: Desk, call: Call, said: Sync) -> None:
             "offers": [],
             "recorded": recorded,
             "refused": refused,
-            "dead": [each.lease.text() for each in said.held],
+            "dead": list(said.held),
             "do": "leave",
             "reason": "this incarnation was given up",
         },
@@ -260,43 +261,6 @@ def sheet(desk: Desk, call: Call) -> None:
     desk.answer(call, module.sheet)
 
 
-def members(desk: Desk, call: Call) -> None:
-    """Send a page of a gather task's members, or of what is missing."""
-    said = codec.members_page(call.args)
-    task = recording.load_task(desk, said.lease.task_id)
-    part = desk.store.one("part_of_task", (said.lease.task_id,)) if task is not None else None
-    if task is None or part is None or task.lease != said.lease:
-        desk.answer(call, {"error": "this lease is no longer valid"}, 404)
-        return
-    if said.missing:
-        rows = _missing_rows(desk, task, part[1])
-        page = rows[said.after : said.after + said.limit]
-        following = said.after + len(page)
-        desk.answer(call, {"rows": page, "next": following if following < len(rows) else None})
-        return
-    found = desk.store.rows("members_page", (part[0], said.after, said.limit))
-    page = [
-        {
-            "id": row[0],
-            "body": row[1],
-            "headers": read_headers(row[3], row[2]),
-            "task": f"{row[4]}.{row[5]}" if row[4] else "",
-            "position": row[6],
-        }
-        for row in found
-    ]
-    desk.answer(call, {"rows": page, "next": page[-1]["id"] if len(page) == said.limit else None})
-
-
-def _missing_rows(desk: Desk, task: recording.TaskRow, group: str) -> list[dict[str, Any]]:
-    gather = task.module.gather
-    assert gather is not None
-    failed = firing.failed_upstream(desk, task.module)
-    if gather.by != "all" and gather.size is None:
-        failed = [row for row in failed if concerns(gather, group, row["body"], row["headers"])]
-    return [{"id": index, **row} for index, row in enumerate(failed, 1)]
-
-
 def ended(desk: Desk, call: Call) -> None:
     """The wrapper's word: an incarnation is over and nothing of it runs any more."""
     incarnation_over(desk, codec.ended(call.args))
@@ -309,8 +273,15 @@ def incarnation_over(desk: Desk, said: Ended) -> None:
     if agent is not None:  # given up for its silence or not: its spool may hold results
         end_agent(desk, agent, Cause.AGENT_LOST)
     attempt = desk.world.tries.get(said.try_name)
-    if attempt is not None:
+    if attempt is not None and not _has_agent(desk, attempt, said.element):
         attempt.ended[said.element] = None
+
+
+def _has_agent(desk: Desk, attempt: TryState, element: int) -> bool:
+    """Whether an incarnation of the element lives: one that is newer than what a late word is about."""
+    return any(
+        agent.try_id == attempt.try_id and agent.element == element for agent in desk.world.agents.values()
+    )
 
 
 def end_agent(desk: Desk, agent: AgentState, cause: Cause, *, ending: str = "") -> None:

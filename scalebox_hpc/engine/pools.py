@@ -6,7 +6,7 @@ Slurm; times are seconds on one monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Final
@@ -28,6 +28,15 @@ CANCEL_INTERVAL_S: Final = 30.0
 
 SILENT_ELEMENTS: Final = 3
 """So many elements that ended without a hello, and none with between them, pause their pool."""
+
+DISK_ENDINGS: Final = 3
+"""So many agents that left for the sake of a disk, and no task that succeeded between, pause their pool.
+
+Unless another node is at work for it: one bad node must not end what the others do.
+"""
+
+DISK_AGAIN_S, DISK_AGAIN_MOST_S = 15.0, 600.0
+"""The least time from such an ending to the next submission: doubled with each, up to the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +68,14 @@ class AllocationFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class LostDisk:
+    """What an agent said when it left because its node has no disk to work on."""
+
+    node: str
+    reason: str  # the path and the error, or what is missing
+
+
+@dataclass(frozen=True, slots=True)
 class PoolFacts:
     """One pool of one run."""
 
@@ -71,8 +88,11 @@ class PoolFacts:
     asked_last: int = 0  # elements of its newest submission; 0: none yet
     open_at_last: int = 0  # its backlog then
     silent_endings: int = 0  # elements ended without a hello since the last hello; not those we cancelled
+    disk_endings: int = 0  # agents that left for the sake of a disk since a task last succeeded
+    lost_disk: LostDisk | None = None  # of the last of them
+    busy_elsewhere: bool = False  # tasks of it run on other nodes than that one
     cancelled_at_s: float | None = None  # when surplus elements were last given back
-    retry_at_s: float | None = None  # after a submission that failed: not before
+    retry_at_s: float | None = None  # after a submission that failed, or the loss of a disk: not before
     paused: bool = False
     serving: bool = True  # the run is LOADING or RUNNING and its daemon is not leaving
 
@@ -223,11 +243,26 @@ def learnt_limit(known: int | None, alive: int, asked: int, *, taken: bool) -> i
     return None if known is None else max(known, alive + asked + 1)
 
 
+def disk_wait_s(endings: int) -> float:
+    """Return how long to ask for nothing after the last of so many endings for the sake of a disk."""
+    return min(DISK_AGAIN_S * 2.0 ** min(endings - 1, 20), DISK_AGAIN_MOST_S)
+
+
+def short_of_scratch(free_mib: int, needs: Mapping[str, int]) -> str:
+    """Say why an agent got none of the tasks that wait, if its disk is why; else "".
+
+    `needs` is the MiB of scratch that a task takes, by module, of those that have tasks waiting.
+    """
+    if not needs or min(needs.values()) <= free_mib:
+        return ""
+    module = min(needs, key=lambda name: needs[name])
+    return f"its disk has {free_mib} MiB free for work directories, a task of {module} needs {needs[module]}"
+
+
 def _decide_one(pool: PoolFacts, site: SiteFacts, budget: _Budget, now: float) -> list[Decision]:
-    if pool.paused:
+    if pool.paused or _waits_for_disks(pool, now):
         return _give_back(pool, 0, now)
-    if pool.silent_endings >= SILENT_ELEMENTS:
-        why = f"{pool.silent_endings} elements in a row ended before their agent said hello"
+    if why := _nuisance(pool, is_local=site.local is not None):
         return [PausePool(pool.pool, why), *_give_back(pool, 0, now)]
     if site.local is not None:
         return _decide_local(pool, site.local, budget, now)
@@ -241,6 +276,21 @@ def _decide_one(pool: PoolFacts, site: SiteFacts, budget: _Budget, now: float) -
     if asked <= 0 or not _may_ask(pool, budget, now):
         return []
     return [_submit(pool, shape, asked, budget)]
+
+
+def _waits_for_disks(pool: PoolFacts, now: float) -> bool:
+    """Tell whether one bad node is to be left alone; what is pending would start there, too."""
+    is_due = pool.retry_at_s is None or now >= pool.retry_at_s
+    return pool.disk_endings >= DISK_ENDINGS and pool.busy_elsewhere and not is_due
+
+
+def _nuisance(pool: PoolFacts, *, is_local: bool) -> str:
+    """Say why asking for more elements would only be a nuisance; "" while it would not."""
+    if pool.silent_endings >= SILENT_ELEMENTS:
+        return f"{pool.silent_endings} elements in a row ended before their agent said hello"
+    if pool.disk_endings >= DISK_ENDINGS and pool.lost_disk is not None and not pool.busy_elsewhere:
+        return _no_disk(pool.disk_endings, pool.lost_disk, is_local=is_local)
+    return ""
 
 
 def _decide_local(pool: PoolFacts, machine: LocalMachine, budget: _Budget, now: float) -> list[Decision]:
@@ -363,6 +413,14 @@ def _submit(pool: PoolFacts, shape: Shape, elements: int, budget: _Budget) -> Su
 def _no_fit(pool: PoolFacts, has: str) -> str:
     big = max(pool.modules, key=lambda module: (module.resources.memory_mib, module.resources.cpus))
     return f"a task of module {big.module} needs {_show(big.resources)}, and {has}"
+
+
+def _no_disk(count: int, lost: LostDisk, *, is_local: bool) -> str:
+    remedies = ["make room there", "set `paths.scratch` in the site file"]
+    if not is_local:
+        remedies.append(f'keep off that node by sbatch = ["--exclude={lost.node}"] in its machine')
+    why = f"{count} agents in a row had no disk to work on; the last one, on {lost.node}: {lost.reason}"
+    return f"{why}; {', or '.join(remedies)}"
 
 
 def _show(shape: Shape | Resources | LocalMachine) -> str:

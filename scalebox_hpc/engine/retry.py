@@ -21,8 +21,6 @@ INFRA_DELAY_S: Final = 5.0
 INFRA_DELAY_MOST_S: Final = 600.0
 JITTER: Final = 0.2
 WHOLE_WALLTIME: Final = 0.9  # a task that had this share of a whole walltime will not fit the next one
-LAUNCHES_BEFORE_SUCCESS: Final = 3  # launch failures that fail a module which never worked
-LAUNCHES_AFTER_SUCCESS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +94,6 @@ def _jittered(delay_s: float, ended: Ended) -> float:
     """Spread a delay by up to a fifth either way, the same for the same attempt."""
     digest = hashlib.blake2b(f"{ended.task_id}.{ended.attempt}".encode(), digest_size=4).digest()
     return delay_s * (1 + JITTER * (int.from_bytes(digest) / 2**31 - 1))
-
-
-def module_is_broken(launches: int, succeeded: int) -> bool:
-    """Tell whether so many launch failures without a success between fail the module."""
-    return launches >= (LAUNCHES_AFTER_SUCCESS if succeeded else LAUNCHES_BEFORE_SUCCESS)
 
 
 def read_spent(text: str) -> dict[str, int]:

@@ -11,7 +11,7 @@ This file keeps the books of one conversation. It does no I/O and knows nothing 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 
@@ -39,7 +39,6 @@ class Heard:
     started: tuple[Offer, ...] = ()  # newly
     confirmed: tuple[Offer, ...] = ()  # newly
     strange: tuple[tuple[str, bool], ...] = ()  # (lease, started) that we do not know it to hold
-    reported: tuple[str, ...] = ()  # leases of the results, in their order
 
 
 @dataclass(slots=True)
@@ -50,20 +49,18 @@ class Session:
     offers: dict[str, Offer] = field(default_factory=dict)
     unstarted: Counter[int] = field(default_factory=Counter)  # leases not started, by module
 
-    def hear(
-        self, number: int, took: int, held: Iterable[tuple[str, bool]], reported: Iterable[str]
-    ) -> Heard:
-        """Take a sync. `took` is the newest answer that the agent has taken."""
+    def hear(self, number: int, took: int, held: Mapping[str, bool], reported: Collection[str]) -> Heard:
+        """Take a sync. `took` is the newest answer that the agent has taken, `held` says what has started."""
         if number <= self.last_sync:
             return Heard(stale=True)
         self.last_sync = number
-        listed, results = dict(held), tuple(reported)
-        mentioned = {*listed, *results}
-        started, confirmed, strange = [], [], []
-        for lease, has_started in listed.items():
-            offer = self.offers.get(lease)
-            if offer is None:
-                strange.append((lease, has_started))
+        results = frozenset(reported)
+        started, confirmed, omitted = [], [], []
+        for lease, offer in self.offers.items():
+            has_started = held.get(lease)
+            if has_started is None:
+                if lease not in results and self._was_taken(offer, took):
+                    omitted.append(offer)
                 continue
             if not offer.confirmed:
                 offer.confirmed = True
@@ -72,11 +69,7 @@ class Session:
                 offer.started = True
                 self.unstarted[offer.module_id] -= 1
                 started.append(offer)
-        omitted = [
-            offer
-            for lease, offer in self.offers.items()
-            if lease not in mentioned and self._was_taken(offer, took)
-        ]
+        strange = [(lease, has_started) for lease, has_started in held.items() if lease not in self.offers]
         for offer in omitted:
             self.drop(offer.lease)
         return Heard(
@@ -84,7 +77,6 @@ class Session:
             started=tuple(started),
             confirmed=tuple(confirmed),
             strange=tuple(strange),
-            reported=results,
         )
 
     def _was_taken(self, offer: Offer, took: int) -> bool:

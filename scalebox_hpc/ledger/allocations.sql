@@ -55,6 +55,10 @@ UPDATE agent SET ended_us = NULL, ending = '' WHERE agent_id = ?;
 -- Incarnations that are not known to be over.
 SELECT agent_id, incarnation, try_id, element, restart, pool_id, node, facts FROM agent WHERE ended_us IS NULL;
 
+-- name: node_of_agent
+-- Where an agent runs, or ran.
+SELECT node FROM agent WHERE agent_id = ?;
+
 -- name: agent_by_incarnation
 -- An incarnation, over or not.
 SELECT agent_id, try_id, element, restart, pool_id, ended_us, ending FROM agent WHERE incarnation = ?;

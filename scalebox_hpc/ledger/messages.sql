@@ -29,9 +29,9 @@ UPDATE part SET members = ?, agreed = ?, state = ? WHERE part_id = ?;
 UPDATE part SET state = 'fired', task_id = ?, generation = ?, missing = ? WHERE part_id = ?;
 
 -- name: waiting_parts
--- Parts of a module that have something to fire, a page; those whose task is still at work have to wait.
+-- Parts of a module that have something to fire, a page after a part; those whose task is at work have to wait.
 SELECT part_id, part, size, members, agreed, state, task_id, generation, group_text FROM part
- WHERE module_id = ? AND state <> 'fired' AND NOT EXISTS
+ WHERE module_id = ? AND part_id > ? AND state <> 'fired' AND NOT EXISTS
        (SELECT 1 FROM task WHERE task.task_id = part.task_id AND task.state IN ('READY', 'LEASED', 'RUNNING'))
  ORDER BY part_id LIMIT ?;
 
@@ -64,8 +64,8 @@ UPDATE part SET state = 'changed'
 SELECT size FROM part WHERE module_id = ? AND group_digest = ? LIMIT 1;
 
 -- name: members_page
--- Members of a part, a page: (id, body, headers written, inherited, sender's module, n, position).
-SELECT m.message_id, m.body, m.headers, m.inherited, sm.name, st.n, m.position
+-- Members of a part, a page: (id, position, sender's task, body, headers written, inherited).
+SELECT m.message_id, m.position, coalesce(sm.name || '.' || st.n, ''), m.body, m.headers, m.inherited
   FROM message AS m
   LEFT JOIN attempt AS a ON a.attempt_id = m.sender
   LEFT JOIN task AS st ON st.task_id = a.task_id

@@ -56,6 +56,10 @@ SELECT run_id, name, state, reason, open, pipeline, site, results, seed_path, se
 SELECT run_id, name, state, reason, open, pipeline, site, results, seed_path, seed_offset, seed_count,
        created_us, started_us, ended_us FROM run WHERE name = ?;
 
+-- name: run_names
+-- The names that are taken.
+SELECT name FROM run;
+
 -- name: newest_run
 -- The newest run.
 SELECT run_id, name, state, reason, open, pipeline, site, results, seed_path, seed_offset, seed_count,
@@ -69,7 +73,7 @@ SELECT run_id, sum(ready + leased + running + succeeded + failed + cancelled), s
 -- name: modules
 -- The modules of a run in their order.
 SELECT module_id, name, digest, sheet, next_n, ready, leased, running, succeeded, failed, cancelled, ignored,
-       launches, broken FROM module WHERE run_id = ? ORDER BY module_id;
+       launches, launch_node, launch_spread, broken FROM module WHERE run_id = ? ORDER BY module_id;
 
 -- name: pools
 -- The pools of a run.
@@ -78,7 +82,7 @@ SELECT pool_id, name, site, state, reason, hello_less FROM pool WHERE run_id = ?
 -- name: save_module
 -- Counters and what else changed in a turn.
 UPDATE module SET next_n = ?, ready = ?, leased = ?, running = ?, succeeded = ?, failed = ?, cancelled = ?, ignored = ?,
-       launches = ?, broken = ? WHERE module_id = ?;
+       launches = ?, launch_node = ?, launch_spread = ?, broken = ? WHERE module_id = ?;
 
 -- name: save_run
 -- Where a run stands.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import apsw
@@ -86,6 +86,18 @@ class SqliteStore:
 
     def rows(self, name: str, params: Params = ()) -> list[Row]:
         return self._db.execute(self._sql[name], params).fetchall()
+
+    def some(
+        self, name: str, params: Params, most: int, size_of: Callable[[Row], int]
+    ) -> tuple[list[Row], bool]:
+        rows: list[Row] = []
+        with closing(self._db.execute(self._sql[name], params)) as cursor:
+            for row in cursor:
+                if most <= 0:
+                    return rows, True
+                rows.append(row)
+                most -= size_of(row)
+        return rows, False
 
     def one(self, name: str, params: Params = ()) -> Row | None:
         return self._db.execute(self._sql[name], params).fetchone()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -21,6 +21,14 @@ class Store(Protocol):
 
     def rows(self, name: str, params: Params = ()) -> list[Row]:
         """Run a statement and return its rows."""
+
+    def some(
+        self, name: str, params: Params, most: int, size_of: Callable[[Row], int]
+    ) -> tuple[list[Row], bool]:
+        """Run a statement and return its first rows, and whether that was not all.
+
+        At least one, if there is any; no more are read once their sizes add up to `most`.
+        """
 
     def one(self, name: str, params: Params = ()) -> Row | None:
         """Run a statement and return its first row, if any."""

@@ -122,6 +122,17 @@ SELECT t.task_id, t.n, t.state, t.cause, m.body, m.headers, m.inherited,
   FROM task AS t JOIN message AS m USING (message_id)
  WHERE t.module_id = ? AND t.state IN ('FAILED', 'CANCELLED') AND t.n > ? ORDER BY t.n LIMIT ?;
 
+-- name: missing_page
+-- What a gather lacks of a module, which is named first, a page: (id, n, task, body, headers written, inherited, cause).
+SELECT t.task_id, t.n, ? || '.' || t.n, m.body, m.headers, m.inherited,
+       CASE t.cause WHEN '' THEN lower(t.state) ELSE t.cause END
+  FROM task AS t JOIN message AS m USING (message_id)
+ WHERE t.module_id = ? AND t.state IN ('FAILED', 'CANCELLED') AND t.n > ? ORDER BY t.n LIMIT ?;
+
+-- name: place_of_task
+-- Where a task stands among those of its module.
+SELECT module_id, n FROM task WHERE task_id = ?;
+
 -- name: task_by_n
 -- One task by its id within the run.
 SELECT task_id FROM task WHERE module_id = ? AND n = ?;
@@ -146,3 +157,14 @@ SELECT cause FROM task WHERE task_id = ?;
 -- name: raised_memory
 -- The most that a retry gave to an open task of a module.
 SELECT max(memory_mib) FROM task WHERE module_id = ? AND state IN ('READY', 'LEASED', 'RUNNING');
+
+-- name: held_tasks
+-- What recording plain successes needs to know of the tasks whose ids are in a JSON list.
+SELECT t.task_id, t.state, t.lease_epoch, t.lease_n, t.module_id, t.attempts, t.created_us, t.ready_us, t.leased_us,
+       m.headers, m.inherited
+  FROM json_each(?) AS wanted CROSS JOIN task AS t ON t.task_id = wanted.value JOIN message AS m USING (message_id);
+
+-- name: succeed_tasks
+-- They succeeded.
+UPDATE task SET state = 'SUCCEEDED', cause = '', attempts = attempts + 1, lapsed = 0, agent_id = NULL
+ WHERE task_id IN (SELECT value FROM json_each(?));

@@ -5,12 +5,15 @@ It decides nothing that `scalebox_hpc.agent.session` decides.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
+from scalebox_hpc.agent.gather import member_line, missing_line
 from scalebox_hpc.agent.lease import DOOMED, Effects, Held, Terms, read_terms
+from scalebox_hpc.agent.ordering import members
 from scalebox_hpc.agent.session import Session
 from scalebox_hpc.testing.clock import VirtualClock
 
@@ -23,6 +26,8 @@ ASK_AGAIN_S = 2.0
 SYNC_ANSWER_S = 20.0
 PAGE = 2  # members asked for at once
 TERM_S = 1.0  # for tasks to end after SIGTERM
+NO_ROOM = "/scratch/work: No space left on device (ENOSPC)"
+LAUNCH_S = 0.1  # until a program that does not start has failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,9 @@ class Surroundings(Protocol):
 
     clock: VirtualClock
     spools: dict[str, list[Json]]
+    broken_nodes: set[str]  # where no program starts
+    full_nodes: set[str]  # whose disk is full
+    scratch_mib: int  # free on each node
 
     @property
     def play(self) -> Play:
@@ -68,6 +76,7 @@ class SimulatedAgent:
     incarnation: str
     job_id: str
     walltime_s: float | None = None
+    node: str = ""  # "": one for each index of an element
     session: Session | None = None  # None: before it was welcomed
     over: bool = False
     started: list[str] = field(default_factory=list)  # leases, in the order of their starts
@@ -89,12 +98,12 @@ class SimulatedAgent:
             "element": self.element,
             "incarnation": self.incarnation,
             "restart": self.restart,
-            "node": f"node{self.element}",
+            "node": self.node or f"node{self.element}",
             "pid": 1,
             "cpus": 64,
             "memory_mib": 1 << 20,
             "gpus": 0,
-            "scratch_mib": 1 << 20,
+            "scratch_mib": self.around.scratch_mib,
             "walltime_left_s": self.walltime_s,
             "clock_us": self.around.clock.wall_us,
             "job_id": self.job_id,
@@ -201,9 +210,9 @@ class SimulatedAgent:
             elif status != 200:
                 self.around.clock.after(ASK_AGAIN_S, partial(self._fetch, one, after, what, rows))
             elif answer["next"] is not None:
-                self._fetch(one, answer["next"], what, rows + answer["rows"])
+                self._fetch(one, answer["next"], what, rows + _as_told(what, answer["rows"]))
             else:
-                one.offer[what] = rows + answer["rows"]
+                one.offer[what] = rows + _as_told(what, answer["rows"])
                 if what == "members":
                     self._fetch(one, 0, "missing", [])
                 else:
@@ -215,8 +224,15 @@ class SimulatedAgent:
     def _start(self, one: Held) -> None:
         assert self.session is not None
         self.session.started(one, self.around.clock.mono_s)
+        if self.node in self.around.full_nodes:
+            self.session.not_started(one)
+            self.session.leave("disk", self.around.clock.mono_s, NO_ROOM)
+            return
         self.started.append(one.lease)
-        played = self.around.play(one.offer, one.offer.get("members", []))
+        if self.node in self.around.broken_nodes:
+            played = Played(cause="launch", run_s=LAUNCH_S, exit_code=None)
+        else:
+            played = self.around.play(one.offer, one.offer.get("members", []))
         self.around.clock.after(played.run_s, partial(self._ended, one, played, self.around.clock.wall_us))
 
     def _killed(self, one: Held) -> None:
@@ -300,6 +316,13 @@ class SimulatedAgent:
     def _end(self) -> None:
         self.over = True
         self.around.agent_over(self)
+
+
+def _as_told(what: str, rows: list[list[Any]]) -> list[Json]:
+    """Members, or what is missing, as a program finds them in its files."""
+    if what == "missing":
+        return [json.loads(missing_line(row)) for row in rows]
+    return [json.loads(member_line(one)) for one in members(rows)[0]]
 
 
 def _once(answered: Answered) -> Answered:

@@ -57,6 +57,7 @@ class SimulatedBatch:
     before_submit: BaseException | None = None  # raised once, instead of taking the request
     after_submit: BaseException | None = None  # raised once, the request is taken
     refusal: BaseException | None = None  # raised by every submit and verify until it is taken away
+    cancel_problem: BaseException | None = None  # raised by every cancel until it is taken away
     hidden: set[str] = field(default_factory=set)  # names that no listing shows
     incomplete: str = ""  # why looks fail, until it is taken away
     reason: str = "Priority"  # of pending elements
@@ -93,7 +94,9 @@ class SimulatedBatch:
         return Listing(complete=True, tries=shown)
 
     def cancel(self, targets: Collection[CancelTarget]) -> None:
-        """End what lives of the targets at once. See BatchSystem."""
+        """End what lives of the targets at once, or fail as told. See BatchSystem."""
+        if self.cancel_problem is not None:
+            raise self.cancel_problem
         for target in targets:
             self.cancelled.append(target)
             one = self.tries.get(target.name)

@@ -5,7 +5,7 @@ The store itself is a real one; nothing here pretends to be a database.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -60,6 +60,11 @@ class FaultyStore:
         if name in WRITING and found:
             self.faults.point(name)
         return found
+
+    def some(
+        self, name: str, params: Params, most: int, size_of: Callable[[Row], int]
+    ) -> tuple[list[Row], bool]:
+        return self.store.some(name, params, most, size_of)
 
     def one(self, name: str, params: Params = ()) -> Row | None:
         return self.store.one(name, params)

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from scalebox_hpc.daemon.core import Core, Settings
-from scalebox_hpc.daemon.desk import Cancel, Command, Compare, Observe, SiteFacts, Submit
+from scalebox_hpc.daemon.desk import Cancel, Command, Compare, Observe, Remove, SiteFacts, Submit
 from scalebox_hpc.daemon.events import Call, Reply, Told
+from scalebox_hpc.daemon.leftovers import remove, run_folders
 from scalebox_hpc.daemon.runs import Prepared
 from scalebox_hpc.daemon.state import ACTIVE, RunPhase
 from scalebox_hpc.domain.allocation import Ending, Launch, Phase
@@ -73,12 +74,17 @@ class World:
     agents: dict[str, SimulatedAgent] = field(default_factory=dict)  # by incarnation, also those over
     spools: dict[str, list[Json]] = field(default_factory=dict)
     unreadable: set[str] = field(default_factory=set)  # incarnations whose spool cannot be read now
-    ended_files: set[str] = field(default_factory=set)  # incarnations whose wrapper left a file
+    ended_files: dict[str, Json] = field(default_factory=dict)  # last words of wrappers, by path
     hold_elements: bool = False  # elements stay pending
+    nodes: Sequence[str] = ()  # an element starts on the first that is free; none: each index has its own
+    broken_nodes: set[str] = field(default_factory=set)  # where no program starts
+    full_nodes: set[str] = field(default_factory=set)  # whose disk is full
+    scratch_mib: int = 1 << 20  # free on each node
     core: Core | None = None
     crashes: int = 0
     full: int = 0  # turns that could not be written
     _starts: int = 0
+    _submitted: int = 0
     _inbox: list[Call | Told] = field(default_factory=list)
     _open: list[Call] = field(default_factory=list)  # asked, not yet answered: broken by a crash
     _due_s: float = 0.0
@@ -100,6 +106,8 @@ class World:
                     store.run("open_home", (str(self.folder), epoch))
             self.core = Core(store, self._settings(epoch))
             self.core.load(self.clock.now())
+            folders, endings = run_folders(str(self.runs_folder.parent)), list(self.ended_files.items())
+            self._inbox.append(Told("leftovers", {"folders": folders, "endings": endings}))
         except Crash:
             store.close()
             self.crash()
@@ -127,7 +135,6 @@ class World:
             read_log=lambda path, offset, length: b"",
             find_frame=lambda shared, incarnation, lease, stream: None,
             read_spool=self._read_spool,
-            has_ended=lambda shared, incarnation: incarnation in self.ended_files,
             last_words=lambda shared, try_name, element: "",
             rss_mib=lambda: 0.0,
             ledger_bytes=lambda: 0,
@@ -173,15 +180,27 @@ class World:
                 self.faults.point("before observe")
                 listing = self.batch.observe(command.expected)
                 self.faults.point("after observe")
-                self._inbox.append(Told("listing", {"site": command.site, "listing": listing}))
+                data = {"site": command.site, "listing": listing, "endings": list(self.ended_files.items())}
+                self._inbox.append(Told("listing", data))
             case Cancel():
-                self.faults.point("before cancel")
-                self.batch.cancel(command.targets)
-                for target in command.targets:
-                    self._terminate(target.name)
-                self.faults.point("after cancel")
+                self._cancel(command)
+            case Remove():
+                self.faults.point("before remove")
+                if self.ended_files.pop(command.path, None) is None:
+                    remove(command.path)
             case Compare():
                 self._inbox.append(Told("compared", {"call": command.call, "sites": {}}))
+
+    def _cancel(self, command: Cancel) -> None:
+        names = tuple(target.name for target in command.targets)
+        self.faults.point("before cancel")
+        try:
+            self.batch.cancel(command.targets)
+        except SbxError as error:
+            self._inbox.append(Told("cancel failed", {"names": names, "why": error.fact}))
+        for name in names:
+            self._terminate(name)
+        self.faults.point("after cancel")
 
     def _submit(self, command: Submit) -> None:
         name, data = command.request.name, {"name": command.request.name, "site": command.site}
@@ -210,9 +229,14 @@ class World:
                 self.batch.activate(name, index)
                 incarnation = f"{len(self.agents) + 1:016x}"
                 place = (name, index, seen.restarts, incarnation, one.job_id)
-                agent = SimulatedAgent(self, *place, walltime_s=one.request.walltime_s)
+                walltime_s, node = one.request.walltime_s, self._free_node()
+                agent = SimulatedAgent(self, *place, walltime_s=walltime_s, node=node)
                 self.agents[incarnation] = agent
                 agent.hello()
+
+    def _free_node(self) -> str:
+        taken = {agent.node for agent in self.living()}
+        return next((node for node in self.nodes if node not in taken), self.nodes[-1] if self.nodes else "")
 
     def _terminate(self, name: str) -> None:
         """What was cancelled while it ran gets SIGTERM."""
@@ -241,7 +265,7 @@ class World:
             if told:
                 return
             if self.clock.mono_s >= until_s:
-                self.ended_files.add(agent.incarnation)
+                self.ended_files[f"ended/{agent.incarnation}.json"] = said
                 self.batch.end(agent.try_name, Ending.DONE, agent.element)
                 return
             self.ask("agent.ended", said, answered, 2.0)
@@ -301,27 +325,40 @@ class World:
 
     # a person
 
+    @property
+    def runs_folder(self) -> Path:
+        """Where each run has a directory with what its tasks share."""
+        return self.folder / "shared" / "runs"
+
     def accept(self, pipeline: Pipeline, seeds: Sequence[tuple[str, str]], name: str = "run-1") -> None:
         """Submit a run, again if the daemon crashed before it was accepted."""
-        path = self.folder / f"{name}.jsonl"
-        path.write_text("".join(json.dumps([to, body, None]) + "\n" for to, body in seeds))
-        launch = Launch(HOME, str(self.folder / "shared"), "python3")
-        prepared = Prepared(
-            name, pipeline, {self.site.name: SiteFacts(self.site, launch)}, {self.site.name: "/shared"},
-            "/results", str(path),
-        )  # fmt: skip
         for _ in range(10):
-            self.run(until=lambda: self.core is not None)
-            reply: list[Reply] = []
-            call = Call("run.submit", {}, reply.append)
-            self._open.append(call)
-            self._inbox.append(Told("prepared", {"call": call, "prepared": prepared}))
-            self.run(until=lambda: bool(reply))  # noqa: B023
+            reply = self.submit(pipeline, seeds, name)
             self.run(until=lambda: self.core is not None)
             assert self.core is not None
-            if reply[0].status == 200 or self.core.store.one("run_by_name", (name,)):
+            if reply.status == 200 or self.core.store.one("run_by_name", (name,)):
                 return
         raise AssertionError("the run was not accepted")
+
+    def submit(self, pipeline: Pipeline, seeds: Sequence[tuple[str, str]], name: str = "run-1") -> Reply:
+        """Submit a run once."""
+        self._submitted += 1
+        path = self.folder / f"{name}.{self._submitted}.jsonl"
+        path.write_text("".join(json.dumps([to, body, None]) + "\n" for to, body in seeds))
+        launch = Launch(HOME, str(self.folder / "shared"), "python3")
+        shared = self.runs_folder / name / "shared"
+        shared.mkdir(parents=True, exist_ok=True)
+        prepared = Prepared(
+            name, pipeline, {self.site.name: SiteFacts(self.site, launch)}, {self.site.name: str(shared)},
+            "/results", str(path),
+        )  # fmt: skip
+        self.run(until=lambda: self.core is not None)
+        reply: list[Reply] = []
+        call = Call("run.submit", {}, reply.append)
+        self._open.append(call)
+        self._inbox.append(Told("prepared", {"call": call, "prepared": prepared}))
+        self.run(until=lambda: bool(reply))
+        return reply[0]
 
     def command(self, verb: str, **args: Any) -> Reply:
         """Do what a person's command asks of the daemon, and return the answer."""

@@ -23,7 +23,6 @@ from scalebox_hpc.wire.messages import (
     TEXT_LIMIT,
     Chunk,
     Ended,
-    Held,
     Hello,
     Leaving,
     Log,
@@ -36,6 +35,7 @@ from scalebox_hpc.wire.messages import (
     SpoolLine,
     Sync,
     Times,
+    are_leases,
     lease_id,
 )
 
@@ -300,13 +300,16 @@ def _results(raw: Raw) -> tuple[Result, ...]:
         raise
 
 
-def _held(raw: Raw) -> tuple[Held, ...]:
+def _held(raw: Raw) -> dict[str, bool]:
     # What an agent holds comes with each of its syncs, so most of all that is read passes here.
     entries = _list(raw, "held")
     try:
-        return tuple([Held(lease_id(lease), _STARTED[started]) for lease, started in entries])
+        held = {lease: _STARTED[started] for lease, started in entries}
+        if are_leases(held):
+            return held
     except (KeyError, TypeError, ValueError):
-        return _bad("held", entries, "[lease, 0 or 1] for each wanted")
+        pass
+    return _bad("held", entries, "[lease, 0 or 1] for each wanted")
 
 
 def _prefetch(raw: Raw) -> dict[int, int]:
@@ -340,6 +343,7 @@ def sync(raw: object) -> Sync:
         prefetch=_prefetch(raw),
         walltime_left_s=_number_or_none(raw, "walltime_left_s"),
         leaving=_LEAVING[leaving],
+        reason=_text(raw, "reason", NOTE_LIMIT),
     )
 
 

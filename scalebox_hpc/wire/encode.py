@@ -107,12 +107,13 @@ def sync(given: Sync) -> Json:
         "took": given.took,
         "clock_us": given.clock_us,
         "wait": given.wait,
-        "held": [[held.lease.text(), int(held.started)] for held in given.held],
+        "held": [[lease, int(started)] for lease, started in given.held.items()],
         "results": [result(one) for one in given.results],
         "free": resources(given.free),
         "prefetch": {str(module): count for module, count in given.prefetch.items()},
         "walltime_left_s": given.walltime_left_s,
         "leaving": given.leaving and given.leaving.value,
+        "reason": given.reason,
     }
 
 

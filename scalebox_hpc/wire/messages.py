@@ -8,7 +8,7 @@ a named tuple, which is made, compared and hashed about five times as fast as a 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -27,6 +27,7 @@ LIST_LIMIT: Final = 100_000  # entries of any list in one request
 LEASES_KEPT: Final = 10_000  # read ones: an agent lists a lease in every sync until its result is recorded
 
 _LEASE: Final = re.compile(r"([0-9]{1,18})\.([0-9a-f]{8})\.([0-9]{1,18})").fullmatch
+_LEASES: Final = re.compile(r"(?:[0-9]{1,18}\.[0-9a-f]{8}\.[0-9]{1,18} )*").fullmatch
 
 
 class Outcome(StrEnum):
@@ -43,6 +44,7 @@ class Leaving(StrEnum):
     WALLTIME = "walltime"
     DRAIN = "drain"
     TERM = "term"
+    DISK = "disk"  # a disk of its node is full, broken or read-only: no task can be started there
 
 
 class Do(StrEnum):
@@ -71,6 +73,12 @@ def _lease_of(text: str) -> Lease:
         raise BadMessage(f"lease: {text!r:.60} is not a lease")
     task_id, epoch, number = match.groups()
     return Lease(int(task_id), epoch, int(number))
+
+
+def are_leases(texts: Collection[str]) -> bool:
+    """Whether all of these are leases as text. Cheap: agents list what they hold in each of their syncs."""
+    joined = " ".join(texts)
+    return not texts or (joined.count(" ") == len(texts) - 1 and _LEASES(joined + " ") is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,13 +187,6 @@ class Result(NamedTuple):
     chunks: int
 
 
-class Held(NamedTuple):
-    """A lease that an agent has taken and whose result is not acknowledged."""
-
-    lease: Lease
-    started: bool
-
-
 @dataclass(frozen=True, slots=True)
 class Sync:
     """What an agent says again and again: what it holds, what came of it, and what it has room for."""
@@ -195,12 +196,13 @@ class Sync:
     took: int  # the newest answer that the agent acted on; 0: none
     clock_us: int
     wait: bool  # the answer may be parked until there is news
-    held: tuple[Held, ...]
+    held: Mapping[str, bool]  # leases taken whose result is not acknowledged, as text: whether started
     results: tuple[Result, ...]
     free: Resources
     prefetch: Mapping[int, int]  # module id -> how many more tasks it would hold unstarted
     walltime_left_s: float | None
     leaving: Leaving | None
+    reason: str = ""  # more of why it leaves, for people
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,12 @@ def held_by(world: World, agent: SimulatedAgent) -> str:
     return next(lease for lease, one in agent.session.held.items() if one.offer["task"] == "count.1")
 
 
+def last_word(agent: SimulatedAgent) -> Json:
+    """What the wrapper of an agent says at its end."""
+    names = {"try": agent.try_name, "incarnation": agent.incarnation}
+    return {**names, "element": agent.element, "restart": agent.restart, "status": 0}
+
+
 def start(make_world: MakeWorld, seeds: list[tuple[str, str]] = ONE, **roles: object) -> World:
     world = make_world(player(**{"count": slow, **roles}))  # type: ignore[arg-type]
     world.accept(sums(), seeds)
@@ -82,8 +88,59 @@ def test_a_wrappers_word_left_in_a_file_is_found(make_world: MakeWorld) -> None:
     world.kill(agent)
     world.run(until=lambda: attempts(world, "count.1") == [("FAILED", "agent_lost")])
     assert world.clock.mono_s - before_s < LOST_S
+    assert world.ended_files == {}, "it is taken once and removed"
     world.batch.hidden.clear()
     assert world.finish() is RunPhase.SUCCEEDED
+
+
+def test_a_word_in_a_file_is_kept_while_the_spool_cannot_be_read(make_world: MakeWorld) -> None:
+    world = start(make_world)
+    agent = counting(world)
+    world.network.deaf.add(agent.incarnation)
+    world.run(until=lambda: bool(world.spools))
+    world.unreadable.add(agent.incarnation)
+    world.kill(agent)
+    world.run(until=lambda: bool(world.ended_files))
+    world.run(for_s=30.0)
+    assert attempts(world, "count.1") == []
+    assert len(world.ended_files) == 1
+    world.unreadable.clear()
+    world.run(until=lambda: not world.ended_files)
+    assert attempts(world, "count.1") == [("SUCCEEDED", "")]
+    assert world.finish() is RunPhase.SUCCEEDED
+    in_order(world)
+
+
+def test_words_in_files_are_removed_also_where_nobody_needs_them(make_world: MakeWorld) -> None:
+    """The batch system told the ending first, and nothing is looked at any more: the next start does it."""
+    world = start(make_world, count=lambda offer, _: Played([("total", offer["body"])], run_s=1.0))
+    assert world.finish() is RunPhase.SUCCEEDED
+    (agent,) = world.agents.values()
+    world.ended_files["ended/late.json"] = last_word(agent)
+    world.ended_files["ended/foreign.json"] = {"what": "is this?"}
+    world.crash()
+    world.run(until=lambda: "ended/late.json" not in world.ended_files)
+    assert list(world.ended_files) == ["ended/foreign.json"]
+    in_order(world)
+
+
+def test_a_late_word_about_an_element_that_started_again_does_not_end_it(make_world: MakeWorld) -> None:
+    def long(offer: Json, _: list[Json]) -> Played:
+        return Played([("total", offer["body"])], run_s=200.0)
+
+    world = start(make_world, [("scatter", "4")], count=long)
+    agent = counting(world)
+    world.requeue(agent)
+    place = (agent.try_name, agent.element)
+    world.run(until=lambda: any((each.try_name, each.element) == place for each in world.living()))
+    world.run(for_s=30.0)
+    asked = len(world.batch.submitted)
+    world.ended_files["ended/late.json"] = last_word(agent)
+    world.run(until=lambda: not world.ended_files)
+    world.run(for_s=60.0)
+    assert len(world.batch.submitted) == asked, "its element counts as one that is there"
+    assert world.finish() is RunPhase.SUCCEEDED
+    in_order(world)
 
 
 def test_an_element_that_starts_again_ends_its_earlier_incarnation(make_world: MakeWorld) -> None:
@@ -180,6 +237,25 @@ def test_a_spool_written_after_the_lapse_is_taken_in_with_the_wrappers_word(make
     world.run(until=lambda: agent.over)
     world.network.deaf.clear()
     world.run(until=lambda: attempts(world, "count.1") == [("SUCCEEDED", "")])
+
+
+def test_a_spool_written_after_the_lapse_is_taken_in_with_a_word_left_in_a_file(
+    make_world: MakeWorld,
+) -> None:
+    world = start(make_world, count=lambda offer, _: Played([("total", offer["body"])], run_s=200.0))
+    agent = counting(world)
+    world.hold_elements = True
+    world.network.deaf.add(agent.incarnation)
+    world.run(until=lambda: attempts(world, "count.1") == [("FAILED", "agent_lost")])
+    world.run(until=lambda: bool(world.ended_files))
+    world.run(until=lambda: not world.ended_files)
+    assert attempts(world, "count.1") == [("SUCCEEDED", "")]
+    world.hold_elements = False
+    for name in world.batch.alive():
+        world.start_elements(name)
+    assert world.finish() is RunPhase.SUCCEEDED
+    assert totals(world) == ["1"]
+    in_order(world)
 
 
 def test_a_report_after_somebody_else_took_the_task_is_refused(make_world: MakeWorld) -> None:

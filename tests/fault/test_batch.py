@@ -11,6 +11,7 @@ from scalebox_hpc.domain.pipeline import RetryRule
 from scalebox_hpc.errors import BatchProblem, SubmitLimited, SubmitRefused, SubmitUnconfirmed
 from scalebox_hpc.testing.agent import Json, Played
 from scalebox_hpc.testing.audit import look
+from scalebox_hpc.testing.batch import Crash
 from scalebox_hpc.testing.world import World
 from tests.fault.conftest import MakeWorld
 from tests.fault.pipelines import Player, attempts, in_order, ledger, module, pipeline, player, sums, totals
@@ -154,6 +155,58 @@ def test_foreign_jobs_under_our_home_are_cancelled(make_world: MakeWorld) -> Non
     )
     assert world.finish() is RunPhase.SUCCEEDED
     assert any(target.name == stray and target.job_id == "4711" for target in world.batch.cancelled)
+
+
+def test_a_cancel_that_fails_is_repeated_patiently_until_nothing_is_left(make_world: MakeWorld) -> None:
+    world = make_world(player())
+    world.hold_elements = True
+    world.accept(sums(), SEEDS)
+    world.run(until=lambda: bool(world.batch.alive()))
+    world.batch.cancel_problem = BatchProblem("no answer from scancel in 30 s")
+    assert world.command("run.cancel", run="run-1").status == 200
+    world.run(for_s=300.0)
+    assert world.batch.alive()
+    assert world.faults.names.count("before cancel") == 1 + 3, "at once, and after 30, 60 and 120 s more"
+    whys = look(ledger(world), "SELECT DISTINCT detail FROM event WHERE what = 'cancel failed'")
+    assert whys == [("no answer from scancel in 30 s",)]
+    world.batch.cancel_problem = None
+    assert world.finish() is RunPhase.CANCELLED
+    in_order(world)
+
+
+@pytest.mark.parametrize("point", ["before cancel", "after cancel"])
+def test_a_crash_around_a_cancel_leaves_nothing_behind(make_world: MakeWorld, point: str) -> None:
+    """Also no element that already runs and whose agent never says hello."""
+    world = make_world(player())
+    world.hold_elements = True
+    world.accept(sums(), SEEDS)
+    world.run(until=lambda: bool(world.batch.alive()))
+    world.batch.activate(next(iter(world.batch.tries)))
+    world.run(for_s=20.0)
+    world.faults.always[point] = Crash()
+    world.run(until=lambda: world.crashes > 0 or not world.command("run.cancel", run="run-1"))
+    world.faults.always.clear()
+    assert world.finish() is RunPhase.CANCELLED
+    in_order(world)
+
+
+def test_what_was_given_back_and_started_all_the_same_may_work(make_world: MakeWorld) -> None:
+    world = make_world(player(count=lambda offer, _: Played([("total", offer["body"])], run_s=300.0)))
+    world.hold_elements = True
+    world.accept(sums(), [("scatter", "1")])
+    world.run(until=lambda: bool(world.batch.alive()))
+    assert world.core is not None
+    (allocation,) = world.core.desk.world.allocations.values()
+    allocation.cancelled.add(0)  # and the order was not carried out
+    world.start_elements(allocation.request.name)
+    world.hold_elements = False
+    for name in world.batch.alive():
+        world.start_elements(name)
+    world.run(until=lambda: bool(world.living()))
+    assert world.finish() is RunPhase.SUCCEEDED
+    assert attempts(world, "count.1") == [("SUCCEEDED", "")]
+    assert allocation.request.name not in [target.name for target in world.batch.cancelled]
+    in_order(world)
 
 
 def test_a_disk_that_is_full_at_any_commit_is_survived(make_world: MakeWorld) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from scalebox_hpc.daemon import core
 from scalebox_hpc.daemon.state import RunPhase
+from scalebox_hpc.testing.agent import Played
 from scalebox_hpc.testing.batch import Crash
 from scalebox_hpc.testing.world import World
 from tests.fault.conftest import MakeWorld
@@ -34,11 +35,13 @@ def all_is_well(world: World) -> None:
     assert totals(world) == [SUM]
     done = {"scatter": 1, "count": TASKS, "total": 1}
     assert tasks(world) == {name: [(number, "SUCCEEDED", "")] for name, number in done.items()}
+    world.run(until=lambda: not list(world.runs_folder.iterdir()))
 
 
 def test_the_points_cover_writes_commits_and_batch_calls(points: list[str]) -> None:
     wanted = {"claim", "add_attempt", "fire_part", "drop_chunk", "add_try", "commit", "committed"}
     assert wanted | {"before submit", "after submit", "before observe", "after observe"} <= set(points)
+    assert "before remove" in points
 
 
 def test_a_crash_after_any_write_and_around_any_batch_call(make_world: MakeWorld, points: list[str]) -> None:
@@ -51,6 +54,24 @@ def test_a_crash_after_any_write_and_around_any_batch_call(make_world: MakeWorld
         all_is_well(world)
         asked = [each.request for each in world.batch.tries.values()]
         assert len(asked) <= 3, f"{len(asked)} allocations after a crash at {number}, {name}"
+
+
+def test_a_crash_before_a_runs_folder_is_removed_leaves_it_to_the_next_start(make_world: MakeWorld) -> None:
+    """Of runs that SUCCEEDED only: one that FAILED may be resumed; what has no run is not ours to judge."""
+    world = make_world(player(count=lambda offer, _: Played(cause="exit", exit_code=1)))
+    world.accept(sums(), SEEDS, "run-1")
+    assert world.finish("run-1") is RunPhase.FAILED
+    world.play = player().play
+    world.faults.always["before remove"] = Crash()
+    world.accept(sums(), SEEDS, "run-2")
+    (world.runs_folder / "strange").mkdir()
+    world.run(until=lambda: world.crashes > 3)
+    assert (world.runs_folder / "run-2" / "shared").exists()
+    del world.faults.always["before remove"]
+    world.run(until=lambda: not (world.runs_folder / "run-2").exists())
+    assert sorted(path.name for path in world.runs_folder.iterdir()) == ["run-1", "strange"]
+    assert world.finish("run-2") is RunPhase.SUCCEEDED
+    in_order(world)
 
 
 @pytest.mark.parametrize("gap", [5, 17])

@@ -281,6 +281,23 @@ def test_members_that_disagree_on_the_size_fail_their_sender(make_world: MakeWor
     in_order(world)
 
 
+def test_members_that_disagree_on_the_size_of_a_new_group_across_chunks_fail_their_sender(
+    make_world: MakeWorld,
+) -> None:
+    def disagreeing(_: Json, __: list[Json]) -> Played:
+        sizes = ["9"] * 6 + ["8"]  # more than travel in a report, the odd one in its last chunk
+        return Played([("total", str(n), {"group": "g", "_size": size}) for n, size in enumerate(sizes)])
+
+    world = grouped(make_world, SIZED, "a:1", count=disagreeing)
+    assert world.finish() is RunPhase.FAILED
+    assert "stage_chunk" in world.faults.names
+    ((cause, note),) = look(ledger(world), "SELECT cause, note FROM attempt WHERE outcome = 'FAILED'")
+    assert cause == "output"
+    assert note == "members of group 'g' of 'total' disagree on its size: 9 and 8"
+    assert look(ledger(world), "SELECT count(*) FROM part") == [(0,)]
+    in_order(world)
+
+
 @pytest.mark.parametrize(
     ("gather", "message"),
     [(Gather("all"), ("nobody", "1")), (Gather("header", "group"), ("total", "1"))],
@@ -379,4 +396,16 @@ def test_a_report_of_many_chunks_comes_in_by_slices(make_world: MakeWorld) -> No
     assert world.finish() is RunPhase.SUCCEEDED
     assert totals(world) == ["21"]
     assert look(ledger(world), "SELECT ignored FROM module WHERE name = 'count'") == [(1_993,)]
+    in_order(world)
+
+
+def test_a_run_whose_name_is_taken_is_refused_and_the_daemon_goes_on(make_world: MakeWorld) -> None:
+    """Names are drawn so that it does not happen; should it all the same, nobody but its user is told."""
+    world = make_world(player())
+    world.accept(sums(), [("scatter", "3")])
+    again = world.submit(sums(), [("scatter", "9")])
+    assert again.status == 409
+    assert "run-1" in again.body["error"]
+    assert world.finish() is RunPhase.SUCCEEDED
+    assert totals(world) == ["6"]
     in_order(world)

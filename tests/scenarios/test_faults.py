@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import signal
+import subprocess
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -214,6 +215,26 @@ def test_a_killed_agent_leaves_no_process_of_its_tasks(lab: Lab) -> None:
     lab.wait(
         lambda: not first & set(lab.processes_of_run(run)), 30, "the end of the killed agent's processes"
     )
+
+
+def test_a_node_without_room_is_said_and_costs_no_attempt(lab: Lab) -> None:
+    if os.geteuid() != 0 or lab.place.site is not None:
+        pytest.skip("needs root to mount a small disk, on this machine")
+    scratch = lab.directory / "scratch"
+    scratch.mkdir()
+    lab.pipeline(WAITING.replace("sleep 2", "true"))
+    lab.file("site-configs/small.toml", f'batch = "local"\n[paths]\nscratch = "{scratch}"\n')
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=9M,nr_inodes=1", "tmpfs", scratch], check=True)
+    try:
+        lab.run("--detach", "--site", "small")
+        lab.wait(lambda: "ENOSPC" in lab.status()["pools"][0]["reason"], 60, "a word of the full disk")
+        assert str(scratch) in lab.status()["pools"][0]["reason"]
+        subprocess.run(["mount", "-o", "remount,nr_inodes=1000", scratch], check=True)
+        assert lab.wait_for_end()["state"] == "SUCCEEDED"
+        assert Counter(row["outcome"] for row in lab.rows()) == {"SUCCEEDED": 7}
+    finally:
+        lab.close()
+        subprocess.run(["umount", "--lazy", scratch], check=True)
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])

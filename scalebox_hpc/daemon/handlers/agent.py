@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scalebox_hpc.daemon import members as members_of_a_gather
 from scalebox_hpc.daemon import talking
 from scalebox_hpc.daemon.events import Call
 
@@ -29,7 +30,7 @@ def sheet(core: Core, call: Call) -> None:
 
 
 def members(core: Core, call: Call) -> None:
-    talking.members(core.desk, call)
+    members_of_a_gather.page(core.desk, call)
 
 
 def ended(core: Core, call: Call) -> None:

@@ -15,4 +15,5 @@ if TYPE_CHECKING:
 def handle(core: Core, call: Call) -> None:
     if core.leaving:
         raise ConflictError("the daemon is about to stop", "start another: `sbx daemon start`")
-    core.desk.commands.append(Prepare(call))
+    taken = frozenset(name for (name,) in core.desk.store.rows("run_names"))
+    core.desk.commands.append(Prepare(call, taken))

@@ -39,6 +39,8 @@ CREATE TABLE module (
     cancelled INTEGER NOT NULL DEFAULT 0,
     ignored   INTEGER NOT NULL DEFAULT 0,   -- messages with a key that was there already
     launches  INTEGER NOT NULL DEFAULT 0,   -- launch failures since the last success
+    launch_node   TEXT    NOT NULL DEFAULT '', -- of the first of them
+    launch_spread INTEGER NOT NULL DEFAULT 0,  -- another node had one too
     broken    TEXT NOT NULL DEFAULT '',     -- why the module as a whole failed
     UNIQUE (run_id, name)
 );

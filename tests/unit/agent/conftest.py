@@ -25,6 +25,7 @@ class Agents:
         self.daemon, self.scratch = daemon, scratch
         self.incarnation = secrets.token_hex(8)
         self.started: list[subprocess.Popen[str]] = []
+        self.before: list[str] = []  # words before those of an agent that is started
         build(daemon.shared / "agent.pyz")
 
     def words(self, verb: str, *more: str) -> list[str]:
@@ -36,7 +37,7 @@ class Agents:
     def start(self, *more: str, **env: str) -> subprocess.Popen[str]:
         """Start an agent."""
         agent = subprocess.Popen(
-            self.words("run", "--scratch", str(self.scratch), *more),
+            [*self.before, *self.words("run", "--scratch", str(self.scratch), *more)],
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "SBX_INCARNATION": self.incarnation, **env},

@@ -50,7 +50,7 @@ class FakeDaemon:
         self.held: dict[str, Json] = {}
         self.results: dict[str, Json] = {}
         self.chunks: dict[tuple[str, int], list[Any]] = {}
-        self.rows: dict[tuple[str, str], list[Json]] = {}
+        self.rows: dict[tuple[str, str], list[list[Any]]] = {}  # of members or missing, by lease
         self.dead: set[str] = set()
         self.do, self.do_hello = "work", "work"
         self.status = 200  # another one is answered to everything
@@ -195,9 +195,9 @@ class FakeDaemon:
 
     def _members(self, body: Json) -> tuple[int, Json]:
         rows = self.rows.get((body["lease"], body["what"]), [])
-        page = [row for row in rows if row["id"] > body["after"]][:2]
-        more = bool(page) and page[-1]["id"] != rows[-1]["id"]
-        return 200, {"rows": page, "next": page[-1]["id"] if more else None}
+        page = [row for row in rows if row[0] > body["after"]][:2]
+        more = bool(page) and page[-1][0] != rows[-1][0]
+        return 200, {"rows": page, "next": page[-1][0] if more else None}
 
     def _sync(self, body: Json) -> tuple[int, Json]:
         who, number = body["incarnation"], body["sync"]

@@ -137,12 +137,10 @@ def test_a_gather_task_finds_its_members_in_order(daemon: FakeDaemon, agents: Ag
     lease = daemon.add("all", gather={"members": 3, "missing": 1, "generation": 1})
     orders = ["10", "9", "x"]
     daemon.rows[lease, "members"] = [
-        {"id": n + 1, "body": f"b{n}", "headers": {"sbx_order": order}, "task": "count.1", "position": n}
+        [n + 1, n, "count.1", f"b{n}", json.dumps({"sbx_order": order}), None]
         for n, order in enumerate(orders)
     ]
-    daemon.rows[lease, "missing"] = [
-        {"id": 1, "module": "count", "task": "count.9", "body": "m", "headers": {}, "cause": "exit"}
-    ]
+    daemon.rows[lease, "missing"] = [[1, 9, "count.9", "m", None, None, "exit"]]
     agents.start()
     lines = daemon.wait_for_result(lease)["stdout"].splitlines()
     assert lines[:3] == ["b1", "b0", "b2"]

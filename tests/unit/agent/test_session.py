@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scalebox_hpc.agent.lease import Effects, Held, Terms, read_terms
-from scalebox_hpc.agent.session import GAP_S, HEAD_WAIT_S, Session
+from scalebox_hpc.agent.session import GAP_S, HEAD_WAIT_S, KEEP_S, SPOOL_AGAIN_S, Session
 
 Json = dict[str, Any]
 NEED = {"cpus": 1, "memory_mib": 10, "gpus": 0, "scratch_mib": 0, "time_s": 60.0}
@@ -338,6 +338,57 @@ def test_after_sigterm_it_waits_a_little_for_the_daemon_then_spools() -> None:
     talk.tick(2.0)
     assert talk.session.over
     assert [one.lease for one in talk.session.to_spool(talk.now)] == ["1.e.1"]
+
+
+def test_results_that_cannot_be_spooled_keep_it_from_leaving() -> None:
+    talk = Talk(spool_after_s=60.0, lost_after_s=900.0)
+    talk.take(talk.offer())
+    talk.finish(talk.start())
+    talk.sync()
+    talk.session.sync_failed(talk.session.number, talk.now)
+    talk.tick(900.0)
+    assert talk.session.over
+    talk.session.spool_failed(talk.now)
+    talk.tick(SPOOL_AGAIN_S - 1.0)
+    assert not talk.session.over
+    assert talk.sync()["results"] == [{"lease": "1.e.1"}]
+    talk.session.sync_failed(talk.session.number, talk.now)
+    talk.tick(1.0)
+    assert talk.session.over
+    (one,) = talk.session.to_spool(talk.now)
+    talk.session.spool_failed(talk.now)
+    talk.tick(SPOOL_AGAIN_S)
+    talk.session.spooled(one)
+    assert talk.session.over
+
+
+def test_results_that_nobody_can_be_told_are_given_up_after_a_day() -> None:
+    talk = Talk(lost_after_s=900.0)
+    talk.take(talk.offer())
+    talk.finish(talk.start())
+    talk.tick(KEEP_S + 1.0)
+    talk.session.spool_failed(talk.now)
+    assert talk.session.over
+
+
+def test_without_a_disk_it_gives_back_what_has_not_started_and_says_why() -> None:
+    talk = Talk()
+    talk.take(talk.offer(), talk.offer(), talk.offer())
+    one, other = talk.start(), talk.start()
+    talk.session.not_started(other)
+    assert talk.session.next_start(talk.now) is other
+    returned = talk.session.leave("disk", talk.now, "/scratch: full")
+    assert sorted(held.lease for held in returned) == ["2.e.1", "3.e.1"]
+    body = talk.sync()
+    assert (body["leaving"], body["reason"]) == ("disk", "/scratch: full")
+    assert (body["held"], body["free"]["cpus"]) == ([["1.e.1", 1]], 1)
+    talk.answer(offers=[talk.offer()])
+    assert list(talk.session.held) == ["1.e.1"]
+    talk.finish(one)
+    talk.sync()
+    talk.answer(recorded=["1.e.1"])
+    talk.tick()
+    assert talk.session.over
 
 
 def test_a_busy_daemon_is_given_the_time_it_asks_for() -> None:

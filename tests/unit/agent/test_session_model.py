@@ -161,6 +161,14 @@ class Conversation(RuleBasedStateMachine):
             self.session.started(one, self.now)
             self.running.append(one)
 
+    @rule()
+    def a_task_finds_no_room_to_start(self) -> None:
+        one = self.session.next_start(self.now)
+        if one is not None:
+            self.session.started(one, self.now)
+            self.session.not_started(one)
+            assert self.session.next_start(self.now) is one
+
     @rule(number=st.integers(0, 9))
     @precondition(lambda self: self.running)
     def a_task_ends(self, number: int) -> None:

@@ -17,7 +17,9 @@ LINKS = [("tool", "/bin/true"), ("lib/x", "/bin/false")]
 
 @pytest.fixture
 def dirs(tmp_path: Path) -> WorkDirs:
-    return WorkDirs(str(tmp_path))
+    dirs = WorkDirs(str(tmp_path))
+    dirs.make()
+    return dirs
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from scalebox_hpc.engine.pools import (
     CancelElements,
     Decision,
     LocalMachine,
+    LostDisk,
     ModuleWork,
     PausePool,
     PoolFacts,
@@ -22,8 +23,10 @@ from scalebox_hpc.engine.pools import (
     SiteFacts,
     Submit,
     decide,
+    disk_wait_s,
     element_shape,
     learnt_limit,
+    short_of_scratch,
     wanted_elements,
 )
 
@@ -246,6 +249,67 @@ def test_three_silent_elements_pause_the_pool() -> None:
 
 def test_two_silent_elements_do_not() -> None:
     assert elements(replace(pool(work(10)), silent_endings=2)) == 4
+
+
+FULL = LostDisk("n17", "/scratch/work: No space left on device (ENOSPC)")
+
+
+def test_three_agents_without_a_disk_pause_the_pool_and_say_what_to_do() -> None:
+    facts = replace(pool(work(10)), disk_endings=3, lost_disk=FULL, allocations=(allocation("a", 1),))
+    pause, cancel = decide([facts], SiteFacts(), 0.0)
+    assert isinstance(pause, PausePool)
+    assert pause.reason == (
+        "3 agents in a row had no disk to work on; the last one, on n17: /scratch/work:"
+        " No space left on device (ENOSPC); make room there, or set `paths.scratch` in the site file,"
+        ' or keep off that node by sbatch = ["--exclude=n17"] in its machine'
+    )
+    assert cancel == CancelElements("a", (0,))
+
+
+def test_this_machine_is_not_to_be_kept_off() -> None:
+    facts = replace(pool(work(10)), disk_endings=3, lost_disk=FULL)
+    decision = only(decide([facts], SiteFacts(local=LocalMachine(4, 8000)), 0.0))
+    assert isinstance(decision, PausePool)
+    assert "sbatch" not in decision.reason
+
+
+def test_two_agents_without_a_disk_only_put_off_the_next_submission() -> None:
+    facts = replace(pool(work(10)), disk_endings=2, lost_disk=FULL, retry_at_s=30.0)
+    assert elements(facts, now=29.0) == 0
+    assert elements(facts, now=30.0) == 4
+
+
+def test_one_bad_node_does_not_pause_what_another_works_for() -> None:
+    waiting = (allocation("good", active=1), allocation("a", pending=2))
+    facts = replace(pool(work(10)), disk_endings=5, lost_disk=FULL, busy_elsewhere=True, retry_at_s=30.0)
+    assert decide([replace(facts, allocations=waiting)], SiteFacts(), 29.0) == [CancelElements("a", (0, 1))]
+    assert elements(facts, now=30.0) == 4
+
+
+@pytest.mark.parametrize(
+    ("endings", "wait_s"), [(1, 15.0), (2, 30.0), (3, 60.0), (7, 600.0), (10_000, 600.0)]
+)
+def test_the_wait_doubles_with_each_ending(endings: int, wait_s: float) -> None:
+    assert disk_wait_s(endings) == wait_s
+
+
+@pytest.mark.parametrize(
+    ("free_mib", "needs", "why"),
+    [
+        (10, {}, ""),
+        (10, {"count": 0}, ""),
+        (10, {"count": 1024, "sum": 10}, ""),
+        (
+            10,
+            {"big": 2048, "count": 1024},
+            "its disk has 10 MiB free for work directories, a task of count needs 1024",
+        ),
+    ],
+)
+def test_a_disk_is_too_small_when_nothing_that_waits_fits(
+    free_mib: int, needs: dict[str, int], why: str
+) -> None:
+    assert short_of_scratch(free_mib, needs) == why
 
 
 def test_a_paused_pool_asks_for_nothing_and_gives_back_what_waits() -> None:

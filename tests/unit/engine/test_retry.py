@@ -17,7 +17,6 @@ from scalebox_hpc.engine.retry import (
     Ended,
     GiveUp,
     decide,
-    module_is_broken,
     read_spent,
     write_spent,
 )
@@ -99,14 +98,6 @@ def test_the_infrastructure_backs_off_within_bounds(
     decision = decide(Ended(cause, None, {INFRA: used}, task_id, attempt, 1000), RULES)
     if isinstance(decision, Again):
         assert 0.0 <= decision.delay_s <= INFRA_DELAY_MOST_S * (1 + JITTER)
-
-
-@pytest.mark.parametrize(
-    ("launches", "succeeded", "broken"),
-    [(2, 0, False), (3, 0, True), (3, 1, False), (9, 100, False), (10, 100, True)],
-)
-def test_launch_failures_that_fail_a_module(launches: int, succeeded: int, broken: bool) -> None:
-    assert module_is_broken(launches, succeeded) is broken
 
 
 @given(st.dictionaries(st.sampled_from(["0", "1", INFRA]), st.integers(0, 100)))

@@ -18,7 +18,6 @@ from scalebox_hpc.wire.messages import (
     Do,
     Ended,
     Gathered,
-    Held,
     Hello,
     Lease,
     Leaving,
@@ -68,12 +67,13 @@ syncs = st.builds(
     took=count,
     clock_us=count,
     wait=st.booleans(),
-    held=st.lists(st.builds(Held, leases, st.booleans()), max_size=3).map(tuple),
+    held=st.dictionaries(leases.map(Lease.text), st.booleans(), max_size=3),
     results=st.lists(results(), max_size=3).map(tuple),
     free=amounts,
     prefetch=st.dictionaries(st.integers(0, 10**9), count, max_size=3),
     walltime_left_s=st.none() | seconds,
     leaving=st.none() | st.sampled_from(Leaving),
+    reason=text,
 )
 
 
@@ -126,7 +126,7 @@ def test_missing_keys_mean_defaults_and_unknown_ones_are_passed_over() -> None:
     assert result.lease == Lease(7, "0000000a", 1)
     assert (result.messages, result.times, result.log, result.exit_code) == ((), Times(), None, None)
     sync = codec.sync({"incarnation": "0" * 16, "sync": 1, "from": "the future"})
-    assert (sync.held, sync.results, sync.free, sync.leaving) == ((), (), Resources(), None)
+    assert (sync.held, sync.results, sync.free, sync.leaving) == ({}, (), Resources(), None)
 
 
 def test_a_page_of_members_is_bounded() -> None:
