@@ -10,7 +10,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 TINY = (
     "--rounds 1 --tasks 20 --hq-tasks 5 --parallel-tasks 5 --rows 128,256"
-    " --queued 500 --steps 25 --idle-s 0.2"
+    " --queued 500 --members 300 --steps 25 --idle-s 0.2"
 )
 
 
@@ -23,10 +23,13 @@ def bench(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_every_part_runs_and_its_figures_are_written(tmp_path: Path) -> None:
     done = bench(tmp_path, *TINY.split(), "--json", str(tmp_path / "bench.json"))
     assert done.returncode == 0, done.stderr
-    titles = ("no-op tasks: 20", "claiming 64", "with 500 queued", "from ready to started", "an idle daemon")
+    titles = (
+        *("no-op tasks: 20", "claiming 64", "with 500 queued", "300 members", "from ready to started"),
+        "an idle daemon",
+    )
     assert [title for title in titles if title not in done.stdout] == []
     figures = json.loads((tmp_path / "bench.json").read_text())
-    assert {"machine", "noop", "claims", "queued", "latency", "idle"} == set(figures)
+    assert {"machine", "noop", "claims", "queued", "gather", "latency", "idle"} == set(figures)
 
 
 def test_a_ratio_to_hyperqueue_is_never_quoted_without_its_caveat() -> None:

@@ -93,7 +93,7 @@ class SqliteStore:
         rows: list[Row] = []
         with closing(self._db.execute(self._sql[name], params)) as cursor:
             for row in cursor:
-                if most <= 0:
+                if most <= 0 and rows:
                     return rows, True
                 rows.append(row)
                 most -= size_of(row)

@@ -93,9 +93,9 @@ def finer_cpu_s(pid: int) -> float:
 
 
 def peak_mib(pid: int) -> float:
-    """The most memory that a process has had."""
+    """The most memory that a process has had; 0 where it is gone."""
     lines = dict(line.split(b":", 1) for line in _read(f"/proc/{pid}/status").splitlines())
-    return int(lines[b"VmHWM"].split()[0]) / 1024
+    return int(lines.get(b"VmHWM", b"0 kB").split()[0]) / 1024
 
 
 def wait_for(is_so: Callable[[], bool], what: str, within_s: float = 600.0) -> None:

@@ -21,6 +21,7 @@ PARTS = {
     "peers": "throughput",
     "claims": "claims",
     "queued": "queued",
+    "gather": "gather",
     "latency": "latency",
     "idle": "idle",
 }
@@ -44,6 +45,9 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--queued", default=1_000_000, **number, help="tasks queued in a daemon (default %(default)s)"
+    )
+    parser.add_argument(
+        "--members", default=1_000_000, **number, help="of the gather task (default %(default)s)"
     )
     parser.add_argument(
         "--steps", default=200, **number, help="of the chain for latency (default %(default)s)"

@@ -92,8 +92,8 @@ def test_what_the_sender_wrote_goes_over_what_it_inherited(
     assert json.loads(line) == told
 
 
-def test_memory_does_not_grow_with_the_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four times as many members take about as much memory: a batch, a page and a block of each batch."""
+def test_memory_hardly_grows_with_the_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is held is a page, a batch, and of each batch a block and where the others are."""
 
     def peak(count: int) -> int:
         draw, page = random.Random(count), 500
@@ -107,9 +107,9 @@ def test_memory_does_not_grow_with_the_members(tmp_path: Path, monkeypatch: pyte
         tracemalloc.stop()
         return most
 
-    monkeypatch.setattr(ordering, "BATCH", 1 << 16)
-    monkeypatch.setattr(ordering, "BLOCK", 1 << 9)
-    assert peak(32_000) < 1.6 * peak(8_000)
+    monkeypatch.setattr(ordering, "BATCH", 1 << 18)
+    monkeypatch.setattr(ordering, "BLOCK", 1 << 12)
+    assert peak(32_000) - peak(8_000) < 24_000 * 40, "bytes of a further member; in memory it takes 200"
 
 
 class Pages:

@@ -128,6 +128,7 @@ def test_a_claim_searches_the_partial_index(store: SqliteStore) -> None:
         ("task_by_key", "task_key"),
         ("task_by_n", "task_n"),
         ("bad_tasks", "task_bad"),
+        ("missing_page", "task_bad"),
         ("fail_ready", "task_ready"),
         ("cancel_ready", "task_ready"),
         ("waiting_chunk", "chunk_waiting"),
@@ -138,6 +139,24 @@ def test_a_claim_searches_the_partial_index(store: SqliteStore) -> None:
 def test_statements_of_every_turn_use_their_index(store: SqliteStore, name: str, index: str) -> None:
     steps = [str(step[-1]) for step in explain(store, "EXPLAIN QUERY PLAN", name)]
     assert any(index in step for step in steps), steps
+
+
+@pytest.mark.parametrize("name", ["members_page", "missing_page", "waiting_parts"])
+def test_pages_are_read_from_where_the_last_one_ended(store: SqliteStore, name: str) -> None:
+    """No scan, no sort: a page costs as much as it has rows, wherever it begins."""
+    steps = [str(step[-1]) for step in explain(store, "EXPLAIN QUERY PLAN", name)]
+    assert not any(step.startswith("SCAN") or "TEMP B-TREE" in step for step in steps), steps
+    assert re.search(r"SEARCH (m|t|part) USING (COVERING )?INDEX \w+ \(\w+=\? AND \w+>\?\)", steps[0]), steps
+
+
+def test_the_first_rows_are_those_that_fit(store: SqliteStore) -> None:
+    add_tasks(store, *range(20))
+    assert store.some("tasks_between", (1, 20), 5, lambda row: row[0]) == ([(1,), (2,), (3,)], True)
+    assert store.some("tasks_between", (1, 3), 6, lambda row: row[0]) == ([(1,), (2,), (3,)], False)
+    assert store.some("tasks_between", (7, 20), 0, lambda row: row[0]) == ([(7,)], True), "one at least"
+    assert store.some("tasks_between", (99, 100), 0, lambda row: row[0]) == ([], False)
+    with store.transaction():  # nothing that was left half read is in the way
+        store.run("add_event", (1, "run", 1, "x", ""))
 
 
 def test_a_claim_takes_what_is_due_oldest_first_and_raises_the_number(store: SqliteStore) -> None:
