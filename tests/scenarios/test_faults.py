@@ -273,3 +273,32 @@ def test_no_agent_outlives_its_run(lab: Lab) -> None:
         30,
         "agents that have left",
     )
+
+
+def test_what_a_killed_daemon_left_over_is_removed_by_the_next(lab: Lab) -> None:
+    lab.pipeline(
+        """
+        sbx = 1
+        [pipeline]
+        name = "left"
+        [modules.work]
+        run = ["test", "{body}", "=", "1"]
+        seed = ["{params.n}"]
+        [params]
+        n = 1
+        """
+    )
+    lab.run()
+    good = lab.status()["run"]
+    lab.run("-p", "n=2", exit_code=1)
+    bad = lab.status()["run"]
+    lab.wait(lambda: not (lab.home / "shared" / "runs" / good).exists(), 20, "the good run's folder to go")
+    lab.kill_daemon()
+    (lab.home / "shared" / "runs" / good / "shared").mkdir(parents=True)
+    word = {"try": "sbx-over", "element": 0, "incarnation": "0" * 16, "restart": 0, "status": 0}
+    file = lab.home / "shared" / "ended" / f"{word['incarnation']}.json"
+    file.write_text(json.dumps(word))
+    assert lab.sbx("daemon", "start").exit_code == 0
+    lab.wait(lambda: not file.exists(), 20, "the last word to be taken")
+    lab.wait(lambda: not (lab.home / "shared" / "runs" / good).exists(), 20, "what was left to go")
+    assert (lab.home / "shared" / "runs" / bad / "shared").is_dir()
