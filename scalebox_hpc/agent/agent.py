@@ -14,13 +14,15 @@ import time
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
+from scalebox_hpc.agent import steps
 from scalebox_hpc.agent.attempt import NOTHING, Attempt
 from scalebox_hpc.agent.broom import Broom
 from scalebox_hpc.agent.child import INF, Children, Process
 from scalebox_hpc.agent.chunks import Sender
-from scalebox_hpc.agent.command import CannotLaunch, MissingHeader, Node, Recipe
+from scalebox_hpc.agent.command import Node, Recipe
 from scalebox_hpc.agent.contract import Collected, Place, collect, delete_removed
 from scalebox_hpc.agent.gather import Fetch
+from scalebox_hpc.agent.launch import Launcher, LaunchTools
 from scalebox_hpc.agent.lease import DOOMED, ENDED, PREPARING, Effects, Held, Json
 from scalebox_hpc.agent.link import BUSY, Link
 from scalebox_hpc.agent.logs import Segment
@@ -81,7 +83,19 @@ class Agent:
         self.broom = Broom(self.loop, self.children, self.work)
         self._greeting = False
         self._due = 0.0  # when there is more to do than to start the next task
-        self._frame_second, self._frame_time = 0, ""
+        self.launcher = Launcher(
+            LaunchTools(
+                self.loop,
+                self.children,
+                self.work,
+                self.node,
+                clock_us,
+                lambda: self.session.walltime_left_s(self.loop.now),
+                self._process_ended,
+                self._not_started,
+                log,
+            )
+        )
         for name in ("gather", "chunks"):
             os.makedirs(os.path.join(self.node.scratch_root, name), mode=0o700, exist_ok=True)
         os.makedirs(self._logs, mode=0o700, exist_ok=True)
@@ -106,6 +120,7 @@ class Agent:
                 self.children.tick()
         self.link.close()
         self._spool()
+        self.launcher.close()
         self.broom.leave_nothing()
 
     def terminate(self) -> None:
@@ -114,8 +129,7 @@ class Agent:
         self._due = 0.0
         self._forget(self.session.leave("term", self.loop.now))
         for attempt in list(self._attempts.values()):
-            if attempt.process is not None:
-                self.children.stop(attempt.process, "term")
+            self.launcher.stop(attempt, "term")
 
     def _wake_at(self) -> float:
         if self._collecting:
@@ -192,8 +206,8 @@ class Agent:
         self._forget(effects.dropped)
         for one in effects.kill:
             attempt = self._attempts.get(one.lease)
-            if attempt is not None and attempt.process is not None:
-                self.children.stop(attempt.process, "dead")
+            if attempt is not None:
+                self.launcher.stop(attempt, "dead")
 
     def _forget(self, dropped: list[Held]) -> None:
         for one in dropped:
@@ -266,53 +280,24 @@ class Agent:
     def _start(self, one: Held) -> None:
         recipe, slot = self._recipes[one.module], self.slots.take()
         gather_dir = self._gather_dir(one) if one.offer.get("gather") else ""
-        attempt = Attempt(one, recipe, slot, gather_dir)
-        self._attempts[one.lease] = attempt
-        word = ""
-        try:
-            tree = self.work.prepare(slot, recipe.links)
-            recipe.check_image()
-            now_us = clock_us()
-            frame = self._frame(one, now_us)
-            slot.segments[0].begin(frame)
-            slot.segments[1].begin(frame)
-            left_s = self.session.walltime_left_s(self.loop.now)
-            env = recipe.env(
-                one, slot.env, gather_dir, one.time_s if left_s is None else min(left_s, one.time_s)
-            )
-            argv = recipe.argv(one, slot.number, slot.work, gather_dir)
-            word = argv[0]
-            attempt.times["started"] = now_us
-            attempt.process = self.children.start(
-                recipe.program(word),
-                argv,
-                env,
-                tree.fd,
-                slot.redirections,
-                recipe.marker(env),
-                one.time_s,
-                functools.partial(self._process_ended, attempt),
-            )
-        except MissingHeader as problem:
-            attempt.fail("output", str(problem))
-        except CannotLaunch as problem:
-            attempt.fail("launch", str(problem))
-        except (OSError, ValueError) as problem:
-            attempt.fail("launch", recipe.explain(word, slot.work, problem))
-        if attempt.process is None:
-            attempt.times["ended"] = clock_us()
-            self._collected(attempt, NOTHING, attempt.times["ended"])
+        attempt = self._attempts[one.lease] = Attempt(one, recipe, slot, gather_dir)
+        self.launcher.start(attempt)
 
-    def _frame(self, one: Held, now_us: int) -> bytes:
-        second = now_us // 1_000_000
-        if second != self._frame_second:
-            self._frame_second = second
-            self._frame_time = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(second))
-        offer = one.offer
-        return f"=== {offer['task']} attempt {offer['attempt']} {self._frame_time} {one.lease}\n".encode()
+    def _not_started(self, attempt: Attempt) -> None:
+        attempt.times["ended"] = clock_us()
+        self._collected(attempt, NOTHING, attempt.times["ended"])
 
     def _process_ended(self, attempt: Attempt, process: Process) -> None:
         attempt.times["ended"] = clock_us()
+        if attempt.recipe.ranks is None:
+            self._process_over(attempt, process, "")
+            return
+        over = functools.partial(self._process_over, attempt, process)
+        steps.end_then(self.children, self.node.environ, self.node.incarnation, over)
+
+    def _process_over(self, attempt: Attempt, process: Process, note: str) -> None:
+        if note:
+            attempt.say(note)
         attempt.judge(process, self.oom)
         attempt.left = self.work.names(attempt.slot)
         rules = attempt.recipe.rules
@@ -358,6 +343,8 @@ class Agent:
         attempt.close(found)
         del self._attempts[one.lease]
         self.work.clear(slot, attempt.left)
+        if attempt.container is not None:
+            self.launcher.clear(attempt)
         self.slots.give(slot)
         if attempt.gather_dir:
             self.work.put_aside(attempt.gather_dir)

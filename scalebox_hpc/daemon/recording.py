@@ -366,12 +366,17 @@ def _add_attempt(desk: Desk, task: TaskRow, row: Row) -> None:
                 result.user_text,
                 json.dumps(dict(result.user_times)) if result.user_times else "",
             ),
-            *(result.image, json.dumps(result.log) if result.log else ""),
+            *(result.image or _digest(task.module), json.dumps(result.log) if result.log else ""),
         ),
     )
     if result.stdout or result.stderr:
         cut = (int(result.stdout_cut), int(result.stderr_cut))
         desk.store.run("add_output", (row.attempt_id, result.stdout, result.stderr, *cut))
+
+
+def _digest(module: ModuleState) -> str:
+    """That of the image the run began with: what an attempt without a report ran in, if it ran."""
+    return module.image.digest if module.image is not None else ""
 
 
 def _usage(result: Result, *, known: bool) -> tuple[float | None, float | None, float | None]:
