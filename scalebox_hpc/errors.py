@@ -3,7 +3,13 @@
 SbxError                      exit  retry
 ├── UsageError                  2   never        the request is wrong; nothing was tried
 │   ├── PipelineErrors          2   never        one or many problems in files that people write
-│   └── NotFound                2   never        no such run, task or module
+│   ├── NotFound                2   never        no such run, task or module
+│   └── ImageProblem            2   never        an image cannot be used
+│       ├── ImageMissing        2   never        there is none of that name
+│       ├── ImageUnreadable     2   never        we may not read it
+│       ├── ImageCorrupt        2   never        it is damaged, cut off, or no image at all
+│       ├── WrongArchitecture   2   never        it is for another kind of processor
+│       └── BuildFailed         2   never        the runtime could not make it
 ├── ConflictError               3   never        the world is not as the request supposes
 │   ├── DaemonAbsent            3   safe         nobody answers for this home
 │   ├── IllegalTransition       3   never        the event cannot happen in this state
@@ -14,7 +20,10 @@ SbxError                      exit  retry
 │   │   ├── SubmitRefused       4   never        it said no, and would say no again
 │   │   ├── SubmitLimited       4   safe         it takes no more of ours now: fewer, or later
 │   │   └── SubmitUnconfirmed   4   after look   we do not know whether it said yes
-│   └── StorageFull             4   safe         a disk has no room
+│   ├── StorageFull             4   safe         a disk has no room
+│   ├── RuntimeAbsent           4   safe         nothing here pulls or builds images
+│   ├── RegistryUnreachable     4   safe         a registry does not answer
+│   └── ImagesPending           4   safe         images are being fetched: ask again
 └── BadMessage                  2   never        a request on the wire that is not of our protocol
 
 An error names the fact, carries the values that show it, and says what to do next.
@@ -79,6 +88,30 @@ class PipelineErrors(UsageError):
 
 class NotFound(UsageError):
     """There is no such run, task or module."""
+
+
+class ImageProblem(UsageError):
+    """An image cannot be used as it is."""
+
+
+class ImageMissing(ImageProblem):
+    """There is no image of that name."""
+
+
+class ImageUnreadable(ImageProblem):
+    """The image is there and we may not read it."""
+
+
+class ImageCorrupt(ImageProblem):
+    """The image is damaged, cut off, or no image at all."""
+
+
+class WrongArchitecture(ImageProblem):
+    """The image is for another kind of processor."""
+
+
+class BuildFailed(ImageProblem):
+    """The container runtime could not make the image."""
 
 
 class ConflictError(SbxError):
@@ -147,6 +180,22 @@ class SubmitUnconfirmed(BatchProblem):
 
 class StorageFull(EnvironmentProblem):
     """A disk has no room."""
+
+
+class RuntimeAbsent(EnvironmentProblem):
+    """Nothing on this machine pulls or builds images."""
+
+
+class RegistryUnreachable(EnvironmentProblem):
+    """A registry does not answer, or the way to it is closed."""
+
+
+class ImagesPending(EnvironmentProblem):
+    """Images of a pipeline are being fetched; the same request is to be made again."""
+
+    def __init__(self, images: Sequence[str]) -> None:
+        super().__init__(f"being fetched: {', '.join(images)}", "ask again")
+        self.images = tuple(images)
 
 
 class BadMessage(SbxError):

@@ -15,7 +15,9 @@ from scalebox_hpc.agent import contract
 from scalebox_hpc.client import Daemon, answers
 from scalebox_hpc.config import keys as known
 from scalebox_hpc.config import site as sites
+from scalebox_hpc.config.container import SITE_CONTAINER_KEYS
 from scalebox_hpc.config.pipeline import load
+from scalebox_hpc.config.standard import read_standard
 from scalebox_hpc.daemon.routes import USER_ROUTES
 from scalebox_hpc.domain import task as tasks
 from scalebox_hpc.domain.site import Machine, Site
@@ -24,7 +26,12 @@ from scalebox_hpc.report.csv import COLUMNS
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 DOCS = sorted(
-    [*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md"), *CHECKOUT.glob("examples/*/README.md")]
+    [
+        *CHECKOUT.glob("*.md"),
+        *CHECKOUT.glob("docs/**/*.md"),
+        *CHECKOUT.glob("examples/*/README.md"),
+        *CHECKOUT.glob("modules/*/README.md"),
+    ]
 )
 SBX = str(Path(sys.executable).with_name("sbx"))
 VERBS = (
@@ -39,10 +46,14 @@ VERBS = (
     "resume",
     "cancel",
     "export",
+    "image",
     "daemon",
     "schema",
     "describe",
+    "module",
+    "doctor",
 )
+NOUNS = ("image", "daemon", "module")
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -98,7 +109,8 @@ def test_links_lead_somewhere(doc: Path) -> None:
 @pytest.mark.parametrize("doc", DOCS, ids=name_of)
 def test_files_and_scripts_that_are_named_exist(doc: Path) -> None:
     named = re.findall(
-        r"(?<![\w/.])((?:scripts|examples|docs|site-configs|scalebox_hpc|tests)/[\w./-]*\w)", doc.read_text()
+        r"(?<![\w/.])((?:scripts|examples|docs|modules|site-configs|scalebox_hpc|tests)/[\w./-]*\w)",
+        doc.read_text(),
     )
     missing = [name for name in named if not (CHECKOUT / name).exists() and "/results" not in name]
     assert not missing
@@ -114,7 +126,7 @@ def numbered(language: str, begins: str) -> list[object]:
 def test_whole_pipelines_in_the_documents_are_accepted(text: str, tmp_path: Path) -> None:
     (tmp_path / "pipeline.toml").write_text(text)
     columns = re.findall(r"\{([a-z]+)\}", "".join(re.findall(r'csv = .*?body = "([^"]*)"', text)))
-    for name in set(re.findall(r"[\w-]+\.(?:py|sh|sif|csv)\b|\./[\w.-]+", text)):
+    for name in set(re.findall(r"[\w-]+\.(?:py|sh|sif|csv|txt)\b|\./[\w.-]+", text)):
         made = tmp_path / name
         made.write_text(f"{','.join(columns or ['body'])}\n")
         made.chmod(0o755)
@@ -134,7 +146,7 @@ def test_site_files_in_the_documents_are_accepted(text: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_has_help_with_an_example_and_is_documented(verb: str) -> None:
     assert verb in help_of()
-    if verb != "daemon":
+    if verb not in NOUNS:
         assert f"sbx {verb}" in help_of(verb).split("\n", 2)[2], "an example in the help"
     pages = "\n".join(doc.read_text() for doc in DOCS if "docs" in doc.parts or doc.name == "README.md")
     assert f"sbx {verb}" in pages
@@ -154,7 +166,7 @@ def test_options_in_the_documents_exist() -> None:
     for doc in DOCS:
         for verb, rest in re.findall(r"^\s*sbx (\w+)([^\n#|&]*)", doc.read_text(), re.MULTILINE):
             for option in re.findall(r"(?<=\s)--[a-z-]+", rest):
-                shown = help_of(verb) if verb != "daemon" else help_of(verb, rest.split()[0])
+                shown = help_of(verb) if verb not in NOUNS else help_of(verb, rest.split()[0])
                 assert option in shown, f"{doc.name}: sbx {verb} {option}"
 
 
@@ -166,7 +178,7 @@ def undocumented(words: Iterable[str], text: str) -> list[str]:
 def test_every_key_of_the_pipeline_is_in_the_reference() -> None:
     text = page("pipeline.md")
     tables = [known.TOP, known.PIPELINE, known.PARAM, known.MODULE, known.POOL, known.RESOURCES]
-    tables += [known.RETRY, known.GATHER, known.SEED]
+    tables += [known.RETRY, known.GATHER, known.SEED, known.CONTAINER]
     listed = set().union(*tables) - {"body"}
     assert not undocumented(listed | known.LATER | known.LATER_RETRY | known.LATER_SEED, text)
     rows = re.findall(r"^\| (.*?) \|", text, re.MULTILINE)
@@ -192,7 +204,20 @@ def properties(schema: object) -> set[str]:
 
 def test_every_key_of_a_site_is_in_the_reference() -> None:
     listed = {*sites.SITE_KEYS, *sites.PATH_KEYS, *sites.LIMIT_KEYS, *sites.MACHINE_KEYS, *known.LATER_SITE}
-    assert not undocumented(listed, page("sites.md"))
+    assert not undocumented({*listed, *SITE_CONTAINER_KEYS}, page("sites.md"))
+
+
+def test_every_key_of_a_standard_module_is_in_the_reference() -> None:
+    assert not undocumented({*known.STANDARD, *known.INPUT}, page("pipeline.md"))
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (CHECKOUT / "modules").iterdir()))
+def test_every_standard_module_has_a_manual_and_is_in_the_reference(name: str) -> None:
+    standard = read_standard(CHECKOUT / "modules" / name)
+    manual = (CHECKOUT / "modules" / name / "README.md").read_text()
+    assert manual.startswith(f"# {name}\n")
+    assert all((item.variable or item.name) in manual for item in standard.inputs)
+    assert f"`{name}`" in page("pipeline.md")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -202,10 +227,10 @@ def test_every_option_of_a_verb_is_in_its_section(verb: str) -> None:
     options = set(re.findall(r"(?<=\s)--[a-z-]+", help_of(verb).partition("Options:")[2])) - {"--help"}
     missing = sorted(option for option in options if option not in section)
     assert not missing
-    if verb == "daemon":
+    if verb in NOUNS:
         commands = re.findall(r"^  ([a-z]+) ", help_of(verb).partition("Commands:")[2], re.MULTILINE)
         assert commands
-        assert not undocumented([f"sbx daemon {command}" for command in commands], section)
+        assert not undocumented([f"sbx {verb} {command}" for command in commands], section)
 
 
 def test_every_request_of_the_user_is_documented() -> None:
@@ -263,6 +288,7 @@ def test_nothing_names_the_machine_it_was_written_on() -> None:
         *CHECKOUT.glob("scripts/**/*"),
         *CHECKOUT.glob("scalebox_hpc/**/*.py"),
         *CHECKOUT.glob("examples/**/*"),
+        *CHECKOUT.glob("modules/**/*"),
     ]
     found = [
         name_of(path) for path in files if path.is_file() and telling.search(path.read_text(errors="replace"))

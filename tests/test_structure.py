@@ -19,6 +19,7 @@ DOORS = {
     "starlette": ("daemon/",),
     "uvicorn": ("daemon/",),
     "cryptography": ("daemon/keys.py",),
+    "spython": ("containers/",),
     "orjson": ("daemon/gate.py",),
 }
 VAGUE = {"utils", "helpers", "common", "manager", "misc", "util", "helper"}

@@ -1,5 +1,15 @@
-"""Starts the agent from a checkout: `python -m scalebox_hpc.agent run ...`. The bundle has its own."""
+"""Starts the agent: `agent.pyz run ...`, from a checkout `python -m scalebox_hpc.agent run ...`.
 
-from scalebox_hpc.agent.main import main
+Helpers of an agent are started likewise; they load little, because a container waits for them.
+"""
+
+import sys
+
+if sys.argv[1:2] == ["runner"]:
+    from scalebox_hpc.agent.runner import main
+elif sys.argv[1:2] == ["copy"]:
+    from scalebox_hpc.agent.image import main
+else:
+    from scalebox_hpc.agent.main import main
 
 main()

@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
+from scalebox_hpc.agent import steps
 from scalebox_hpc.agent.attempt import NOTHING, Attempt
 from scalebox_hpc.agent.broom import Broom
 from scalebox_hpc.agent.child import INF, Children, Process
 from scalebox_hpc.agent.chunks import Sender
-from scalebox_hpc.agent.command import CannotLaunch, MissingHeader, Node
+from scalebox_hpc.agent.command import Node
 from scalebox_hpc.agent.contract import Collected, Place, collect, delete_removed
 from scalebox_hpc.agent.disk import NO_ROOM, describe, is_of_the_disk
+from scalebox_hpc.agent.launch import Launcher, LaunchTools
 from scalebox_hpc.agent.lease import DOOMED, ENDED, Effects, Held, Json
 from scalebox_hpc.agent.link import BUSY, Link
 from scalebox_hpc.agent.logs import Frames, Segment
@@ -77,6 +79,18 @@ class Agent:
         self.broom = Broom(self.loop, self.children, self.work)
         self._greeting = False
         self._due = 0.0  # when there is more to do than to start the next task
+        self.launcher = Launcher(
+            LaunchTools(
+                self.loop,
+                self.children,
+                self.work,
+                self.node,
+                clock_us,
+                lambda: self.session.walltime_left_s(self.loop.now),
+                self._process_ended,
+                self._not_started,
+            )
+        )
         self._frames = Frames()
         self._is_tight = False  # a task waits for room until what was put aside is removed
 
@@ -101,6 +115,7 @@ class Agent:
                 self.children.tick()
         self.link.close()
         self._spool()
+        self.launcher.close()
         self.broom.leave_nothing()
 
     def _settle_in(self) -> None:
@@ -123,8 +138,7 @@ class Agent:
         self._due = 0.0
         self._forget(self.session.leave("term", self.loop.now))
         for attempt in list(self._attempts.values()):
-            if attempt.process is not None:
-                self.children.stop(attempt.process, "term")
+            self.launcher.stop(attempt, "term")
 
     def _wake_at(self) -> float:
         if self._collecting:
@@ -197,8 +211,8 @@ class Agent:
         self._forget(effects.dropped)
         for one in effects.kill:
             attempt = self._attempts.get(one.lease)
-            if attempt is not None and attempt.process is not None:
-                self.children.stop(attempt.process, "dead")
+            if attempt is not None:
+                self.launcher.stop(attempt, "dead")
 
     def _forget(self, dropped: list[Held]) -> None:
         for one in dropped:
@@ -249,8 +263,7 @@ class Agent:
             self._cannot_start(one, problem)
             return
         recipe, gather_dir = self.supplies.recipes[one.module], self.supplies.gather_dir(one)
-        attempt = Attempt(one, recipe, slot, gather_dir)
-        self._attempts[one.lease] = attempt
+        attempt = self._attempts[one.lease] = Attempt(one, recipe, slot, gather_dir)
         try:
             tree = self.work.prepare(slot, recipe.links)
             now_us = clock_us()
@@ -262,44 +275,16 @@ class Agent:
                 del self._attempts[one.lease]
                 self.slots.give(slot)
                 self._cannot_start(one, problem)
-                return
-            attempt.fail("launch", recipe.explain("", slot.work, problem))
-        else:
-            self._is_tight = False
-            self._launch(attempt, tree.fd, now_us)
-        if attempt.process is None:
-            attempt.times["ended"] = clock_us()
-            self._collected(attempt, NOTHING, attempt.times["ended"])
+            else:
+                attempt.fail("launch", recipe.explain("", slot.work, problem))
+                self._not_started(attempt)
+            return
+        self._is_tight = False
+        self.launcher.start(attempt, tree.fd, now_us)
 
-    def _launch(self, attempt: Attempt, cwd: int, now_us: int) -> None:
-        """Start its process, or set why there is none."""
-        one, recipe, slot, gather_dir = attempt.held, attempt.recipe, attempt.slot, attempt.gather_dir
-        word = ""
-        try:
-            recipe.check_image()
-            left_s = self.session.walltime_left_s(self.loop.now)
-            env = recipe.env(
-                one, slot.env, gather_dir, one.time_s if left_s is None else min(left_s, one.time_s)
-            )
-            argv = recipe.argv(one, slot.number, slot.work, gather_dir)
-            word = argv[0]
-            attempt.times["started"] = now_us
-            attempt.process = self.children.start(
-                recipe.program(word),
-                argv,
-                env,
-                cwd,
-                slot.redirections,
-                recipe.marker(env),
-                one.time_s,
-                functools.partial(self._process_ended, attempt),
-            )
-        except MissingHeader as problem:
-            attempt.fail("output", str(problem))
-        except CannotLaunch as problem:
-            attempt.fail("launch", str(problem))
-        except (OSError, ValueError) as problem:
-            attempt.fail("launch", recipe.explain(word, slot.work, problem))
+    def _not_started(self, attempt: Attempt) -> None:
+        attempt.times["ended"] = clock_us()
+        self._collected(attempt, NOTHING, attempt.times["ended"])
 
     def _cannot_start(self, one: Held, problem: OSError) -> None:
         """Let all that can be removed be removed and try once more, or give up this node."""
@@ -313,6 +298,15 @@ class Agent:
 
     def _process_ended(self, attempt: Attempt, process: Process) -> None:
         attempt.times["ended"] = clock_us()
+        if attempt.recipe.ranks is None:
+            self._process_over(attempt, process, "")
+            return
+        over = functools.partial(self._process_over, attempt, process)
+        steps.end_then(self.children, self.node.environ, self.node.incarnation, over)
+
+    def _process_over(self, attempt: Attempt, process: Process, note: str) -> None:
+        if note:
+            attempt.say(note)
         attempt.judge(process, self.oom)
         try:
             attempt.left = self.work.names(attempt.slot)
@@ -361,6 +355,8 @@ class Agent:
         attempt.close(found)
         del self._attempts[one.lease]
         self.work.clear(slot, attempt.left)
+        if attempt.container is not None:
+            self.launcher.clear(attempt)
         self.slots.give(slot)
         if attempt.gather_dir:
             self.work.discard(attempt.gather_dir)

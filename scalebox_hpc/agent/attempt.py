@@ -11,7 +11,9 @@ from typing import Any
 
 from scalebox_hpc.agent.child import Process
 from scalebox_hpc.agent.command import Recipe
+from scalebox_hpc.agent.container import Container
 from scalebox_hpc.agent.contract import Collected
+from scalebox_hpc.agent.guests import LOST
 from scalebox_hpc.agent.lease import Held, Json
 from scalebox_hpc.agent.logs import SUCCESS_TAIL
 from scalebox_hpc.agent.probe import OomCounter
@@ -19,9 +21,6 @@ from scalebox_hpc.agent.workdir import Slot
 
 NEAR_LIMIT = 0.9  # of its memory: killed there, a task is held to have been killed for it
 KILLED = 128 + signal.SIGKILL  # as a shell says that its child was killed
-CONTAINER_FAILED = 255
-FATAL = "FATAL:"  # how apptainer begins the line that says why
-
 
 NOTHING = Collected()  # never written to
 
@@ -31,6 +30,7 @@ class Attempt:
 
     __slots__ = (
         "cause",
+        "container",
         "exit_code",
         "found",
         "gather_dir",
@@ -50,6 +50,7 @@ class Attempt:
         self.recipe = recipe
         self.slot = slot
         self.gather_dir = gather_dir  # "" unless it is a gather task
+        self.container: Container | None = None
         self.process: Process | None = None
         self.cause: str | None = None
         self.exit_code: int | None = None
@@ -62,7 +63,7 @@ class Attempt:
 
     def say(self, note: str) -> None:
         """Add something to be said of it."""
-        self.note = f"{self.note}; {note}" if self.note else note
+        self.note = "; ".join(filter(None, (self.note, note)))
 
     def fail(self, cause: str, note: str) -> None:
         """Set why it failed."""
@@ -80,6 +81,8 @@ class Attempt:
             self.fail("timeout", f"it ran longer than its time of {self.held.time_s:g} s")
         elif process.why == "term":
             self.fail("walltime", "the walltime of its element ended")
+        elif process.why == LOST and self.container is not None:
+            self.fail("launch", self.container.lost_text())
         elif self.exit_code:
             self.cause = "oom" if self.exit_code == KILLED and self._ran_out_of_memory(oom) else "exit"
         elif self.signal:
@@ -89,7 +92,10 @@ class Attempt:
 
     def _ran_out_of_memory(self, oom: OomCounter) -> bool:
         assert self.process is not None
-        return oom.claim() or self.process.rusage.ru_maxrss >= NEAR_LIMIT * 1024 * self.held.need[1] > 0
+        rusage = self.process.rusage
+        if rusage is None:
+            return oom.claim()
+        return oom.claim() or rusage.ru_maxrss >= NEAR_LIMIT * 1024 * self.held.need[1] > 0
 
     @property
     def text_bytes(self) -> int:
@@ -117,8 +123,10 @@ class Attempt:
         out, err = self.slot.segments
         stdout, out_cut = out.tail(out_start, out_end, limit)
         stderr, err_cut = err.tail(err_start, err_end, limit)
-        if self.exit_code == CONTAINER_FAILED and FATAL in stderr and self.recipe.has_image:
-            self.fail("launch", stderr[stderr.index(FATAL) :].splitlines()[0])
+        if self.container is not None and self.container.per_task:
+            failure = self.container.failure(self.exit_code, stderr)
+            if failure:
+                self.fail("launch", failure)
         rusage = self.process.rusage if self.process is not None else None
         result: dict[str, Any] = {
             "lease": self.held.lease,
@@ -140,7 +148,7 @@ class Attempt:
             "stderr": stderr,
             "cut": [out_cut, err_cut],
             "log": [out.path, out_start, out_end, err.path, err_start, err_end],
-            "image": "",
+            "image": self.recipe.image_digest,
         }
         if found.chunks:
             result["chunks"] = len(found.chunks)

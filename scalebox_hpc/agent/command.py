@@ -1,4 +1,4 @@
-"""Renders what runs: the words, the environment and the container of each attempt of a module.
+"""Renders what runs: the words and the environment of each attempt of a module.
 
 It starts nothing. What never changes is made once per module, what a task adds is cheap.
 """
@@ -12,14 +12,17 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Union
 
+from scalebox_hpc.agent.container_sheet import read_wanted
 from scalebox_hpc.agent.lease import Amounts, Held
 from scalebox_hpc.agent.messages import Rules
+from scalebox_hpc.agent.ranks import Ranks
+from scalebox_hpc.agent.runtimes import Runtime
 
 Template = Union[str, list[Any]]
 """Constant text, or parts: text, or a placeholder such as ["body"] or ["headers", NAME]."""
 
 PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "SLURM_JOB_ID")
-PASSED_TO_CONTAINERS = ("PATH", "HOME", "USER", "LOGNAME", "TZ", "SLURM_JOB_ID")
+PASSED_TO_CONTAINERS = ("HOME", "USER", "LOGNAME", "TZ", "SLURM_JOB_ID")
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 NO_BASH = "there is no bash here: run by sh -eu"
 # Which shell an image has is known only inside it.
@@ -28,6 +31,7 @@ IMAGE_SHELL = (
     f" echo 'sbx: {NO_BASH}' >&2; exec sh -eu -c \"$@\""
 )
 BASH = ["bash", "-euo", "pipefail", "-c"]
+SH = ["sh", "-eu", "-c"]
 ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -39,25 +43,15 @@ class MissingHeader(Exception):
     """`run` asks for a header that the message does not carry."""
 
 
-class Runtime(NamedTuple):
-    """A container runtime of this node."""
-
-    name: str  # "apptainer" | "singularity"
-    path: str
-    version: str
-
-
 class Node(NamedTuple):
     """What is the same for all modules of this agent."""
 
     host: str
     incarnation: str
     scratch_root: str
-    runtime: Runtime | None
+    runtimes: tuple[Runtime, ...]  # the preferred one first
     environ: Mapping[str, str]  # the agent's own
-
-
-ARCHIVES = ("oci-archive", "docker-archive", "oci")  # schemes whose rest is a path
+    helper: list[str]  # words that start a helper of the agent
 
 
 class Recipe:
@@ -71,45 +65,42 @@ class Recipe:
         self.output_limit: int = sheet.get("output_limit", 65536)
         self.results: str = sheet.get("results", "")
         self._node = node
-        self._image: str | None = sheet.get("image")
+        self.ranks: Ranks | None = None  # of kind "mpi": what runs on the host, and starts ranks in the image
+        if sheet.get("kind") == "mpi":
+            self.ranks = Ranks(sheet, node.environ, node.host, node.scratch_root)
+        self.wanted = read_wanted(sheet) if self.ranks is None else None  # None: the bare host
+        self.image_digest: str = (sheet.get("container") or {}).get("digest", "")
+        self.bin_dir = bin_dir
         self._programs: dict[str, str] = {}
         self._search = _search_path(sheet, node, bin_dir)
-        self._argv = [_compiled(word) for word in self._words(sheet)]
-        self._prefix = self._container_words() if self._image else []
-        self._base = _encoded(self._environment(bin_dir))
+        shell = list(sheet.get("shell") or BASH)
+        self.wants_bash = sheet.get("words") is None and shell == BASH
+        self._argv = [_compiled(word) for word in self._words(sheet, shell)]
+        self._argv_inside = {
+            has_bash: [_compiled(word) for word in _shell_words(sheet, BASH if has_bash else SH)]
+            for has_bash in (True, False)
+            if self.wants_bash
+        }
+        self.fixed = _encoded(self._environment())
         self._needs: dict[Amounts, dict[bytes, bytes]] = {}
         self.marker_start = b"SBX_INCARNATION=" + node.incarnation.encode()
 
-    @property
-    def has_image(self) -> bool:
-        """Whether attempts run in a container."""
-        return bool(self._image)
+    def argv(
+        self, held: Held, slot: int, work: str, gather_dir: str, has_bash: bool | None = None
+    ) -> list[str]:
+        """Return the words, the first as it was written; `has_bash` is of the image, None when not known.
 
-    def check_image(self) -> None:
-        """Raises CannotLaunch when the image or a runtime for it is missing."""
-        if not self._image:
-            return
-        if self._node.runtime is None:
-            raise CannotLaunch(
-                f"neither apptainer nor singularity is in PATH on {self._node.host};"
-                " load its module in the site's `prologue`"
-            )
-        scheme, _, archive = self._image.partition(":")
-        path = archive if scheme in ARCHIVES else self._image
-        if "://" not in self._image and not os.path.exists(path):
-            raise CannotLaunch(f"image {self._image} does not exist on {self._node.host}; look at `image`")
-
-    def argv(self, held: Held, slot: int, work: str, gather_dir: str) -> list[str]:
-        """Return the words, the first as it was written. Raises MissingHeader."""
-        words: list[str] = []
-        if self._image:
-            words += [*self._prefix, *(["--nv"] if held.need[2] else []), "--pwd", work, self._image]
-        for word in self._argv:
-            words.append(word if isinstance(word, str) else self._fill(word, held, slot, gather_dir))
-        return words
+        Raises MissingHeader.
+        """
+        words = self._argv
+        if has_bash is not None and self.wants_bash:
+            words = self._argv_inside[has_bash]
+        return [word if isinstance(word, str) else self._fill(word, held, slot, gather_dir) for word in words]
 
     def program(self, word: str) -> str:
-        """Return the path to execute for a first word. Raises CannotLaunch when PATH has none."""
+        """Return the path to execute for a first word. Raises CannotLaunch when it cannot be."""
+        if self.ranks is not None and self.ranks.problem:
+            raise CannotLaunch(self.ranks.problem)
         if "/" in word:
             return word
         path = self._programs.get(word)
@@ -126,8 +117,27 @@ class Recipe:
         self, held: Held, slot_env: Mapping[bytes, bytes], gather_dir: str, left_s: float
     ) -> dict[bytes, bytes]:
         """Return the whole environment of an attempt. Raises UnicodeEncodeError for what is no text."""
+        env = self.fixed.copy()
+        self._add_own(env, held, slot_env, gather_dir, left_s)
+        return env
+
+    def own_env(
+        self, held: Held, slot_env: Mapping[bytes, bytes], gather_dir: str, left_s: float
+    ) -> dict[bytes, bytes]:
+        """Return what an attempt has beside `fixed`. Raises UnicodeEncodeError for what is no text."""
+        env: dict[bytes, bytes] = {}
+        self._add_own(env, held, slot_env, gather_dir, left_s)
+        return env
+
+    def _add_own(
+        self,
+        env: dict[bytes, bytes],
+        held: Held,
+        slot_env: Mapping[bytes, bytes],
+        gather_dir: str,
+        left_s: float,
+    ) -> None:
         offer = held.offer
-        env = self._base.copy()
         env.update(slot_env)
         env.update(self._needs.get(held.need) or self._add_need(held.need))
         headers = offer.get("headers")
@@ -142,12 +152,16 @@ class Recipe:
         if gather_dir:
             for name in ("members", "bodies", "missing"):
                 env[b"SBX_" + name.upper().encode()] = os.fsencode(gather_path(gather_dir, name))
-        return env
 
     def marker(self, env: Mapping[bytes, bytes]) -> frozenset[bytes]:
         """Return what together marks every process of an attempt."""
         task, attempt = env[b"SBX_TASK"], env[b"SBX_ATTEMPT"]
         return frozenset((self.marker_start, b"SBX_TASK=" + task, b"SBX_ATTEMPT=" + attempt))
+
+    def marker_of(self, held: Held) -> frozenset[bytes]:
+        """Return the same before there is an environment."""
+        offer = held.offer
+        return self.marker({b"SBX_TASK": offer["task"].encode(), b"SBX_ATTEMPT": b"%d" % offer["attempt"]})
 
     def explain(self, word: str, work: str, problem: Exception) -> str:
         """Say why a program did not start, and what to do."""
@@ -169,46 +183,26 @@ class Recipe:
 
     # made once
 
-    def _words(self, sheet: dict[str, Any]) -> list[Template]:
+    def _words(self, sheet: dict[str, Any], shell: list[str]) -> list[Template]:
         words = sheet.get("words")
         if words is not None:
             return list(words)
-        shell = list(sheet.get("shell") or BASH)
-        if shell == BASH and self._image:
-            shell = ["/bin/sh", "-c", IMAGE_SHELL, "sbx"]
-        elif os.path.basename(shell[0]) == "bash" and not self._image and not _which(shell[0], self._search):
-            shell, self.note = ["sh", "-eu", "-c"], NO_BASH
-        return [*shell, sheet["text"], "sbx", *sheet.get("values", ())]
+        if self.wanted is not None:
+            return _shell_words(sheet, ["/bin/sh", "-c", IMAGE_SHELL, "sbx"] if shell == BASH else shell)
+        if os.path.basename(shell[0]) == "bash" and not _which(shell[0], self._search):
+            shell, self.note = SH, NO_BASH
+        return _shell_words(sheet, shell)
 
-    def _container_words(self) -> list[str]:
-        runtime, sheet = self._node.runtime, self.sheet
-        shipped = [path for pairs in ("files", "bin") for _, path in sheet.get(pairs, ())]
-        wanted = [sheet.get(key) for key in ("shared", "results", "pipeline")]
-        wanted += sorted({os.path.dirname(path) for path in shipped})
-        words = [runtime.path if runtime else "apptainer", "--quiet", "exec", "--no-home"]
-        for path in dict.fromkeys([self._node.scratch_root, *wanted]):
-            if path and os.path.isdir(path):
-                words += ["--bind", path]
-        return words
-
-    def _environment(self, bin_dir: str) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         sheet, environ = self.sheet, self._node.environ
-        names = PASSED_TO_CONTAINERS if self._image else PASSED_ON
+        names = PASSED_ON if self.wanted is None else PASSED_TO_CONTAINERS
         env = {name: environ[name] for name in names if name in environ}
-        if self._image:
-            prefix = (
-                "SINGULARITYENV_"
-                if self._node.runtime and self._node.runtime.name != "apptainer"
-                else "APPTAINERENV_"
-            )
-            env.update({prefix + name: value for name, value in sheet.get("env", {}).items()})
-            # Values must reach the program as they are, not as the runtime's shell would read them.
-            env.update({"APPTAINER_NO_EVAL": "1", "SINGULARITY_NO_EVAL": "1"})
-            if bin_dir:
-                env[prefix + "PREPEND_PATH"] = bin_dir
-        else:
+        if self.wanted is None:
             env.update({name: value for name, value in environ.items() if name.startswith("LC_")})
-            env.update(sheet.get("env", {}))
+        if self.ranks is not None:
+            env.update(self.ranks.env)
+        env.update(sheet.get("env", {}))
+        if self.wanted is None:
             env["PATH"] = self._search
         for name in ("run", "pipeline", "shared", "site", "results"):
             env["SBX_" + name.upper()] = sheet.get(name) or ""
@@ -220,7 +214,8 @@ class Recipe:
 
     def _add_need(self, need: Amounts) -> dict[bytes, bytes]:
         names = (b"SBX_CPUS", b"SBX_MEMORY_MIB", b"SBX_GPUS")
-        self._needs[need] = {name: b"%d" % amount for name, amount in zip(names, need)}
+        of_one = (need[0] // self.ranks.count, *need[1:]) if self.ranks is not None else need
+        self._needs[need] = {name: b"%d" % amount for name, amount in zip(names, of_one)}
         return self._needs[need]
 
     def _fill(self, parts: list[Any], held: Held, slot: int, gather_dir: str) -> str:
@@ -247,6 +242,10 @@ class Recipe:
 def gather_path(directory: str, kind: str) -> str:
     """Return the file of "members", "bodies" or "missing" of a gather task."""
     return os.path.join(directory, "bodies.txt" if kind == "bodies" else f"{kind}.jsonl")
+
+
+def _shell_words(sheet: dict[str, Any], shell: list[str]) -> list[Template]:
+    return [*shell, sheet["text"], "sbx", *sheet.get("values", ())]
 
 
 def _compiled(template: Template) -> Template:

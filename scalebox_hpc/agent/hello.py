@@ -9,15 +9,15 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from scalebox_hpc import __version__
 from scalebox_hpc.agent import probe
-from scalebox_hpc.agent.command import Runtime
 from scalebox_hpc.agent.link import Link
 from scalebox_hpc.agent.loop import Loop
 from scalebox_hpc.agent.options import Options, read_token
+from scalebox_hpc.agent.runtimes import Runtime
 
 AGAIN_S = 5.0  # after a hello that was refused; the daemon may be reading its ledger or changing hands
 
@@ -62,7 +62,7 @@ class Greeter:
 
 
 def introduction(
-    options: Options, environ: Mapping[str, str], scratch: str, runtime: Runtime | None
+    options: Options, environ: Mapping[str, str], scratch: str, runtimes: Sequence[Runtime]
 ) -> dict[str, Any]:
     """Return the body of a hello, but for the clock."""
     return {
@@ -72,13 +72,14 @@ def introduction(
         "incarnation": options.incarnation,
         "restart": options.restart,
         "node": platform.node(),
+        "nodes": int(environ.get("SLURM_JOB_NUM_NODES") or 1),
         "pid": os.getpid(),
         "cpus": options.cpus or probe.cpus(),
         "memory_mib": options.memory_mib or probe.memory_mib(environ),
         "gpus": probe.gpus(environ) if options.gpus is None else options.gpus,
         "scratch_mib": probe.scratch_mib(scratch),
         "walltime_left_s": probe.walltime_left_s(environ, time.time_ns() / 1e9, options.walltime_s),
-        "runtimes": {runtime.name: runtime.version} if runtime else {},
+        "runtimes": {runtime.name: runtime.version for runtime in runtimes},
         "python": platform.python_version(),
         "version": __version__,
         "job_id": environ.get("SLURM_ARRAY_JOB_ID") or environ.get("SLURM_JOB_ID"),

@@ -14,7 +14,7 @@ import signal
 import sys
 from typing import Any
 
-from scalebox_hpc.agent import probe
+from scalebox_hpc.agent import steps
 from scalebox_hpc.agent.agent import Agent, Tools
 from scalebox_hpc.agent.child import Children, best_watch
 from scalebox_hpc.agent.command import Node
@@ -24,6 +24,7 @@ from scalebox_hpc.agent.lease import read_terms
 from scalebox_hpc.agent.link import Link
 from scalebox_hpc.agent.loop import Loop
 from scalebox_hpc.agent.options import Options, UsageProblem, read_options, read_token
+from scalebox_hpc.agent.runtimes import find
 from scalebox_hpc.agent.say import log
 from scalebox_hpc.agent.session import Session
 from scalebox_hpc.agent.signals import Signals
@@ -53,8 +54,8 @@ def run(options: Options) -> int:
     signals.on(signal.SIGTERM, life.terminate)
     link = Link(loop, os.path.join(options.shared, "contact.json"), options.home)
     scratch = options.scratch or environ.get("TMPDIR") or "/tmp"
-    runtime = probe.runtime(environ)
-    said = introduction(options, environ, scratch, runtime)
+    runtimes = find(environ)
+    said = introduction(options, environ, scratch, runtimes)
     greeter = Greeter(loop, link, options, said)
     answer = _first_hello(loop, greeter, options, life)
     if answer is None or answer["do"] == "leave" or life.is_over:
@@ -65,7 +66,7 @@ def run(options: Options) -> int:
     terms = read_terms(answer)
     session = Session(options.incarnation, terms, loop.now, said["walltime_left_s"])
     root = scratch_root(scratch, options.incarnation)
-    node = Node(platform.node(), options.incarnation, root, runtime, environ)
+    node = Node(platform.node(), options.incarnation, root, runtimes, environ, _helper_words())
     _allow_files(FILES_PER_SLOT * terms.resources[0])
     children = Children(loop, best_watch(loop, signals))
     agent = Agent(Tools(loop, link, children, session, node, options.shared, greeter.greet_until_known))
@@ -76,6 +77,14 @@ def run(options: Options) -> int:
     why = session.leaving or "no daemon"
     log(f"leaving: {why}: {session.reason}" if session.reason else f"leaving: {why}")
     return 0
+
+
+def _helper_words() -> list[str]:
+    """Return the words that start helpers of this very version, whatever becomes of our file."""
+    if sys.argv[0].endswith(".py"):
+        return [sys.executable, "-m", "scalebox_hpc.agent"]
+    own = os.open(sys.argv[0], os.O_RDONLY | os.O_CLOEXEC)  # kept open as long as we live
+    return [sys.executable, "-I", "-S", f"/proc/{os.getpid()}/fd/{own}"]
 
 
 def _allow_files(count: int) -> None:
@@ -124,6 +133,9 @@ def _first_hello(loop: Loop, greeter: Greeter, options: Options, life: _Life) ->
 
 def ended(options: Options) -> int:
     """Say that an incarnation is over: over the network, else in a file of the shared folder."""
+    problem = steps.end_all(os.environ, options.incarnation) if options.steps else ""
+    if problem:
+        log(f"steps of this element may be left: {problem}")
     body = {
         "try": options.try_name,
         "element": options.element,
@@ -137,8 +149,8 @@ def ended(options: Options) -> int:
     try:
         link.token = read_token(options)
         link.ask("/v1/agent/ended", json.dumps(body).encode(), lambda status, _: got.append(status))
-    except OSError as problem:
-        log(f"no join token: {problem}")
+    except OSError as error:
+        log(f"no join token: {error}")
         got.append(0)
     until = loop.now + ENDED_S
     while not got and loop.now < until:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 USAGE = (
     "usage: agent.pyz run|ended --shared DIR --home HOME --try NAME --element I --restart R --incarnation HEX"
 )
-NUMBERS = ("element", "restart", "cpus", "memory-mib", "gpus", "status")
+NUMBERS = ("element", "restart", "cpus", "memory-mib", "gpus", "status", "steps")
 TEXTS = ("shared", "home", "try", "incarnation", "scratch")
 REQUIRED = ("shared", "home", "try", "element", "restart", "incarnation")
 
@@ -33,6 +33,7 @@ class Options(NamedTuple):
     memory_mib: int | None = None
     gpus: int | None = None
     status: int = 0
+    steps: int = 0  # 1: end Slurm's steps of this element before its end is told
 
     @property
     def token_path(self) -> str:

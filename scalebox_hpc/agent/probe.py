@@ -1,6 +1,6 @@
-"""Finds out what this element has: cpus, memory, GPUs, scratch, walltime, container runtimes.
+"""Finds out what this element has: cpus, memory, GPUs, scratch, walltime.
 
-It reads files and variables and asks a runtime for its version; it changes nothing.
+It reads files and variables; it changes nothing.
 """
 
 from __future__ import annotations
@@ -9,10 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from scalebox_hpc.agent.command import Runtime
-
 MIB = 1 << 20
-RUNTIMES = ("apptainer", "singularity")
 
 
 def cpus() -> int:
@@ -44,7 +41,9 @@ def gpus(environ: Mapping[str, str]) -> int:
 
 
 def scratch_mib(path: str) -> int:
-    """Return the free room at a directory; 0 when it cannot be asked."""
+    """Return the free room at a directory, made already or not; 0 when it cannot be asked."""
+    while not os.path.exists(path) and os.path.dirname(path) != path:
+        path = os.path.dirname(path)
     try:
         found = os.statvfs(path)
     except OSError:
@@ -61,24 +60,12 @@ def walltime_left_s(environ: Mapping[str, str], now_s: float, given_s: float | N
     return max(0.0, min(left)) if left else None
 
 
-def runtime(environ: Mapping[str, str]) -> Runtime | None:
-    """Return the container runtime in PATH, the first of RUNTIMES."""
-    for name in RUNTIMES:
-        for directory in environ.get("PATH", "").split(":"):
-            path = os.path.join(directory, name)
-            if os.path.isfile(path) and os.access(path, os.X_OK):
-                return Runtime(name, path, _version(path))
-    return None
-
-
-def _version(path: str) -> str:
-    import subprocess
-
-    try:
-        said = subprocess.run([path, "--version"], capture_output=True, timeout=20, check=False, text=True)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return said.stdout.split()[-1] if said.stdout.split() else ""
+def gpu_kind() -> str:
+    """Return the kind of GPU of this node: "nvidia", "rocm" or ""."""
+    for path, kind in (("/dev/nvidiactl", "nvidia"), ("/dev/kfd", "rocm")):
+        if os.path.exists(path):
+            return kind
+    return ""
 
 
 def cgroup_directory() -> str:

@@ -215,6 +215,24 @@ class WorkDirs:
             return
         self._waiting.append(target)
 
+    def empty(self, directory: str, names: frozenset[str]) -> bool:
+        """Put aside all that is in a directory but these names. Tells whether nothing else is left."""
+        found = [entry for entry in os.scandir(directory) if entry.name not in names]
+        if not found:
+            return True
+        self._count += 1
+        target = os.path.join(self.aside, str(self._count))
+        os.mkdir(target, 0o700)
+        self._waiting.append(target)
+        try:
+            for number, entry in enumerate(found):
+                if entry.is_dir(follow_symlinks=False):
+                    os.chmod(entry.path, 0o700)
+                os.rename(entry.path, os.path.join(target, str(number)))
+        except OSError:
+            return False  # something of another user, as an image with its own users makes
+        return True
+
     def discard(self, path: str) -> None:
         """Put a directory aside that is of no use; where that cannot be, it goes with all the others."""
         with contextlib.suppress(OSError):

@@ -70,7 +70,7 @@ done
 """
 
 END = """\
-"$sbx_python" -I "$sbx_shared/agent.pyz" ended --shared "$sbx_shared" {identity} --status "$sbx_status"
+"$sbx_python" -I "$sbx_shared/agent.pyz" ended --shared "$sbx_shared" {identity}{ranks} --status "$sbx_status"
 """
 
 
@@ -97,7 +97,7 @@ def element_script(request: AllocationRequest, *, element: str, restart: str, re
         "".join(f"{line}\n" for line in launch.prologue),
         RUN.format(identity=identity, share=share, walltime_s=walltime_s),
         SWEEP,
-        END.format(identity=identity),
+        END.format(identity=identity, ranks=" --steps 1" if request.ranks is not None else ""),
         'exit "$sbx_status"\n',
     ]
     return "".join(parts)

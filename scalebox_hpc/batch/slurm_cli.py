@@ -43,6 +43,7 @@ class SlurmFacts:
 
     version: tuple[int, int] | None
     max_array_size: int | None
+    accounting: bool | None = None  # whether it says that it keeps accounts in slurmdbd
 
 
 class SlurmCli:
@@ -136,7 +137,11 @@ class SlurmCli:
             return SlurmFacts(None, None)
         values = slurm_listing.config_values(done.stdout)
         size = values.get("MaxArraySize", "")
-        facts = SlurmFacts(_version(values.get("SLURM_VERSION", "")), int(size) if size.isdecimal() else None)
+        facts = SlurmFacts(
+            _version(values.get("SLURM_VERSION", "")),
+            int(size) if size.isdecimal() else None,
+            values.get("AccountingStorageType", "").endswith("slurmdbd"),
+        )
         self._facts = (now + CONFIG_S, facts)
         return facts
 

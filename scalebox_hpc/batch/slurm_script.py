@@ -51,9 +51,7 @@ def _options(request: AllocationRequest) -> dict[str, str]:
     options = {
         "job-name": request.name,
         "array": f"0-{request.elements - 1}",
-        "nodes": "1",
-        "ntasks": "1",
-        "cpus-per-task": str(request.cpus),
+        **_shape(request),
         "mem": f"{request.memory_mib}M",
         "time": walltime_option(request.walltime_s),
         "chdir": request.launch.shared,
@@ -65,6 +63,19 @@ def _options(request: AllocationRequest) -> dict[str, str]:
     if request.walltime_s >= SHORT_S:
         options["signal"] = f"B:TERM@{WARNING_S}"
     return options | _placement(request.machine)
+
+
+def _shape(request: AllocationRequest) -> dict[str, str]:
+    """One process with all cpus; or the ranks of one task, spread evenly over its nodes."""
+    ranks = request.ranks
+    if ranks is None:
+        return {"nodes": "1", "ntasks": "1", "cpus-per-task": str(request.cpus)}
+    return {
+        "nodes": str(ranks.nodes),
+        "ntasks": str(ranks.count),
+        "ntasks-per-node": str(ranks.per_node),  # beside ntasks: the most of a node
+        "cpus-per-task": str(request.cpus // ranks.count),
+    }
 
 
 def _placement(machine: Machine) -> dict[str, str]:

@@ -13,8 +13,11 @@ from scalebox_hpc.cli import (
     check,
     daemon,
     describe,
+    doctor,
     export,
+    image,
     log,
+    module,
     plan,
     ps,
     resume,
@@ -38,6 +41,7 @@ app.command("check")(check.check)
 app.command("plan")(plan.plan)
 app.command("describe")(describe.describe)
 app.command("schema")(schema.schema)
+app.command("doctor")(doctor.doctor)
 app.command("status")(status.status)
 app.command("ps")(ps.ps)
 app.command("show")(show.show)
@@ -46,6 +50,8 @@ app.command("retry")(retry.retry)
 app.command("resume")(resume.resume)
 app.command("cancel")(cancel.cancel)
 app.command("export")(export.export)
+app.add_typer(module.app, name="module")
+app.add_typer(image.app, name="image")
 app.add_typer(daemon.app, name="daemon")
 
 

@@ -1,4 +1,4 @@
-"""`sbx describe`: which parameters a pipeline takes."""
+"""`sbx describe`: which parameters a pipeline takes, and which standard modules it uses."""
 
 from __future__ import annotations
 
@@ -16,25 +16,28 @@ if TYPE_CHECKING:
 
 
 def describe(pipeline: PipelineArgument = PIPELINE, as_json: AsJson = False) -> None:
-    """Show which parameters a pipeline takes.
+    """Show which parameters a pipeline takes, and which standard modules it uses.
 
-    Each with its type, default and rules; set them by `sbx run -p NAME=VALUE`.
+    Each parameter with its type, default and rules; set them by `sbx run -p NAME=VALUE`.
 
     \b
     Example:
       sbx describe pipeline.toml
     """
-    from scalebox_hpc.config.pipeline import load_parameters
+    from scalebox_hpc.config.pipeline import load_parameters, load_standards
     from scalebox_hpc.report.text import table
 
-    parameters = load_parameters(pipeline_path(pipeline))
+    path = pipeline_path(pipeline)
+    parameters, standards = load_parameters(path), load_standards(path)
     if as_json:
-        say.json_object({"params": [_as_data(parameter) for parameter in parameters]})
-    elif not parameters:
-        typer.echo("no parameters")
-    else:
-        rows = [["parameter", "type", "default", "rules", "meaning"]]
-        typer.echo("\n".join(table([*rows, *(_row(parameter) for parameter in parameters)])))
+        uses = [{"module": name, **standard.as_data()} for name, standard in standards.items()]
+        say.json_object({"params": [_as_data(parameter) for parameter in parameters], "standard": uses})
+        return
+    rows = [["parameter", "type", "default", "rules", "meaning"], *map(_row, parameters)]
+    typer.echo("\n".join(table(rows)) if parameters else "no parameters")
+    if standards:
+        uses_rows = [[name, standard.name, standard.description] for name, standard in standards.items()]
+        typer.echo("\n" + "\n".join(table([["module", "uses", "which is to"], *uses_rows])))
 
 
 def _as_data(parameter: Parameter) -> dict[str, object]:

@@ -69,13 +69,20 @@ def _as_text(pool: PlannedPool) -> str:
     head = f"pool {pool.pool} at {place}, for {', '.join(pool.modules)}"
     if pool.problem:
         return f"{head}\n  {pool.problem}\n"
-    element = f"{pool.cpus} cpus, {show_size(pool.memory_mib << 20)}" + (
-        f", {pool.gpus} gpus" if pool.gpus else ""
-    )
     noun = "element" if pool.elements == 1 else "elements"
+    tasks = "a task has one to itself" if pool.ntasks else f"{pool.slots_per_element} tasks at once in each"
     facts = (
-        f"  first submission {pool.when}: {pool.elements} {noun} of {element}, "
-        f"{show_duration(pool.walltime_s)}; {pool.slots_per_element} tasks at once in each"
+        f"  first submission {pool.when}: {pool.elements} {noun} of {_element(pool)}, "
+        f"{show_duration(pool.walltime_s)}; {tasks}"
     )
+    facts = "\n".join([facts, *(f"  {line}" for line in pool.containers)])
     script = pool.script or "  started as a process of this machine, without sbatch\n"
     return f"{head}\n{facts}\n{script}"
+
+
+def _element(pool: PlannedPool) -> str:
+    each = f"{show_size(pool.memory_mib << 20)}" + (f", {pool.gpus} gpus" if pool.gpus else "")
+    if not pool.ntasks:
+        return f"{pool.cpus} cpus, {each}"
+    nodes = "1 node" if pool.nodes == 1 else f"{pool.nodes} nodes"
+    return f"{nodes} with {each} each, {pool.ntasks} ranks of {pool.cpus // pool.ntasks} cpus"

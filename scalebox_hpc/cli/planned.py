@@ -7,13 +7,13 @@ there, and where a module waits for others, as many tasks as the pool has slots 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 from scalebox_hpc.batch.slurm_script import script
 from scalebox_hpc.config.pools import cpus_here, memory_here_mib
 from scalebox_hpc.domain.allocation import AllocationRequest, Launch
-from scalebox_hpc.domain.pipeline import Module, Pipeline, Pool
+from scalebox_hpc.domain.pipeline import Module, Pipeline, Pool, Ranks
 from scalebox_hpc.domain.site import Machine, Site
 from scalebox_hpc.engine import pools
 
@@ -33,8 +33,11 @@ class PlannedPool:
     memory_mib: int
     gpus: int
     walltime_s: float
+    nodes: int  # of one element; with more than one, memory and gpus are those of each node
+    ntasks: int  # ranks of the task that takes it whole; 0: it has ordinary tasks
     script: str  # for sbatch; "" where agents start as processes of this machine
     problem: str = ""
+    containers: tuple[str, ...] = ()  # of its modules that have an image, a line each
 
 
 def first_submissions(pipeline: Pipeline, site: Site, home_id: str, shared: str) -> list[PlannedPool]:
@@ -54,15 +57,17 @@ def _planned(
     machine = site.machines.get(pool.machine) if pool.machine else site.default_machine()
     seeded = [module for module in members if module.seed is not None]
     local = pools.LocalMachine(cpus_here(), memory_here_mib()) if site.batch == "local" else None
+    ranks = members[0].ranks
     facts = pools.PoolFacts(
         pool=pool.name,
         slots=pool.slots,
         walltime_s=pool.walltime_s,
         machine=machine,
         modules=tuple(
-            pools.ModuleWork(module.name, module.resources, _open(module, pool, bool(seeded)))
+            pools.ModuleWork(module.name, module.taken, _open(module, pool, bool(seeded)))
             for module in members
         ),
+        ranks=ranks,
     )
     decisions = pools.decide([facts], pools.SiteFacts(limits=site.limits, local=local), now=0.0)
     asked = next((decision for decision in decisions if isinstance(decision, pools.Submit)), None)
@@ -71,7 +76,9 @@ def _planned(
     text = ""
     if asked is not None and local is None:
         name = f"sbx-{pipeline.name}-XXXX-{pool.name}.{launch.home}.EPOCH.1.1"
-        text = script(_request(name, asked, machine, launch))
+        if ranks is not None and ranks.nodes > 1:  # works where all its nodes see it, as the daemon has it
+            launch = replace(launch, scratch=f"{launch.shared}/runs/{pipeline.name}-XXXX/work")
+        text = script(_request(name, asked, machine, launch, ranks))
     return PlannedPool(
         pool=pool.name,
         site=site.name,
@@ -84,9 +91,21 @@ def _planned(
         memory_mib=shape.memory_mib,
         gpus=shape.gpus,
         walltime_s=pool.walltime_s,
+        nodes=ranks.nodes if ranks else 1,
+        ntasks=ranks.count if ranks else 0,
         script=text,
         problem=paused,
+        containers=tuple(_container(module, site) for module in members if module.image is not None),
     )
+
+
+def _container(module: Module, site: Site) -> str:
+    """What runs a module's image, and what its container sees beside the usual."""
+    runtime = module.container.runtime or site.containers.runtime or "the node's runtime"
+    each = ", a container a task" if module.container.reuse == "task" else ""
+    own = {bind.target: bind for bind in (*site.containers.binds, *module.binds)}
+    shown = ", ".join(f"{bind.target}{' (ro)' if bind.mode == 'ro' else ''}" for bind in own.values())
+    return f"{module.name} in {module.image} by {runtime}{each}" + (f", with {shown}" if shown else "")
 
 
 def _open(module: Module, pool: Pool, any_seeded: bool) -> int:
@@ -99,7 +118,9 @@ def _open(module: Module, pool: Pool, any_seeded: bool) -> int:
     return prod(len(values) for _, values in seed.axes) if seed.kind == "product" else pool.slots
 
 
-def _request(name: str, asked: pools.Submit, machine: Machine | None, launch: Launch) -> AllocationRequest:
+def _request(
+    name: str, asked: pools.Submit, machine: Machine | None, launch: Launch, ranks: Ranks | None
+) -> AllocationRequest:
     return AllocationRequest(
         name=name,
         elements=asked.elements,
@@ -109,4 +130,5 @@ def _request(name: str, asked: pools.Submit, machine: Machine | None, launch: La
         walltime_s=asked.walltime_s,
         machine=machine or Machine("default"),
         launch=launch,
+        ranks=ranks,
     )

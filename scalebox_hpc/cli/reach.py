@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
+from scalebox_hpc.cli.say import remark
 from scalebox_hpc.errors import DaemonAbsent
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def daemon_of(context: typer.Context) -> Daemon:
         return cast("Daemon", context.obj)
     from scalebox_hpc.client import Daemon, find_home
 
-    return _closed_at_end(context, Daemon.of_home(find_home()))
+    return _closed_at_end(context, Daemon.of_home(find_home(), say=remark))
 
 
 def started_daemon_of(context: typer.Context, home: Path | None = None) -> Daemon:
@@ -33,14 +34,14 @@ def started_daemon_of(context: typer.Context, home: Path | None = None) -> Daemo
 
     home = home or find_home()
     try:
-        daemon = _closed_at_end(context, Daemon.of_home(home))
+        daemon = _closed_at_end(context, Daemon.of_home(home, say=remark))
         daemon.daemon_status()
         return daemon
     except DaemonAbsent:
         from scalebox_hpc.daemon.main import start_detached
 
         start_detached(home)
-    return _closed_at_end(context, Daemon.of_home(home))
+    return _closed_at_end(context, Daemon.of_home(home, say=remark))
 
 
 def _closed_at_end(context: typer.Context, daemon: Daemon) -> Daemon:

@@ -96,7 +96,7 @@ def _run_inside(wish: Wish) -> int:
     home = home_of_pipeline(wish.pipeline)
 
     def submit() -> int:
-        with Daemon.of_home(home) as daemon:
+        with Daemon.of_home(home, say=remark) as daemon:
             return _submit_and_follow(daemon, home, wish, inside=True)
 
     try:

@@ -41,6 +41,7 @@ class RunSummary(TypedDict):
     tasks: int
     succeeded: int
     failed: int
+    images: list[str]  # digests of what its modules run in
 
 
 class ModuleStatus(TypedDict):

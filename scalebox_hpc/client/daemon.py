@@ -7,7 +7,7 @@ asked again (it is starting, it is full) is asked again here, within `PATIENCE_S
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any, cast
@@ -51,14 +51,16 @@ class Daemon:
     UsageError, PipelineErrors, ConflictError or EnvironmentProblem.
     """
 
-    def __init__(self, contact: Contact) -> None:
-        self._link = Link(contact)
+    def __init__(self, contact: Contact, say: Callable[[str], None] | None = None) -> None:
+        """`say` is told once of what a request has to wait for."""
+        self._link, self._say = Link(contact), say
         self._nap = Event()
+        self._told = ""
 
     @classmethod
-    def of_home(cls, home: Path) -> Daemon:
+    def of_home(cls, home: Path, say: Callable[[str], None] | None = None) -> Daemon:
         """The daemon of this home, as its `daemon.json` names it."""
-        return cls(Contact.of_home(home))
+        return cls(Contact.of_home(home), say)
 
     @property
     def home(self) -> Path:
@@ -199,9 +201,17 @@ class Daemon:
             if status < 300:
                 return answer
             later_s = answer.get("retry_s")
+            if fetching := answer.get("fetching"):
+                until = time.monotonic() + PATIENCE_S  # it takes as long as it takes
+                self._tell(f"fetching images: {', '.join(map(str, fetching))}")
             if status not in (429, 503) or later_s is None or time.monotonic() + later_s > until:
                 raise error_of(status, answer, self.home)
             self._nap.wait(max(0.1, float(later_s)))
+
+    def _tell(self, what: str) -> None:
+        if self._say is not None and what != self._told:
+            self._say(what)
+        self._told = what
 
     def _ask_once(
         self, method: str, target: str, body: Mapping[str, Any] | None, wait_s: float

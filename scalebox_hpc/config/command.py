@@ -53,6 +53,8 @@ class Run:
 def read_run(module: Table, filler: Filler, *, is_gather: bool) -> Run:
     """Read `run` and `shell`. Notes every problem; returns an empty Run when there is no command."""
     value = module.data.get("run")
+    if value is None and "use" in module.data:
+        return Run(Command())  # why the standard module brought none was noted
     if value is None:
         module.problem("run", "is missing", 'say what runs, as in run = "./program {body}"')
         return Run(Command())

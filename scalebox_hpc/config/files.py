@@ -8,14 +8,12 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from scalebox_hpc.config.command import CONTRACT_FILES, Run
 from scalebox_hpc.config.notes import Notes, did_you_mean
-from scalebox_hpc.config.table import Table
 from scalebox_hpc.config.toml_lines import KeyPath
 from scalebox_hpc.domain.pipeline import ShippedFile
 from scalebox_hpc.units import show_size
@@ -35,21 +33,23 @@ class FileLook:
 
 @dataclass(slots=True)
 class Shelf:
-    """The files of one pipeline directory; each is read once, however many modules name it."""
+    """The files of one directory, the pipeline's or a standard module's; each is read once."""
 
     directory: Path
     notes: Notes
     _looks: dict[str, FileLook] = field(default_factory=dict)
 
-    def of_module(self, module: Table, run: Run, listed: Iterable[str]) -> tuple[FileLook, ...]:
-        """Return what the words of `run` and the key `files` name, in order of name."""
+    def of_run(self, run: Run, path: KeyPath) -> tuple[FileLook, ...]:
+        """Return the files that the words of a `run` name; `path` is where it stands."""
         found: dict[str, FileLook] = {}
         for word in run.words:
             if word.plain and word.place != "target":
-                found |= self._of_word(word.text, module.at("run"))
-        for index, name in enumerate(listed):
-            found |= self._of_key(name, module.at("files", index))
-        return tuple(found[name] for name in sorted(found))
+                found |= self._of_word(word.text, path)
+        return tuple(found.values())
+
+    def of_key(self, name: str, path: KeyPath) -> tuple[FileLook, ...]:
+        """Return the file that an item of `files` names: one, or none when it was noted."""
+        return tuple(self._of_key(name, path).values())
 
     def bin(self) -> tuple[FileLook, ...]:
         """Return the files of `bin/` beside the pipeline; hidden ones and directories stay behind."""
@@ -85,7 +85,7 @@ class Shelf:
             size = source.stat().st_size
         except OSError:  # a word that no file can be called
             return {}
-        name = _normal(word)
+        name = normal_name(word)
         if name is None:
             remedy = f'write "$SBX_PIPELINE"/{word}, or move it beside pipeline.toml'
             self.notes.warn(path, f"{word} lies outside the pipeline's directory and is not shipped", remedy)
@@ -97,7 +97,7 @@ class Shelf:
         return self._take(name, source, path)
 
     def _of_key(self, word: str, path: KeyPath) -> dict[str, FileLook]:
-        name = _normal(word)
+        name = normal_name(word)
         if name is None or Path(word).is_absolute():
             remedy = "name a file below the pipeline's directory; read others by their full path"
             self.notes.problem(path, f"{word} lies outside the pipeline's directory", remedy)
@@ -138,8 +138,8 @@ class Shelf:
         return self._looks[key]
 
     def _warn_of_directory(self, word: str, path: KeyPath) -> None:
-        if "/" in word and _normal(word) not in (None, "."):
-            remedy = f'write "$SBX_PIPELINE"/{_normal(word)}, or name its files'
+        if "/" in word and normal_name(word) not in (None, "."):
+            remedy = f'write "$SBX_PIPELINE"/{normal_name(word)}, or name its files'
             self.notes.warn(path, f"{word} is a directory beside the pipeline and is not shipped", remedy)
 
 
@@ -157,10 +157,10 @@ def _read(name: str, source: Path) -> FileLook:
     )
 
 
-def _normal(word: str) -> str | None:
+def normal_name(word: str) -> str | None:
     """Return a relative name without `.` and `..`, None when it leads out of the directory.
 
-    >>> _normal("./a/../b.py"), _normal("../b.py")
+    >>> normal_name("./a/../b.py"), normal_name("../b.py")
     ('b.py', None)
     """
     parts: list[str] = []

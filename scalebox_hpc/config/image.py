@@ -33,7 +33,7 @@ def read_image(module: Table, filler: Filler, directory: Path, site: Site | None
         module.problem("image", "is empty", "take it out to run on the bare host")
         return None
     match = _SCHEME.match(text)
-    if match is not None and not (directory / text).exists():
+    if match is not None and not _is_there(directory / text):
         return _address(module, text, match, directory)
     return _file(module, text, directory, site)
 
@@ -51,11 +51,22 @@ def _address(module: Table, text: str, match: re.Match[str], directory: Path) ->
     return text
 
 
+def _is_there(path: Path) -> bool:
+    """What we may not look at counts as there: whoever makes sure of the image says why it is of no use."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def _file(module: Table, text: str, directory: Path, site: Site | None) -> str:
     folders = [directory] + ([Path(site.images)] if site is not None and site.images else [])
     candidates = [folder / Path(text).expanduser() for folder in folders]
     for path in candidates:
-        if path.exists():
+        if _is_there(path):
             return str(path)
     near = [item.name for folder in folders if folder.is_dir() for item in folder.glob("*.s?f")]
     remedy = did_you_mean(Path(text).name, near) or f"looked for {' and '.join(map(str, candidates))}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from scalebox_hpc.domain.container import RUNTIMES
+
 Keys = Mapping[str, Mapping[str, Any]]
 
 NAME: Final = "[a-z][a-z0-9-]*"
@@ -73,11 +75,22 @@ POOL: Final[Keys] = {
 }
 
 RESOURCES: Final[Keys] = {
-    "cpus": _whole("processors", 1),
-    "memory": _size("memory, such as 500M or 16G"),
-    "gpus": _whole("GPUs", 0),
+    "cpus": _whole('processors; with kind = "mpi" those of one rank', 1),
+    "memory": _size('memory, such as 500M or 16G; with kind = "mpi" that of one node'),
+    "gpus": _whole('GPUs; with kind = "mpi" those of one node', 0),
     "time": _duration("longest time; the task is ended after it"),
     "scratch": _size("space in the work directory"),
+    "nodes": _whole('kind = "mpi": nodes that one task spans', 1),
+    "ntasks": _whole('kind = "mpi": ranks of one task, over all its nodes', 1),
+}
+
+CONTAINER: Final[Keys] = {
+    "reuse": {
+        "enum": ["agent", "task"],
+        "description": "one container for all tasks of an agent, or a new one for each",
+    },
+    "runtime": {"enum": list(RUNTIMES), "description": "what runs it; absent: the site's choice"},
+    "args": _texts("further options of the runtime, verbatim"),
 }
 
 RETRY: Final[Keys] = {
@@ -130,6 +143,19 @@ MODULE: Final[Keys] = {
         "description": "the program: shell text, or a list of words",
     },
     "image": _text("a container image: a file, docker://..., oci-archive:...; absent: the bare host"),
+    "container": {
+        "type": "object",
+        "properties": CONTAINER,
+        "additionalProperties": False,
+        "description": "how its container is run",
+    },
+    "binds": {
+        "type": "array",
+        "items": {"type": "string", "pattern": "^[^:]+(:/[^:]*(:(ro|rw))?)?$"},
+        "description": "files and directories that its container sees: SOURCE[:TARGET[:ro|rw]]",
+    },
+    "use": _named("a standard module; its keys can be written anew here"),
+    "kind": {"enum": ["task", "mpi"], "description": "mpi: a task spans nodes and starts ranks"},
     "seed": {
         "anyOf": [
             {"type": "array", "minItems": 1, "items": {"type": ["string", "integer"]}},
@@ -179,9 +205,20 @@ MODULE: Final[Keys] = {
     "shell": _texts("the interpreter of a `run` text, up to and with -c"),
 }
 
-DEFAULTS: Final[Keys] = {
-    key: rule for key, rule in MODULE.items() if key not in ("run", "seed", "to", "gather")
+NO_DEFAULT: Final = ("run", "seed", "to", "gather", "use")
+DEFAULTS: Final[Keys] = {key: rule for key, rule in MODULE.items() if key not in NO_DEFAULT}
+MERGED: Final = ("resources", "env", "container")
+"""Tables of a module of which each key has its own default; other values win as a whole."""
+
+INPUT: Final[Keys] = {
+    "help": _text("what it means"),
+    "required": {"type": "boolean", "description": "of env.NAME: must be set"},
+    "file": {"type": "boolean", "description": "of env.NAME: what stands before a `:` is shipped"},
 }
+
+STANDARD_OWN: Final = ("use", "seed", "to")
+"""Keys of a module that no standard module has: they say how one pipeline uses it."""
+STANDARD: Final = (*(key for key in MODULE if key not in STANDARD_OWN), "description", "inputs", "outputs")
 
 TOP: Final[Keys] = {
     "sbx": {"enum": [1], "description": "version of the format"},
@@ -212,14 +249,14 @@ TOP: Final[Keys] = {
         "additionalProperties": {
             "type": "object",
             "properties": MODULE,
-            "required": ["run"],
+            "anyOf": [{"required": ["run"]}, {"required": ["use"]}],
             "additionalProperties": False,
         },
     },
 }
 
 _LATER: Final = (
-    "binds workdir setup check teardown batch log_limit keep max_tasks container open use kind env_file "
+    "workdir setup check teardown batch log_limit keep max_tasks open env_file "
     "on_failure requires site stage affinity window"
 )
 LATER: Final = frozenset(_LATER.split())
@@ -232,6 +269,8 @@ _IN_POOL: Final = "it belongs to a pool: pool = {{ {0} = ... }}"
 MISPLACED: Final[Mapping[str, str]] = {
     **{key: _IN_RESOURCES.format(key) for key in RESOURCES},
     **{key: _IN_POOL.format(key) for key in POOL},
+    **{key: f"it belongs to container: container = {{ {key} = ... }}" for key in CONTAINER},
+    **dict.fromkeys(("bind", "mounts", "mount", "volumes"), 'write binds = ["/data:/data:ro"]'),
     **dict.fromkeys(("command", "cmd", "script", "exec", "entrypoint"), "write `run = ...`"),
     **dict.fromkeys(
         ("after", "needs", "depends", "depends_on"), "the module before names this one in its `to`"

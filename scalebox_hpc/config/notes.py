@@ -19,13 +19,15 @@ from scalebox_hpc.errors import PipelineErrors, Problem
 class Notes:
     """Problems and warnings about one file, each with its key and line.
 
-    `inherited` says of a key that it was really written elsewhere (in `[defaults]`): notes
-    about it name the real place, and the same note is kept only once.
+    `inherited` says of a key that it was really written elsewhere (in `[defaults]`), `borrowed`
+    that it was written in another file, with its notes and its place there: notes about a key
+    name the real place, and the same note is kept only once.
     """
 
     def __init__(self, file: str, lines: Mapping[KeyPath, int]) -> None:
         self.file = file
         self.inherited: dict[KeyPath, KeyPath] = {}
+        self.borrowed: dict[KeyPath, tuple[Notes, KeyPath]] = {}
         self._lines = lines
         self._problems: dict[Problem, None] = {}
         self._warnings: dict[Problem, None] = {}
@@ -57,13 +59,19 @@ class Notes:
         if self._problems:
             raise PipelineErrors(self.problems)
 
-    def _make(self, path: KeyPath, problem: str, remedy: str) -> Problem:
-        real = path
+    def origin(self, path: KeyPath) -> tuple[Notes, KeyPath]:
+        """Return where a key was really written: the notes of that file, and the place in it."""
         for length in range(len(path), 0, -1):
+            if path[:length] in self.borrowed:
+                other, start = self.borrowed[path[:length]]
+                return other, (*start, *path[length:])
             if path[:length] in self.inherited:
-                real = (*self.inherited[path[:length]], *path[length:])
-                break
-        return Problem(self.file, show_path(real), line_of(self._lines, real), problem, remedy)
+                return self, (*self.inherited[path[:length]], *path[length:])
+        return self, path
+
+    def _make(self, path: KeyPath, problem: str, remedy: str) -> Problem:
+        notes, real = self.origin(path)
+        return Problem(notes.file, show_path(real), line_of(notes._lines, real), problem, remedy)
 
 
 def read_toml(path: Path) -> tuple[dict[str, Any], Notes]:

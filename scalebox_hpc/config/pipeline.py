@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from scalebox_hpc.config import keys
+from scalebox_hpc.config import keys, standard
 from scalebox_hpc.config.files import Shelf
 from scalebox_hpc.config.graph import check_graph
 from scalebox_hpc.config.modules import Reading, module_tables, read_module
@@ -18,6 +18,7 @@ from scalebox_hpc.config.notes import Notes, did_you_mean, read_toml
 from scalebox_hpc.config.params import Parameter, read_params, require_values
 from scalebox_hpc.config.pools import finish_pools, read_pools
 from scalebox_hpc.config.site import load_site, search_path
+from scalebox_hpc.config.standard import Standard, take
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.domain.pipeline import Pipeline
 from scalebox_hpc.domain.site import Site
@@ -78,17 +79,26 @@ def load_parameters(path: Path) -> tuple[Parameter, ...]:
     return tuple(parameters.values())
 
 
+def load_standards(path: Path) -> dict[str, Standard]:
+    """Read only which standard modules a pipeline uses, by module. Raises PipelineErrors."""
+    data, notes = read_toml(path)
+    search = standard.search_path(path.parent.resolve())
+    taken = {table.path[-1]: take(table, search)[1] for table in Table(data, (), notes).tables("modules")}
+    notes.raise_problems()
+    return {str(name): found for name, found in taken.items() if found is not None}
+
+
 def _read_modules(
     top: Table, directory: Path, site: Site | None, parameters: Mapping[str, Parameter], name: str, title: str
 ) -> Pipeline:
-    tables = module_tables(top)
+    tables, standards = module_tables(top, standard.search_path(directory))
     if not top.data.get("modules"):
         remedy = 'add a table [modules.NAME] with run = "..." and seed = ["..."]'
         top.notes.problem(("modules",), "there is no module", remedy)
     pools = read_pools(top, site)
     shelf = Shelf(directory, top.notes)
     bin_looks = shelf.bin()
-    reading = Reading(directory, site, parameters, tuple(tables), pools, shelf, bin_looks)
+    reading = Reading(directory, site, parameters, tuple(tables), pools, shelf, bin_looks, standards)
     modules = {key: read_module(table, reading) for key, table in tables.items()}
     check_graph(modules, tables)
     return Pipeline(

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Final
 
 from scalebox_hpc.config import keys
@@ -44,9 +45,16 @@ def read_pools(top: Table, site: Site | None) -> dict[str, DeclaredPool]:
     return found
 
 
-def choose_pool(module: Table, name: str, pools: dict[str, DeclaredPool], site: Site | None) -> str:
-    """Return the name of a module's pool; a table for one of its own is added to `pools`."""
+def choose_pool(
+    module: Table, name: str, kind: str, pools: dict[str, DeclaredPool], site: Site | None
+) -> str:
+    """Return the name of a module's pool; one of its own is added to `pools`.
+
+    It has one of its own where it writes a table, and always when its kind is mpi.
+    """
     value = module.data.get("pool")
+    if kind == "mpi" and (value is None or _is_shared_default(module, value)):
+        value = {}  # a pool for itself
     if value is None:
         return DEFAULT
     if isinstance(value, str):
@@ -63,8 +71,14 @@ def choose_pool(module: Table, name: str, pools: dict[str, DeclaredPool], site: 
         fact = f"a pool of its own is called after the module, and [pools.{name}] exists"
         module.problem("pool", fact, f'write pool = "{name}", or call one of them otherwise')
         return name
-    pools[name] = _read(module.table("pool"), name, site)
+    own = replace(module, data={**module.data, "pool": value})
+    pools[name] = _read(own.table("pool"), name, site)
     return name
+
+
+def _is_shared_default(module: Table, value: object) -> bool:
+    """Tell whether `pool` is a name that `[defaults]` gives to all modules."""
+    return isinstance(value, str) and ("defaults", "pool") == module.notes.inherited.get(module.at("pool"))
 
 
 def finish_pools(
@@ -82,6 +96,7 @@ def finish_pools(
                 remedy = f'name it in a module: pool = "{name}", or take it out'
                 declared.table.notes.warn(declared.table.path, "no module uses this pool", remedy)
             continue
+        _refuse_company(members, tables)
         pool = replace(declared.pool, walltime_s=declared.walltime_s or _walltime_s(members))
         finished[name] = pool
         for module in members:
@@ -89,6 +104,15 @@ def finish_pools(
             if site is not None:
                 _check_machine(tables[module.name], module.resources, _machine(pool, site), site)
     return finished
+
+
+def _refuse_company(members: list[Module], tables: Mapping[str, Table]) -> None:
+    for module in members:
+        if module.kind == "mpi" and len(members) > 1:
+            others = ", ".join(other.name for other in members if other is not module)
+            remedy = "leave `pool` out, or write a table: pool = { machine = ... }"
+            fact = f'a module of kind = "mpi" has a pool for itself, and {module.pool} also serves {others}'
+            tables[module.name].problem("pool", fact, remedy)
 
 
 def _bare(name: str, site: Site | None) -> Pool:
@@ -146,15 +170,24 @@ def _check_machine(table: Table, needs: Resources, machine: Machine, site: Site)
     remedy += ", ".join(site.machines) or "none"
     if site.batch == "local":
         remedy = "ask for less, or run it on another site: sbx run --site NAME"
+    cpus = needs.cpus * ceil(needs.ntasks / needs.nodes)
+    if site.batch == "local" and needs.nodes > 1:
+        fact = f"nodes {needs.nodes} never fits: site {site.name} is one machine"
+        table.notes.problem(
+            table.at("resources", "nodes"), fact, "run it on another site: sbx run --site NAME"
+        )
     facts = {
-        "cpus": (needs.cpus, machine.cpus, str(machine.cpus)),
+        "cpus": (cpus, machine.cpus, str(machine.cpus)),
         "memory": (needs.memory_mib, machine.memory_mib, show_size((machine.memory_mib or 0) << 20)),
         "gpus": (needs.gpus, machine.gpus, str(machine.gpus)),
     }
     for key, (wanted, there, shown) in facts.items():
         if there is not None and wanted > there:
             written = show_size(wanted << 20) if key == "memory" else wanted
-            fact = f"{key} {written} never fits: {what} has {shown}"
+            ranks = (
+                f" ({needs.ntasks} ranks of {needs.cpus} on {needs.nodes} nodes)" if needs.ntasks > 1 else ""
+            )
+            fact = f"{key} {written}{ranks if key == 'cpus' else ''} never fits: {what} has {shown}"
             table.notes.problem(table.at("resources", key), fact, remedy)
 
 

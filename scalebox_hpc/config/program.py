@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from scalebox_hpc.config.command import Run
+from scalebox_hpc.config.files import normal_name
 from scalebox_hpc.config.notes import did_you_mean
 from scalebox_hpc.config.table import Table
 
@@ -31,14 +32,20 @@ class Surroundings:
     directory: Path
     bin_names: frozenset[str]
     path: str | None
+    shipped: frozenset[str]  # names in the work directory
 
 
 def surroundings(
-    directory: Path, bin_names: frozenset[str], *, is_here: bool, env: Mapping[str, str]
+    directory: Path,
+    bin_names: frozenset[str],
+    *,
+    is_here: bool,
+    env: Mapping[str, str],
+    shipped: frozenset[str] = frozenset(),
 ) -> Surroundings:
     """Describe them. `is_here`: on this machine, without an image and without prologue lines."""
     path = env.get("PATH", os.environ.get("PATH", os.defpath)) if is_here else None
-    return Surroundings(directory, bin_names, path)
+    return Surroundings(directory, bin_names, path, shipped)
 
 
 def check_program(module: Table, run: Run, around: Surroundings) -> None:
@@ -101,7 +108,7 @@ def _check_scripts(module: Table, run: Run, around: Surroundings) -> None:
         is_run = is_script and bool(_INTERPRETER.fullmatch(before.text))
         if certain and is_run and not word.moved and not word.text.startswith(("/", "~")):
             file = around.directory / word.text
-            if not file.exists():
+            if not file.exists() and normal_name(word.text) not in around.shipped:
                 module.problem("run", f"there is no file {word.text}", _beside(file))
         certain = certain and (before.text in _MAKES_NOTHING or is_run)
 

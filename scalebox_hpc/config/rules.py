@@ -170,21 +170,44 @@ def _memory_factor(table: Table) -> float:
     return float(match[1])
 
 
-def read_resources(module: Table) -> Resources:
-    """Read what one task needs; defaults for what is not said."""
+def read_kind(module: Table) -> str:
+    """Read `kind`."""
+    return module.choice("kind", ["task", "mpi"], "task")
+
+
+def read_resources(module: Table, kind: str) -> Resources:
+    """Read what one task needs; defaults for what is not said. A rank a node, where `ntasks` is absent."""
     table = module.table("resources")
     table.allow(keys.RESOURCES)
     usual = Resources()
     memory_mib = table.size_mib("memory", usual.memory_mib)
     if memory_mib < 1:
         table.problem("memory", "is nothing", "write at least '1M'")
+    nodes, ntasks = _nodes_and_ranks(table, kind)
     return Resources(
         cpus=table.whole("cpus", usual.cpus, least=1),
         memory_mib=max(1, memory_mib),
         gpus=table.whole("gpus", usual.gpus),
         scratch_mib=table.size_mib("scratch", usual.scratch_mib),
         time_s=table.duration_s("time", usual.time_s, least=0.1),
+        nodes=nodes,
+        ntasks=ntasks,
     )
+
+
+def _nodes_and_ranks(table: Table, kind: str) -> tuple[int, int]:
+    if kind != "mpi":
+        for key in ("nodes", "ntasks"):
+            if key in table.data and table.notes.origin(table.at(key))[1][0] != "defaults":
+                remedy = 'write kind = "mpi" in the module, or take it out'
+                table.problem(key, 'is for modules of kind = "mpi"', remedy)
+        return 1, 1
+    nodes = table.whole("nodes", 1, least=1)
+    ntasks = table.whole("ntasks", nodes, least=1)
+    if ntasks < nodes:
+        remedy = f"write ntasks = {nodes} or more, or fewer nodes"
+        table.problem("ntasks", f"{ntasks} ranks cannot be spread over {nodes} nodes", remedy)
+    return nodes, max(ntasks, nodes)
 
 
 def read_env(owner: Table, filler: Filler | None, key: str = "env") -> dict[str, str]:

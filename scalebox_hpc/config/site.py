@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from scalebox_hpc.config import keys
+from scalebox_hpc.config.container import read_containers
 from scalebox_hpc.config.notes import did_you_mean, read_toml
 from scalebox_hpc.config.rules import read_env
 from scalebox_hpc.config.table import Table, kind_of
@@ -31,6 +32,7 @@ SITE_KEYS: Final = (
     "interval",
     "lost_after",
     "limits",
+    "containers",
     "machines",
 )
 PATH_KEYS: Final = ("shared", "scratch", "images")
@@ -122,6 +124,7 @@ def read_site(path: Path) -> Site:
         interval_s=top.duration_s("interval", usual.interval_s, least=0.1),
         lost_after_s=top.duration_s("lost_after", usual.lost_after_s, least=1.0),
         limits=_limits(top),
+        containers=read_containers(top, expand, is_here=is_local),
         machines={str(table.path[-1]): _machine(table) for table in top.tables("machines")},
     )
     _check_defaults(top, site)
@@ -140,14 +143,19 @@ def _path(paths: Table, key: str) -> str | None:
     text = paths.text(key)
     if text is None:
         return None
-    user = re.sub(r"\$(?:USER\b|\{USER\})", getpass.getuser(), text)  # a daemon may have no $USER
-    full = os.path.expandvars(os.path.expanduser(user))
+    full = expand(text)
     if "$" in full:
         fact = f"{text} has a variable that is not set here"
         paths.problem(key, fact, "write the path in full; for node-local scratch set TMPDIR in `prologue`")
     elif not os.path.isabs(full):
         paths.problem(key, f"{text or 'an empty text'} is not an absolute path", "begin it with / or ~")
     return full
+
+
+def expand(text: str) -> str:
+    """Fill `~` and variables of the login node into a path; unknown variables stay as they are."""
+    user = re.sub(r"\$(?:USER\b|\{USER\})", getpass.getuser(), text)  # a daemon may have no $USER
+    return os.path.expandvars(os.path.expanduser(user))
 
 
 def _advertise(top: Table) -> tuple[str, ...]:

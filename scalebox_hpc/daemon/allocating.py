@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Container
+from pathlib import PurePosixPath
 
 from scalebox_hpc.daemon import cancelling, disks, talking
 from scalebox_hpc.daemon.desk import Cancel, Desk, Observe, SiteFacts, Submit
@@ -29,6 +30,7 @@ from scalebox_hpc.domain.allocation import (
     Phase,
     TrySeen,
 )
+from scalebox_hpc.domain.pipeline import Ranks
 from scalebox_hpc.domain.site import Machine, Site
 from scalebox_hpc.domain.task import TaskState
 from scalebox_hpc.engine import elements, pools
@@ -119,6 +121,7 @@ def _facts_of(desk: Desk, pool: PoolState, facts: SiteFacts, *, leaving: bool) -
         retry_at_s=pool.pause_until_s,
         paused=pool.state == "paused",
         serving=pool.run.phase in ACTIVE and not leaving,
+        ranks=pool.ranks,
     )
 
 
@@ -130,7 +133,7 @@ def _work(desk: Desk, module: ModuleState) -> pools.ModuleWork:
     if median_s is None and module.counts[TaskState.RUNNING]:
         row = desk.store.one("oldest_running", (module.module_id,))
         longest_s = (desk.now.wall_us - row[0]) / 1e6 if row is not None and row[0] is not None else 0.0
-    needs = module.spec.resources
+    needs = module.spec.taken
     needs = dataclasses.replace(needs, memory_mib=max(needs.memory_mib, module.raised_mib))
     return pools.ModuleWork(module.spec.name, needs, held + ready, median_s, longest_s)
 
@@ -199,10 +202,20 @@ def request_for(
     shape: tuple[int, int, int],
     walltime_s: float,
     how: tuple[Machine | None, Launch],
+    ranks: Ranks | None = None,
 ) -> AllocationRequest:
     """Write a request for so many elements; `shape` is cpus, MiB of memory and gpus of each."""
     machine, launch = how
-    return AllocationRequest(name, count, *shape, walltime_s, machine or Machine("default"), launch)
+    return AllocationRequest(name, count, *shape, walltime_s, machine or Machine("default"), launch, ranks)
+
+
+def how_to_ask(pool: PoolState, facts: SiteFacts) -> tuple[Machine | None, Launch]:
+    """Return a pool's machine, and how its agents start. What spans nodes works where all of them see it."""
+    launch = facts.launch
+    if pool.ranks is not None and pool.ranks.nodes > 1:
+        work = PurePosixPath(pool.run.shared[pool.spec.site]).parent / "work"
+        launch = dataclasses.replace(launch, scratch=str(work))
+    return machine_of(pool, facts), launch
 
 
 def _submit(desk: Desk, pool: PoolState, decision: pools.Submit, book: SiteBook, facts: SiteFacts) -> None:
@@ -210,8 +223,8 @@ def _submit(desk: Desk, pool: PoolState, decision: pools.Submit, book: SiteBook,
     allocation_id, try_id = desk.ids.take("allocation"), desk.ids.take("try_")
     name = f"sbx-{pool.run.name}-{pool.spec.name}.{desk.home_id}.{desk.epoch}.{allocation_id}.1"
     shape = (decision.cpus, decision.memory_mib, decision.gpus)
-    how = (machine_of(pool, facts), facts.launch)
-    request = request_for(name, decision.elements, shape, decision.walltime_s, how)
+    how = how_to_ask(pool, facts)
+    request = request_for(name, decision.elements, shape, decision.walltime_s, how, pool.ranks)
     kept = {"elements": decision.elements, "shape": shape, "walltime_s": decision.walltime_s}
     desk.store.run(
         "add_allocation",

@@ -18,7 +18,7 @@ from scalebox_hpc.daemon.handlers import HANDLERS, run_resume
 from scalebox_hpc.daemon.state import ACTIVE, Now, RunState, World
 from scalebox_hpc.domain.allocation import Listing
 from scalebox_hpc.domain.task import TaskState
-from scalebox_hpc.errors import NotFound, PipelineErrors, SbxError
+from scalebox_hpc.errors import ImagesPending, NotFound, PipelineErrors, SbxError
 from scalebox_hpc.ledger.store import Store
 
 SLICE_S: Final = 0.02  # of one turn, for seeds and chunks
@@ -309,6 +309,8 @@ def status_of(error: SbxError) -> int:
 def error_body(error: SbxError) -> dict[str, Any]:
     """An error as the API tells it."""
     body: dict[str, Any] = {"error": error.fact, "hint": error.hint, "exit_code": error.exit_code}
+    if isinstance(error, ImagesPending):
+        body |= {"fetching": list(error.images), "retry_s": 1.0}
     if isinstance(error, PipelineErrors):
         body["problems"] = [
             {

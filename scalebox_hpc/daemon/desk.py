@@ -13,6 +13,7 @@ from typing import Any
 from scalebox_hpc.daemon.events import Call, Reply
 from scalebox_hpc.daemon.state import Now, RunState, World
 from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, Launch
+from scalebox_hpc.domain.image import Image
 from scalebox_hpc.domain.site import Site
 from scalebox_hpc.ledger.store import Store
 
@@ -60,6 +61,7 @@ class Compare:
     digests: Mapping[str, str]
     sites: tuple[str, ...]  # that the run uses
     again: Mapping[str, Any]  # what the pipeline was read with: file, parameters, site
+    images: Mapping[str, Image]  # by module: what the run began with
 
 
 @dataclass(frozen=True, slots=True)

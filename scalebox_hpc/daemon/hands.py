@@ -22,6 +22,7 @@ from scalebox_hpc.daemon.core import error_body, status_of
 from scalebox_hpc.daemon.desk import Cancel, Command, Compare, Observe, Prepare, Remove, SiteFacts, Submit
 from scalebox_hpc.daemon.events import Reply, Told
 from scalebox_hpc.daemon.home import problem_with, write_whole
+from scalebox_hpc.daemon.images import Fetching
 from scalebox_hpc.daemon.leftovers import read_endings, remove, run_folders
 from scalebox_hpc.daemon.pace import Pace, user_state
 from scalebox_hpc.daemon.premises import Premises
@@ -68,6 +69,7 @@ class Hands:
     def __init__(self, premises: Premises, tell: Tell) -> None:
         self._premises, self._tell = premises, tell
         self._files = Hand("files")
+        self._fetching = Fetching()
         self._sites: dict[str, Hand] = {}
         self._batches: dict[str, BatchSystem] = {}
         self._pace = Pace(user_state())
@@ -165,7 +167,7 @@ class Hands:
     def _prepare(self, command: Prepare) -> None:
         home, contact = self._premises.home, self._premises.contact
         try:
-            prepared = prepare(home, contact, command.call.args, self._verify, command.taken)
+            prepared = prepare(home, contact, command.call.args, self._verify, self._fetching, command.taken)
         except SbxError as error:
             self._answer_error(command.call, error)
         else:
@@ -182,8 +184,8 @@ class Hands:
     def _compare(self, command: Compare) -> None:
         args = {**command.call.args, **command.again}
         try:
-            compare(command.pipeline, args, command.digests, command.call.args.get("keep") or ())
             found = read_sites(self._premises.home, self._premises.contact, command.pipeline, command.sites)
+            compare(command, args, found, self._fetching)
         except SbxError as error:
             self._answer_error(command.call, error)
         else:
@@ -205,12 +207,10 @@ class Hands:
     def _first_request(self, facts: SiteFacts, pipeline: Pipeline, pool: Pool) -> AllocationRequest:
         """What a pool would ask for first. Raises UsageError where a task fits in no element."""
         machine = machine_of_site(facts.site, pool.machine)
-        works = tuple(
-            pools.ModuleWork(module.name, module.resources, 1)
-            for module in pipeline.modules.values()
-            if module.pool == pool.name
-        )
-        asked = pools.PoolFacts(pool.name, pool.slots, pool.walltime_s, machine, works)
+        members = [module for module in pipeline.modules.values() if module.pool == pool.name]
+        works = tuple(pools.ModuleWork(module.name, module.taken, 1) for module in members)
+        ranks = members[0].ranks if members else None
+        asked = pools.PoolFacts(pool.name, pool.slots, pool.walltime_s, machine, works, ranks=ranks)
         local = None if facts.cpus is None else pools.LocalMachine(facts.cpus, facts.memory_mib or 0)
         shape = pools.element_shape(asked, local)
         if shape.slots == 0:
@@ -221,4 +221,4 @@ class Hands:
             )
         name = f"sbx-{pipeline.name}-{pool.name}.{self._premises.home.id}.check"
         sizes = (shape.cpus, shape.memory_mib, shape.gpus)
-        return request_for(name, 1, sizes, pool.walltime_s, (machine, facts.launch))
+        return request_for(name, 1, sizes, pool.walltime_s, (machine, facts.launch), ranks)

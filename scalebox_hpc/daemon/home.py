@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from scalebox_hpc.errors import ConflictError, EnvironmentProblem, StorageFull, UsageError
+from scalebox_hpc.disk import problem_with as problem_with
+from scalebox_hpc.disk import write_whole as write_whole
+from scalebox_hpc.errors import ConflictError, EnvironmentProblem, UsageError
 
 IDENTITY: Final = "home.json"
 SHARED_PARTS: Final = ("files", "runs", "tries", "logs", "spool", "ended")
 _recording = threading.Lock()  # home.json is read and written by the engine and by hands
-_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,28 +64,6 @@ class Home:
         """Change entries of home.json. Only the holder of the lock may call this."""
         with _recording:
             write_whole(self.path / IDENTITY, json.dumps(self.recorded() | dict(changes)), 0o600)
-
-
-def problem_with(path: Path, error: OSError, doing: str, remedy: str) -> EnvironmentProblem:
-    """The error for a path that the system would not let us use."""
-    reason = error.strerror or str(error)
-    if error.errno in _NO_ROOM:
-        return StorageFull(f"cannot {doing} {path}: {reason}", "make room there, or ask for more quota")
-    return EnvironmentProblem(f"cannot {doing} {path}: {reason}", remedy)
-
-
-def write_whole(path: Path, text: str, mode: int) -> None:
-    """Replace a file in one step: whoever reads sees the old text or the new. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def make_private(path: Path, remedy: str) -> None:

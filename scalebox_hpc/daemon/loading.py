@@ -23,6 +23,7 @@ from scalebox_hpc.daemon.state import (
 )
 from scalebox_hpc.domain import pipeline as pipelines
 from scalebox_hpc.domain.allocation import AllocationRequest, Launch
+from scalebox_hpc.domain.container import containers
 from scalebox_hpc.domain.site import Limits, Machine, Site
 from scalebox_hpc.domain.task import Lease, TaskState
 from scalebox_hpc.engine.dispatch import Room
@@ -59,6 +60,7 @@ def _site_facts(data: dict[str, Any]) -> SiteFacts:
                 "advertise": tuple(site["advertise"]),
                 "ports": tuple(site["ports"]) if site["ports"] else None,
                 "limits": Limits(**site["limits"]),
+                "containers": containers(site.get("containers", {})),
                 "machines": machines,
             }
         ),
@@ -171,7 +173,7 @@ def _pool(desk: Desk, pool_id: int) -> PoolState | None:
 def _load_allocation(
     desk: Desk, allocation_id: int, pool_id: int, kept: dict[str, Any], created_us: int
 ) -> None:
-    from scalebox_hpc.daemon.allocating import machine_of, request_for
+    from scalebox_hpc.daemon.allocating import how_to_ask, request_for
 
     pool = _pool(desk, pool_id)
     if pool is None:
@@ -189,9 +191,9 @@ def _load_allocation(
         tries[try_n] = attempt
         desk.world.tries[name] = attempt
     newest = tries[max(tries)]
-    how = (machine_of(pool, facts), facts.launch)
+    how = how_to_ask(pool, facts)
     request: AllocationRequest = request_for(
-        newest.name, kept["elements"], tuple(kept["shape"]), kept["walltime_s"], how
+        newest.name, kept["elements"], tuple(kept["shape"]), kept["walltime_s"], how, pool.ranks
     )
     allocation = AllocationState(allocation_id, pool_id, request, tries)
     pool.allocations[allocation_id] = allocation

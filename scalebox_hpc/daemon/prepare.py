@@ -19,9 +19,11 @@ from scalebox_hpc.config.pipeline import Checked, load
 from scalebox_hpc.config.seeds import read_seed
 from scalebox_hpc.config.site import load_site, search_path
 from scalebox_hpc.daemon.contact import Contact
-from scalebox_hpc.daemon.desk import SiteFacts
+from scalebox_hpc.daemon.desk import Compare, SiteFacts
 from scalebox_hpc.daemon.home import Home, problem_with
+from scalebox_hpc.daemon.images import Fetching, changed_images, images_of, must_be_there, with_images
 from scalebox_hpc.daemon.runs import Prepared
+from scalebox_hpc.daemon.sheets import refuse_secret_binds
 from scalebox_hpc.daemon.ship import ship
 from scalebox_hpc.domain.allocation import Launch
 from scalebox_hpc.domain.pipeline import Pipeline
@@ -44,12 +46,22 @@ def read_pipeline(args: Mapping[str, Any]) -> Checked:
 
 
 def prepare(
-    home: Home, contact: Contact, args: Mapping[str, Any], verify: Verify, taken: Collection[str]
+    home: Home,
+    contact: Contact,
+    args: Mapping[str, Any],
+    verify: Verify,
+    fetching: Fetching,
+    taken: Collection[str],
 ) -> Prepared:
-    """Do all that must be done before a run is accepted; `taken` are names of runs. Raises errors of ours."""
+    """Do all that must be done before a run is accepted; `taken` are names of runs.
+
+    Raises errors of ours; ImagesPending where it is to be called again.
+    """
     checked = read_pipeline(args)
     pipeline = checked.pipeline
     sites = read_sites(home, contact, pipeline.directory, _site_names(pipeline))
+    refuse_secret_binds(pipeline, sites.values(), str(home.path))
+    pipeline = with_images(pipeline, sites, fetching)
     for facts in sites.values():
         verify(facts, pipeline)
         _ship_all(pipeline, facts)
@@ -58,7 +70,7 @@ def prepare(
     stdin = Path(args["stdin"]) if args.get("stdin") else None
     seeds = _spool_seeds(home, pipeline, name, stdin)
     notes = tuple(str(warning) for warning in checked.warnings)
-    return Prepared(name, pipeline, sites, shared, str(results), str(seeds), notes)
+    return Prepared(name, pipeline, sites, shared, str(results), str(seeds), notes, images_of(pipeline))
 
 
 def _site_names(pipeline: Pipeline) -> list[str]:
@@ -159,24 +171,40 @@ def _seed_lines(pipeline: Pipeline, stdin: Path | None) -> Iterable[str]:
             yield json.dumps([module.name, seed.body, dict(seed.headers) or None], ensure_ascii=False) + "\n"
 
 
-def compare(directory: str, args: Mapping[str, Any], digests: Mapping[str, str], keep: Iterable[str]) -> None:
-    """Raise DigestChanged where a module is no longer what the run has, and is not to be kept."""
-    kept = set(keep)
+def compare(
+    command: Compare, args: Mapping[str, Any], sites: Mapping[str, SiteFacts], fetching: Fetching
+) -> None:
+    """Raise DigestChanged where a module is no longer what the run has, and is not to be kept.
+
+    Raises ImageMissing where an image of the run is gone for good, ImagesPending.
+    """
+    digests, kept = command.digests, set(args.get("keep") or ())
     unknown = kept - set(digests)
     if unknown:
         raise UsageError(
             f"--keep: the run has no module {', '.join(sorted(unknown))}", f"it has {', '.join(digests)}"
         )
-    if kept >= set(digests):
-        return
+    if not kept >= set(digests):
+        changes = _changes(command, args, sites, fetching)
+        if told := [change for name, change in changes.items() if name not in kept]:
+            raise DigestChanged(told)
+    must_be_there(command.images)
+
+
+def _changes(
+    command: Compare, args: Mapping[str, Any], sites: Mapping[str, SiteFacts], fetching: Fetching
+) -> dict[str, str]:
+    """Modules that are no longer what the run has, and how they differ."""
     try:
-        now = read_pipeline(args).pipeline.modules
+        now = read_pipeline(args).pipeline
     except SbxError as error:
-        raise DigestChanged([f"the pipeline in {directory} cannot be read any more: {error.fact}"]) from error
-    changes = [
-        f"{name}: {'removed' if name not in now else 'changed'}"
-        for name, digest in digests.items()
-        if name not in kept and (name not in now or now[name].digest != digest)
-    ]
-    if changes:
-        raise DigestChanged(changes)
+        where = command.pipeline
+        raise DigestChanged([f"the pipeline in {where} cannot be read any more: {error.fact}"]) from error
+    modules = changed_images(now, command.images, sites, fetching)
+    changes = {}
+    for name, digest in command.digests.items():
+        if name not in modules:
+            changes[name] = f"{name}: removed"
+        elif modules[name][0].digest != digest:
+            changes[name] = f"{name}: {modules[name][1] or 'changed'}"
+    return changes

@@ -76,7 +76,7 @@ AGENT_ROUTES: Final = (
         body={"home": "text", "try": "text", "element": "int", "incarnation": "text", "restart": "int"}
         | {"node": "text", "pid": "int", "cpus": "int", "memory_mib": "int", "gpus": "int"}
         | {"scratch_mib": "int", "walltime_left_s": "float", "runtimes": "object", "python": "text"}
-        | {"version": "text", "clock_us": "int", "job_id": "text"},
+        | {"version": "text", "clock_us": "int", "job_id": "text", "nodes": "int"},
     ),
     Route(
         "POST",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ from scalebox_hpc.daemon.desk import Desk, Remove, SiteFacts
 from scalebox_hpc.daemon.headers import inherited_by, read_headers
 from scalebox_hpc.daemon.loading import load_run, write_frozen
 from scalebox_hpc.daemon.routing import SEED, Batch, route
+from scalebox_hpc.daemon.sheets import sheet_of
 from scalebox_hpc.daemon.state import ACTIVE, ModuleState, RunPhase, RunState
-from scalebox_hpc.domain.pipeline import Module, Pipeline, ShippedFile, Template
+from scalebox_hpc.domain.image import Image
+from scalebox_hpc.domain.pipeline import Module, Pipeline
 from scalebox_hpc.domain.task import HELD, Cause, TaskState
 from scalebox_hpc.engine.closing import close
 from scalebox_hpc.errors import ConflictError, UsageError
@@ -34,6 +36,7 @@ class Prepared:
     results: str
     seed_path: str
     notes: tuple[str, ...] = ()
+    images: Mapping[str, Image] = field(default_factory=dict)  # by module, of those that have one
 
 
 def create(desk: Desk, prepared: Prepared) -> RunState:
@@ -60,7 +63,7 @@ def create(desk: Desk, prepared: Prepared) -> RunState:
         desk.store.run("add_pool", (desk.ids.take("pool"), run_id, pool.name, pool.site))
     for module in pipeline.modules.values():
         module_id = desk.ids.take("module")
-        sheet = sheet_of(prepared, module, module_id)
+        sheet = _sheet(desk, prepared, module, module_id)
         desk.store.run("add_module", (module_id, run_id, module.name, module.digest, json.dumps(sheet)))
     row = desk.store.one("run_by_name", (prepared.name,))
     assert row is not None
@@ -70,50 +73,17 @@ def create(desk: Desk, prepared: Prepared) -> RunState:
     return run
 
 
-def sheet_of(prepared: Prepared, module: Module, module_id: int) -> dict[str, Any]:
-    """What agents are told of a module, once."""
-    pipeline, site = prepared.pipeline, prepared.pipeline.pools[module.pool].site
-    facts = prepared.sites[site]
-    command, gathers = module.command, {}
-    for name in module.to:
-        gather = pipeline.modules[name].gather
-        if gather is not None:
-            gathers[name] = {"by": gather.by, "pattern": gather.pattern, "sized": gather.size is not None}
+def _sheet(desk: Desk, prepared: Prepared, module: Module, module_id: int) -> dict[str, Any]:
+    """What agents are told of a module of this run."""
+    site = prepared.pipeline.pools[module.pool].site
+    image = prepared.images.get(module.name)
     return {
+        **sheet_of(prepared.pipeline, module, prepared.sites[site], image, desk.home_path),
         "module": module_id,
-        "name": module.name,
         "run": prepared.name,
-        "digest": module.digest,
-        "site": site,
-        "words": [_template(word) for word in command.words] or None,
-        "text": command.text,
-        "values": [_template(value) for value in command.values],
-        "shell": list(command.shell),
-        "files": [[file.name, shipped_path(facts, file)] for file in module.files],
-        "bin": [[Path(file.name).name, shipped_path(facts, file)] for file in pipeline.bin],
-        "env": {**facts.site.env, **module.env},
-        "params": dict(pipeline.params),
-        "image": module.image,
-        "to": list(module.to),
-        "modules": list(pipeline.modules),
-        "gathers": gathers,
-        "is_gather": module.gather is not None,
-        "forward": module.forward,
-        "output_limit": module.output_limit_bytes,
-        "message_limit": 1_000_000,
         "results": prepared.results,
         "shared": prepared.shared[site],
-        "pipeline": pipeline.directory,
     }
-
-
-def _template(template: Template) -> list[Any]:
-    return [part if isinstance(part, str) else list(part) for part in template]
-
-
-def shipped_path(facts: SiteFacts, file: ShippedFile) -> str:
-    """Where a shipped file lies at a site."""
-    return f"{facts.launch.shared}/files/{file.digest}/{Path(file.name).name}"
 
 
 def turn_seeds(desk: Desk, run: RunState) -> bool:

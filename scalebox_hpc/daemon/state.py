@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from scalebox_hpc.daemon.events import Call
 from scalebox_hpc.domain.allocation import AllocationRequest, ElementSeen, TrySeen
-from scalebox_hpc.domain.pipeline import Gather, Module, Pipeline
+from scalebox_hpc.domain.image import Image
+from scalebox_hpc.domain.pipeline import Gather, Module, Pipeline, Ranks
 from scalebox_hpc.domain.pipeline import Pool as PoolSpec
 from scalebox_hpc.domain.task import TaskState
 from scalebox_hpc.engine.closing import Graph, Standing, depths, graph_of, upstream
@@ -80,6 +81,11 @@ class ModuleState:
     rooms: dict[int | None, Room] = field(default_factory=dict)  # what tasks need, by their raised memory
 
     @property
+    def image(self) -> Image | None:
+        """What its tasks run in; None on the bare host, and in runs older than the image store."""
+        return self.spec.stored
+
+    @property
     def gather(self) -> Gather | None:
         return self.spec.gather
 
@@ -101,7 +107,7 @@ class ModuleState:
         """What one task takes of an agent's room."""
         room = self.rooms.get(memory_mib)
         if room is None:
-            needs = self.spec.resources
+            needs = self.spec.taken
             room = Room(needs.cpus, memory_mib or needs.memory_mib, needs.gpus, needs.scratch_mib)
             self.rooms[memory_mib] = room
         return room
@@ -236,6 +242,11 @@ class PoolState:
     hold_until_s: float = 0.0  # no leases before, because the infrastructure ended too many attempts
     holds_in_row: int = 0
     shuns: dict[tuple[int, str], Shun] = field(default_factory=dict)  # by module_id and node
+
+    @property
+    def ranks(self) -> Ranks | None:
+        """Of the one module, of kind "mpi", that has this pool for itself."""
+        return self.modules[0].spec.ranks if self.modules else None
 
     def holds(self, mono_s: float) -> bool:
         """Tell whether the pool waits for the infrastructure to mend."""

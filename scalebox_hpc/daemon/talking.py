@@ -88,7 +88,8 @@ def _welcome(
 ) -> AgentState:
     request = allocation.request
     room = Room(request.cpus, request.memory_mib, request.gpus, said.total.scratch_mib)
-    facts = {"room": list(room_tuple(room)), "python": said.python, "version": said.version}
+    facts = {"room": list(room_tuple(room)), "nodes": said.nodes}
+    facts |= {"python": said.python, "version": said.version}
     agent = AgentState(
         agent_id=desk.ids.take("agent"),
         incarnation=said.incarnation,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from scalebox_hpc.domain.pipeline import Ranks
 from scalebox_hpc.domain.site import Machine
 
 
@@ -27,11 +28,12 @@ class AllocationRequest:
     name: str  # ours, of this try, unique for ever; the batch system carries it as the job name
     elements: int  # array indices 0 .. elements - 1
     cpus: int  # per element
-    memory_mib: int  # per element
-    gpus: int
+    memory_mib: int  # per element; with ranks: on each node
+    gpus: int  # likewise
     walltime_s: float  # of each element, from its start
     machine: Machine
     launch: Launch
+    ranks: Ranks | None = None  # what an element is for, where it serves a module of kind "mpi"
 
 
 class Phase(StrEnum):

@@ -7,9 +7,13 @@ left is filled in by the agent for each attempt.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
+
+from scalebox_hpc.domain.container import Bind, Container, binds, container
+from scalebox_hpc.domain.image import Image, image
 
 Part = str | tuple[str, ...]
 """Literal text, or a placeholder: one word of body, task, slot, members, bodies; or ("headers", NAME)."""
@@ -21,13 +25,28 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What one task needs."""
+    """What one task needs. With more than one node, memory, gpus and scratch are those of each."""
 
-    cpus: int = 1
+    cpus: int = 1  # kind "mpi": of one rank
     memory_mib: int = 1024
     gpus: int = 0
     scratch_mib: int = 0
     time_s: float = 3600.0
+    nodes: int = 1  # kind "mpi": nodes of one task
+    ntasks: int = 1  # kind "mpi": ranks in all, never below `nodes`
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """What one task of kind "mpi" spans: an element of so many nodes, which it has to itself."""
+
+    nodes: int
+    count: int  # of ranks in all
+
+    @property
+    def per_node(self) -> int:
+        """The most ranks on one node."""
+        return -(-self.count // self.nodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +114,11 @@ class Module:
     command: Command
     to: tuple[str, ...] = ()
     pool: str = "default"  # key of Pipeline.pools
-    image: str | None = None
+    image: str | None = None  # as it is called; a path is absolute
+    stored: Image | None = None  # what `image` was when the run was accepted
+    container: Container = field(default_factory=Container)
+    binds: tuple[Bind, ...] = ()
+    kind: str = "task"  # or "mpi": a task takes whole nodes, and a pool for itself
     seed: Seed | None = None
     resources: Resources = Resources()
     retry: tuple[RetryRule, ...] = ()
@@ -105,7 +128,21 @@ class Module:
     repeat: str = "refuse"  # "ignore" | "again"
     output_limit_bytes: int = 65536
     forward: bool = False
-    digest: str = ""  # of image, command, files, env, parameters used, to, gather
+    digest: str = ""  # of image, container, binds, kind, command, files, env, parameters used, to, gather
+
+    @property
+    def ranks(self) -> Ranks | None:
+        """How many ranks a task of it has, and on how many nodes; None: it is an ordinary one."""
+        if self.kind != "mpi":
+            return None
+        return Ranks(self.resources.nodes, self.resources.ntasks)
+
+    @property
+    def taken(self) -> Resources:
+        """What a task takes of its element: with ranks the cpus of all, else what is written."""
+        if self.kind != "mpi":
+            return self.resources
+        return replace(self.resources, cpus=self.resources.cpus * self.resources.ntasks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,12 +209,21 @@ def _module(data: Mapping[str, Any]) -> Module:
                 shell=tuple(command["shell"]),
             ),
             "resources": _build(Resources, data["resources"]),
+            "stored": image(data.get("stored")),
+            "container": container(data.get("container", {})),
+            "binds": binds(data.get("binds", ())),
             "retry": tuple(_build(RetryRule, {**rule, "on": tuple(rule["on"])}) for rule in data["retry"]),
             "gather": None if gather is None else _gather(gather),
             "seed": None if seed is None else _seed(seed),
             "files": tuple(_build(ShippedFile, value) for value in data["files"]),
         },
     )
+
+
+def with_image(module: Module, image: Image) -> Module:
+    """A module whose image was made sure of: its digest is of the image's content as well."""
+    digest = hashlib.sha256(f"{module.digest}\n{image.digest}".encode()).hexdigest()
+    return replace(module, stored=image, digest=digest)
 
 
 def _gather(data: Mapping[str, Any]) -> Gather:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from scalebox_hpc.domain.container import Containers
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
@@ -43,12 +45,13 @@ class Site:
     env: Mapping[str, str] = field(default_factory=dict)
     shared: str | None = None  # paths.shared; None: inside the home
     scratch: str | None = None  # paths.scratch; None: $TMPDIR or /tmp
-    images: str | None = None
+    images: str | None = None  # paths.images, where images are kept; None: `images` in the shared folder
     advertise: tuple[str, ...] = ()  # addresses or interfaces that compute nodes reach; empty: all
     ports: tuple[int, int] | None = None  # inclusive range to listen in
     interval_s: float = 30.0  # shortest time between two looks at the queue
     lost_after_s: float = 900.0
     limits: Limits = Limits()
+    containers: Containers = field(default_factory=Containers)
     machines: Mapping[str, Machine] = field(default_factory=dict)
 
     def default_machine(self) -> Machine | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Final
 
-from scalebox_hpc.domain.pipeline import Resources
+from scalebox_hpc.domain.pipeline import Ranks, Resources
 from scalebox_hpc.domain.site import Limits, Machine
 
 TARGET_S: Final = 600.0
@@ -44,7 +44,7 @@ class ModuleWork:
     """What a module has to do in this pool."""
 
     module: str
-    resources: Resources  # the most that an open task of it needs, after `memory = "x2"`
+    resources: Resources  # the most that an open task takes of an element, after `memory = "x2"`
     open: int  # tasks READY and due, LEASED or RUNNING
     median_s: float | None = None  # of its attempts' run time, where one has ended
     longest_s: float = 0.0  # how long the task that runs longest has run
@@ -95,6 +95,7 @@ class PoolFacts:
     retry_at_s: float | None = None  # after a submission that failed, or the loss of a disk: not before
     paused: bool = False
     serving: bool = True  # the run is LOADING or RUNNING and its daemon is not leaving
+    ranks: Ranks | None = None  # of the one module, of kind "mpi", that has this pool for itself
 
     @property
     def open(self) -> int:
@@ -131,8 +132,8 @@ class Shape:
     """What one element asks for, and how many tasks it holds at once."""
 
     cpus: int
-    memory_mib: int
-    gpus: int
+    memory_mib: int  # with ranks: on each node
+    gpus: int  # likewise
     slots: int  # of the module of which it holds most; 0: not even one task fits
 
 
@@ -191,7 +192,10 @@ def element_shape(pool: PoolFacts, machine: LocalMachine | None = None) -> Shape
     A machine of the site file is asked for as it stands there; what it leaves open is what the
     tasks in it need. Without one an element has room for one task of any module. `machine` is
     what is free of this machine: there one element takes as much as the pool's slots can use.
+    For tasks with ranks an element is what one of them takes, whole, on any machine.
     """
+    if pool.ranks is not None:
+        return _shape_of_ranks(pool, pool.ranks, machine)
     needs = [module.resources for module in pool.modules] or [Resources()]
     if machine is not None:
         return _local_shape(pool, needs, machine)
@@ -326,6 +330,21 @@ def _local_shape(pool: PoolFacts, needs: Sequence[Resources], free: LocalMachine
         gpus,
         max(count for count, _ in fits),
     )
+
+
+def _shape_of_ranks(pool: PoolFacts, ranks: Ranks, here: LocalMachine | None) -> Shape:
+    need = max((module.resources for module in pool.modules), key=lambda need: need.memory_mib)
+    machine = pool.machine or Machine("")
+    rooms: list[tuple[int, int | None]] = [
+        (need.cpus // ranks.count * ranks.per_node, machine.cpus),
+        (need.memory_mib, machine.memory_mib),
+        (need.gpus, machine.gpus or None),
+    ]
+    if here is not None:
+        rooms += [(need.cpus, here.cpus), (need.memory_mib, here.memory_mib), (need.gpus, here.gpus)]
+        rooms.append((ranks.nodes, 1))
+    fits = all(there is None or wanted <= there for wanted, there in rooms)
+    return Shape(need.cpus, need.memory_mib, need.gpus, int(fits))
 
 
 def _slots_of(pool: PoolFacts, allocation: AllocationFacts) -> int:

@@ -47,7 +47,7 @@ class SqliteStore:
 
     def _configure(self, path: Path) -> None:
         self._db.set_busy_timeout(2000)
-        if _file_system(path) in NETWORK_FILE_SYSTEMS:
+        if file_system(path) in NETWORK_FILE_SYSTEMS:
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
@@ -116,7 +116,7 @@ class SqliteStore:
         self._db.close()
 
 
-def _file_system(path: Path) -> str:
+def file_system(path: Path) -> str:
     """Name the kind of file system that holds `path`, as the kernel calls it; "" if unknown."""
     try:
         mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()

@@ -366,6 +366,7 @@ def hello(raw: object) -> Hello:
         version=_text(raw, "version", 64),
         clock_us=_integer(raw, "clock_us"),
         job_id=None if job_id is None else _text(raw, "job_id", 128),
+        nodes=_integer(raw, "nodes", 1),
     )
 
 

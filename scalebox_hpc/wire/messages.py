@@ -110,6 +110,7 @@ class Hello:
     version: str
     clock_us: int
     job_id: str | None
+    nodes: int = 1  # that its element spans; `node` is the first of them
 
 
 @dataclass(frozen=True, slots=True)

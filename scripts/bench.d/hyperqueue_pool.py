@@ -1,8 +1,8 @@
-"""The same work by HyperQueue's Python package: a local cluster, one worker of two cpus, files for output.
+"""The same work by HyperQueue's Python package: a local cluster, one worker, files for output.
 
 Prints the seconds from the submission to the end; 0 where the package is not installed.
 
-    python hyperqueue_pool.py N FOLDER
+    python hyperqueue_pool.py N FOLDER [CPUS [WORD...]]        WORD...: what /bin/true is run by
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 
-def main(count: int, folder: Path) -> None:
+def main(count: int, folder: Path, cpus: int = 2, *words: str) -> None:
     """Run one job of `count` tasks."""
     try:
         from hyperqueue import Job, LocalCluster
@@ -20,12 +20,14 @@ def main(count: int, folder: Path) -> None:
     except ImportError:
         print(0)
         return
-    with LocalCluster(str(folder / "server"), WorkerConfig(cores=2)) as cluster:
+    with LocalCluster(str(folder / "server"), WorkerConfig(cores=cpus)) as cluster:
         client = cluster.client()
         job = Job(default_workdir=folder)
         for n in range(count):
             job.program(
-                ["/bin/true", str(n)], stdout=str(folder / f"{n}.out"), stderr=str(folder / f"{n}.err")
+                [*words, "/bin/true", str(n)],
+                stdout=str(folder / f"{n}.out"),
+                stderr=str(folder / f"{n}.err"),
             )
         began_s = time.perf_counter()
         client.wait_for_jobs([client.submit(job)])
@@ -33,4 +35,4 @@ def main(count: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:4]), *sys.argv[4:])

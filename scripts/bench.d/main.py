@@ -24,6 +24,7 @@ PARTS = {
     "gather": "gather",
     "latency": "latency",
     "idle": "idle",
+    "containers": "containers",
 }
 
 
@@ -53,6 +54,14 @@ def arguments() -> argparse.Namespace:
         "--steps", default=200, **number, help="of the chain for latency (default %(default)s)"
     )
     parser.add_argument("--idle-s", default=60.0, type=float, help="length of the idle parts (default 60)")
+    parser.add_argument("--image", type=Path, help="for containers: what the tasks run in")
+    parser.add_argument("--slots", default=4, **number, help="of containers (default %(default)s)")
+    parser.add_argument(
+        "--contained-tasks", default=5000, **number, help="of warm containers (default %(default)s)"
+    )
+    parser.add_argument(
+        "--each-tasks", default=200, **number, help="of one container a task (default %(default)s)"
+    )
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary directory)")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()

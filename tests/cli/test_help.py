@@ -41,7 +41,7 @@ def test_the_verbs_are_those_of_the_design() -> None:
     nouns = {words[0] for words in commands(app)}
     assert nouns == {
         "run", "check", "plan", "describe", "schema", "status", "ps", "show", "log", "retry", "resume",
-        "cancel", "export", "daemon",
+        "cancel", "export", "image", "module", "daemon", "doctor",
     }  # fmt: skip
 
 
@@ -58,6 +58,7 @@ def test_help_imports_nothing_heavy() -> None:
         "starlette",
         "uvicorn",
         "cryptography",
+        "spython",
         "scalebox_hpc.client",
     }
     code = (

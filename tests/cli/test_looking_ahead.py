@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scalebox_hpc.errors import PipelineErrors
+from scalebox_hpc.errors import PipelineErrors, UsageError
 from tests.cli.conftest import Say
 
 PIPELINE = """
@@ -96,6 +96,31 @@ def test_plan_in_json(sbx_json: Say, directory: Path) -> None:
     assert all(pool["script"].startswith("#!/bin/sh\n") for pool in pools)
 
 
+RANKED = """
+[modules.flow]
+kind = "mpi"
+run = "mpirun ./flow {body}"
+seed = ["1"]
+resources = { nodes = 2, ntasks = 6, memory = "1G" }
+"""
+
+
+def test_plan_shows_what_a_task_of_several_nodes_asks_for(sbx: Say, sbx_json: Say, directory: Path) -> None:
+    (directory / "pipeline.toml").write_text(PIPELINE.replace("cpus = 2", "cpus = 4") + RANKED)
+    (directory / "site-configs" / "hpc1.toml").write_text(SITE.replace("cpus = 2", "cpus = 8"))
+    text = sbx(None, "plan", "--site", "hpc1").stdout
+    assert "1 element of 2 nodes with 1.0G each, 6 ranks of 1 cpus, 4h; a task has one to itself" in text
+    for option in ("nodes=2", "ntasks=6", "ntasks-per-node=3", "cpus-per-task=1", "mem=1024M"):
+        assert f"#SBATCH --{option}\n" in text
+    assert "/runs/primes-XXXX/work" in text
+    pools = sbx_json(None, "plan", "--site", "hpc1")["pools"]
+    assert {pool["pool"]: (pool["nodes"], pool["ntasks"]) for pool in pools} == {
+        "default": (1, 0),
+        "big": (1, 0),
+        "flow": (2, 6),
+    }
+
+
 def test_plan_of_the_local_site_has_no_script(sbx: Say, directory: Path) -> None:
     (directory / "pipeline.toml").write_text(PIPELINE.replace('machine = "fat"\n', ""))
     assert "without sbatch" in sbx(None, "plan").stdout
@@ -113,3 +138,55 @@ def test_schema_is_json_schema(sbx: Say) -> None:
     found = json.loads(sbx(None, "schema").stdout)
     assert found["$schema"].startswith("https://json-schema.org/")
     assert {"sbx", "pipeline", "modules"} <= set(found["properties"])
+
+
+STANDARD = (
+    PIPELINE
+    + """
+[modules.each]
+use = "shell"
+seed = ["true"]
+image = "docker://x"
+container = { reuse = "task" }
+binds = ["/tmp", "/var:/v:ro"]
+"""
+)
+
+
+def test_describe_shows_the_standard_modules_that_are_used(sbx: Say, directory: Path) -> None:
+    (directory / "pipeline.toml").write_text(STANDARD)
+    result = sbx(None, "describe")
+    assert "each    shell  run the body of each message as a shell command line" in result.stdout
+    found = json.loads(sbx(None, "describe", "--json").stdout)["standard"]
+    assert [(each["module"], each["name"]) for each in found] == [("each", "shell")]
+
+
+def test_plan_shows_what_runs_in_which_container(sbx: Say, directory: Path) -> None:
+    (directory / "pipeline.toml").write_text(STANDARD)
+    result = sbx(None, "plan", "--site", "hpc1")
+    assert "each in docker://x by the node's runtime, a container a task, with /tmp, /v (ro)" in result.stdout
+
+
+def test_module_ls_lists_those_of_the_directory_too(sbx: Say, directory: Path) -> None:
+    own = directory / "modules" / "own"
+    own.mkdir(parents=True)
+    (own / "module.toml").write_text('description = "mine"\nrun = "true"\n')
+    names = [line.split()[0] for line in sbx(None, "module", "ls").stdout.splitlines()]
+    assert names == ["name", "own", "python", "shell"]
+    found = json.loads(sbx(None, "module", "ls", "--json").stdout)["standard"]
+    assert found[0]["directory"] == str(own)
+
+
+def test_module_show_says_what_goes_in_and_what_comes_out(sbx: Say, directory: Path) -> None:
+    text = sbx(None, "module", "show", "python").stdout
+    assert text.startswith("python: call a Python function")
+    assert "env.CALL" in text
+    assert "messages.jsonl" in text
+    found = json.loads(sbx(None, "module", "show", "python", "--json").stdout)
+    assert [item["name"] for item in found["inputs"] if item["required"]] == ["env.CALL"]
+
+
+def test_module_show_of_an_unknown_name_lists_those_there_are(sbx: Say, directory: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        sbx(None, "module", "show", "shel")
+    assert "did you mean `shell`?" in refused.value.hint

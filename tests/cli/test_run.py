@@ -158,7 +158,7 @@ class Inside:
 
 def foreground(monkeypatch: pytest.MonkeyPatch, inside: Inside, daemon: DaemonSays) -> None:
     monkeypatch.setitem(__import__("sys").modules, "scalebox_hpc.daemon.main", inside)
-    monkeypatch.setattr("scalebox_hpc.client.Daemon.of_home", lambda home: daemon)
+    monkeypatch.setattr("scalebox_hpc.client.Daemon.of_home", lambda home, say=None: daemon)
 
 
 def test_foreground_keeps_the_daemon_inside(

@@ -4,7 +4,6 @@ Both run as an ordinary user in a minimal Debian 12, which is made once and cach
 """
 
 import csv
-import hashlib
 import os
 import shlex
 import shutil
@@ -13,14 +12,15 @@ import sys
 import tempfile
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.cluster.cache import CACHE, cached, digest
+
 CHECKOUT = Path(__file__).resolve().parents[2]
-CACHE = Path(os.environ.get("SBX_BOX", "/var/tmp/sbx-box"))
 PACKAGES = ("python3", "python3-venv")
 BUILD_TOOLS = ("setuptools>=68", "wheel")
 NOT_THE_CHECKOUT = shutil.ignore_patterns(
@@ -185,26 +185,7 @@ def fetch_wheels(target: Path, wanted: list[str]) -> None:
     subprocess.run([*fetch, "--dest", str(target), *wanted], check=True)
 
 
-def cached(name: str, build: Callable[[Path], None]) -> Path:
-    """The directory `name` in the cache, built if it is not there yet; complete or absent, never half."""
-    target = CACHE / name
-    if not target.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        growing = target.with_name(f"{name}.tmp.{os.getpid()}")
-        shutil.rmtree(growing, ignore_errors=True)
-        growing.mkdir()
-        build(growing)
-        growing.chmod(0o755)
-        growing.rename(target)
-    return target
-
-
 def own(path: Path) -> None:
     """Make a tree the user's."""
     for entry in [path, *path.rglob("*")]:
         os.chown(entry, 1000, 1000, follow_symlinks=False)
-
-
-def digest(*texts: str) -> str:
-    """A short name for what is made from these texts."""
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]

@@ -125,7 +125,8 @@ class Lab:
     def example(self, name: str) -> None:
         """Copy one of the examples into the lab."""
         for source in sorted((EXAMPLES / name).rglob("*")):
-            if source.is_file() and not {".sbx", "results", "__pycache__"} & set(source.parts):
+            left_there = {".sbx", "results", "__pycache__"} & set(source.parts) or source.suffix == ".sif"
+            if source.is_file() and not left_there:
                 target = self.directory / source.relative_to(EXAMPLES / name)
                 self.place.write(target, source.read_text(), mode=source.stat().st_mode & 0o777)
 
@@ -148,10 +149,17 @@ class Lab:
         done = self.place.shell(line, timeout_s * self.place.patience)
         return Done(command, done.returncode, done.stdout, done.stderr)
 
-    def run(self, *args: str, exit_code: int = 0, stdin: str | None = None, timeout_s: float = 180.0) -> Done:
+    def run(
+        self,
+        *args: str,
+        pipeline: str = "pipeline.toml",
+        exit_code: int = 0,
+        stdin: str | None = None,
+        timeout_s: float = 180.0,
+    ) -> Done:
         """`sbx run pipeline.toml`, followed to its end, which must be with `exit_code`."""
         site = ["--site", self.place.site] if self.place.site else []
-        done = self.sbx("run", "pipeline.toml", *site, *args, stdin=stdin, timeout_s=timeout_s)
+        done = self.sbx("run", pipeline, *site, *args, stdin=stdin, timeout_s=timeout_s)
         if done.exit_code != exit_code:
             raise AssertionError(f"{done}\n{self._tail_of_daemon_log()}")
         return done

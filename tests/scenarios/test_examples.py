@@ -1,10 +1,17 @@
 """The examples, as a reader would run them, and the pipelines that people would write."""
 
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from tests.scenarios.lab import EXAMPLES, Lab, has
 
 NAMES = sorted(path.parent.name for path in EXAMPLES.glob("*/pipeline.toml"))
+WITH_IMAGES = sorted(path.parent.name for path in EXAMPLES.glob("*/pipeline-image.toml"))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -14,6 +21,62 @@ def test_an_example_is_right_and_says_what_it_is(lab: Lab, name: str) -> None:
     assert checked.exit_code == 0, str(checked)
     assert "warning" not in checked.text.lower(), str(checked)
     assert (EXAMPLES / name / "README.md").read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("name", WITH_IMAGES)
+def test_the_variant_with_an_image_is_right(lab: Lab, name: str) -> None:
+    lab.example(name)
+    lab.file(f"{name}.sif", "")
+    checked = lab.sbx("check", "pipeline-image.toml")
+    assert checked.exit_code == 0, str(checked)
+    assert "warning" not in checked.text.lower(), str(checked)
+
+
+@pytest.mark.parametrize("name", WITH_IMAGES)
+def test_the_variant_with_an_image_differs_by_the_image_only(name: str) -> None:
+    plain = tomllib.loads((EXAMPLES / name / "pipeline.toml").read_text())
+    variant = tomllib.loads((EXAMPLES / name / "pipeline-image.toml").read_text())
+    assert images_taken_out(variant) == {f"{name}.sif"}
+    assert variant | {"defaults": variant.get("defaults", {})} == plain | {
+        "defaults": plain.get("defaults", {})
+    }
+
+
+def images_taken_out(pipeline: dict[str, Any]) -> set[str]:
+    """Take the key `image` out of a pipeline's modules, and return what it named."""
+    tables = [pipeline.get("defaults", {}), *pipeline["modules"].values()]
+    return {table.pop("image") for table in tables if "image" in table}
+
+
+def test_both_ways_to_make_the_phage_image_take_the_same_packages() -> None:
+    """The definition file has besides only what is in its base image anyway."""
+    [installed] = re.findall(
+        r"apt-get install .*-recommends (.*)", (EXAMPLES / "phage/phage.def").read_text()
+    )
+    [unpacked] = re.findall(r"phage\) packages=\((.*)\)", (EXAMPLES / "build-image").read_text())
+    assert set(installed.split()) <= set(unpacked.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [((), "usage"), (("cohort", "new"), "no image is known for cohort"), (("hello", "."), "exists")],
+)
+def test_building_an_image_says_what_is_wrong(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
+    done = subprocess.run(
+        [EXAMPLES / "build-image", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_image_that_does_not_exist_is_refused_before_anything_is_submitted(lab: Lab) -> None:
+    """S27, where it can be seen from here."""
+    lab.example("hello")
+    refused = lab.run(pipeline="pipeline-image.toml", exit_code=2)
+    assert "pipeline-image.toml:8: modules.hello.image: there is no file hello.sif" in refused.stderr
+    assert "looked for" in refused.stderr
+    assert not (lab.home / "ledger.db").exists() or not lab.json("status", "--all")["runs"]
 
 
 def test_cohort_merges_each_sample_and_then_all(lab: Lab) -> None:

@@ -31,4 +31,11 @@ def _summary(row: tuple[Any, ...], totals: tuple[int, int, int]) -> dict[str, An
         "tasks": totals[0],
         "succeeded": totals[1],
         "failed": totals[2],
+        "images": _images(pipeline),
     }
+
+
+def _images(pipeline: dict[str, Any]) -> list[str]:
+    """The digests of the images that the run began with."""
+    stored = (module.get("stored") for module in pipeline["modules"].values())
+    return sorted({image["digest"] for image in stored if image})

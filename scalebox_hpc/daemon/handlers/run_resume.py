@@ -26,9 +26,10 @@ def handle(core: Core, call: Call) -> None:
     if run.phase in ACTIVE and not paused:
         raise ConflictError(f"run {run.name} is {run.phase} already", "`sbx status` shows how it is doing")
     digests = {name: module.spec.digest for name, module in run.modules.items()}
+    images = {name: module.image for name, module in run.modules.items() if module.image is not None}
     again = {"pipeline": run.pipeline.file, "params": dict(run.pipeline.params), "site": run.pipeline.site}
     core.desk.commands.append(
-        Compare(call, run.name, run.pipeline.directory, digests, tuple(run.shared), again)
+        Compare(call, run.name, run.pipeline.directory, digests, tuple(run.shared), again, images)
     )
 
 

@@ -45,6 +45,7 @@ def status(core: Core, run: RunState) -> dict[str, Any]:
         "tasks": counts.total(),
         "succeeded": counts[TaskState.SUCCEEDED],
         "failed": counts[TaskState.FAILED],
+        "images": sorted({module.image.digest for module in run.modules.values() if module.image}),
         "version": run.version,
         "directory": run.pipeline.directory,
         "results": run.results,

@@ -117,7 +117,7 @@ class FakeDaemon:
             "bin": [],
             "env": {},
             "params": {},
-            "image": None,
+            "container": None,
             "to": [],
             "modules": ["work", "next", "total"],
             "gathers": {},

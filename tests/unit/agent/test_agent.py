@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 from collections.abc import Callable
@@ -183,13 +182,13 @@ def test_an_image_that_does_not_exist_is_launch_and_named(daemon: FakeDaemon, ag
     runtime = daemon.shared / "apptainer"
     runtime.write_text("#!/bin/sh\necho apptainer version 1.4.5\n")
     runtime.chmod(0o755)
-    daemon.sheet(1, image="/no/such.sif")
+    daemon.sheet(1, container={"image": "/no/such.sif"})
     lease = daemon.add("x")
-    agents.start(PATH=f"{daemon.shared}:{os.environ['PATH']}")
+    agents.start(PATH=f"{daemon.shared}:/usr/bin:/bin")
     result = daemon.wait_for_result(lease)
     assert result["cause"] == "launch"
-    assert "/no/such.sif" in result["note"]
-    assert daemon.hellos[0]["runtimes"] == {"apptainer": "1.4.5"}
+    assert "/no/such.sif does not exist" in result["note"]
+    assert daemon.hellos[0]["runtimes"]["apptainer"] == "1.4.5"
 
 
 def test_a_dead_lease_is_killed_and_not_reported(daemon: FakeDaemon, agents: Agents) -> None:

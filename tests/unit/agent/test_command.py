@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 
-from scalebox_hpc.agent.command import NO_BASH, CannotLaunch, MissingHeader, Node, Recipe, Runtime
+from scalebox_hpc.agent.command import NO_BASH, CannotLaunch, MissingHeader, Node, Recipe
 from scalebox_hpc.agent.lease import Held
 
-APPTAINER = Runtime("apptainer", "/usr/bin/apptainer", "1.4.5")
+CONTAINER = {"image": "/i.sif", "digest": "sha256:1"}
 BASH = ["bash", "-euo", "pipefail", "-c"]
 
 
-def recipe(runtime: Runtime | None = None, environ: dict[str, str] | None = None, **sheet: Any) -> Recipe:
-    node = Node(
-        "node1", "inc", "/scratch/agent", runtime, environ or {"PATH": "/usr/bin:/bin", "SECRET": "s"}
-    )
+def recipe(environ: dict[str, str] | None = None, **sheet: Any) -> Recipe:
+    environ = environ or {"PATH": "/usr/bin:/bin", "SECRET": "s"}
+    node = Node("node1", "inc", "/scratch/agent", (), environ, [])
     base = {"name": "work", "run": "r-1", "site": "local", "to": [], "modules": ["work"]}
     return Recipe({**base, **sheet}, node, sheet.pop("bin_dir", ""))
 
@@ -126,7 +125,7 @@ def test_programs_are_found_in_bin_first(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "tool").write_text("#!/bin/sh\n")
         (tmp_path / name / "tool").chmod(0o755)
-    node = Node("n", "i", "/s", None, {"PATH": f"{tmp_path}/path"})
+    node = Node("n", "i", "/s", (), {"PATH": f"{tmp_path}/path"}, [])
     made = Recipe({"name": "w", "words": [["tool"]]}, node, f"{tmp_path}/bin")
     assert made.program("tool") == f"{tmp_path}/bin/tool"
     assert made.program("./x") == "./x"
@@ -153,42 +152,23 @@ def test_why_a_program_did_not_start(tmp_path: Path, content: str | None, mode: 
     assert why in recipe(words=[["p"]]).explain("./prog", str(tmp_path), problem.value)
 
 
-def test_a_container_gets_its_binds_and_only_our_environment(tmp_path: Path) -> None:
-    image = tmp_path / "i.sif"
-    image.touch()
-    (tmp_path / "f").touch()
+def test_in_a_container_the_module_adds_to_what_the_image_says() -> None:
     made = recipe(
-        APPTAINER,
-        words=[["prog"], [["body"]]],
-        image=str(image),
-        shared=str(tmp_path),
-        results="/no/such",
-        files=[["f", str(tmp_path / "f")]],
+        {"PATH": "/host", "HOME": "/h", "LANG": "x", "SECRET": "s"}, words=[["prog"]], container=CONTAINER,
         env={"MINE": "1"},
-    )
-    made.check_image()
-    assert argv(made, held(gpus=1)) == [
-        *["/usr/bin/apptainer", "--quiet", "exec", "--no-home", "--bind", str(tmp_path)],
-        *["--nv", "--pwd", "/w", str(image), "prog", "b"],
-    ]
-    env = made.env(held(), {}, "", 1)
-    assert env[b"APPTAINERENV_MINE"] == b"1"
-    assert env[b"SBX_BODY"] == b"b"
-    assert b"MINE" not in env
-    assert b"SECRET" not in env
+    )  # fmt: skip
+    assert made.fixed[b"HOME"] == b"/h"
+    assert made.fixed[b"MINE"] == b"1"
+    assert {b"PATH", b"LANG", b"SECRET", b"SBX_BODY"} & set(made.fixed) == set()
+    own = made.own_env(held("the body"), {b"SBX_WORK": b"/w"}, "", 1)
+    assert (own[b"SBX_BODY"], own[b"SBX_WORK"]) == (b"the body", b"/w")
+    assert set(own) & set(made.fixed) == {b"SBX_HEADERS"} & set(own)
+    assert made.image_digest == "sha256:1"
 
 
-def test_a_missing_image_or_runtime_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CannotLaunch, match=r"image /no/such\.sif does not exist on node1"):
-        recipe(APPTAINER, words=[["p"]], image="/no/such.sif").check_image()
-    with pytest.raises(CannotLaunch, match="neither apptainer nor singularity"):
-        recipe(None, words=[["p"]], image="/no/such.sif").check_image()
-
-
-def test_the_shell_of_an_image_is_looked_for_inside() -> None:
-    made = recipe(
-        APPTAINER, words=None, text='echo "$1"', values=[[["body"]]], shell=BASH, image="docker://x"
-    )
-    words = argv(made, held("$(x)"))
-    inside = words[words.index("docker://x") + 1 :]
+def test_the_shell_of_an_image_is_looked_for_inside_unless_it_is_known() -> None:
+    made = recipe(words=None, text='echo "$1"', values=[[["body"]]], shell=BASH, container=CONTAINER)
+    inside = argv(made, held("$(x)"))
     assert subprocess.run(inside, capture_output=True, text=True, check=True).stdout == "$(x)\n"
+    known = made.argv(held("v"), 0, "/w", "", True), made.argv(held("v"), 0, "/w", "", False)
+    assert known == ([*BASH, 'echo "$1"', "sbx", "v"], ["sh", "-eu", "-c", 'echo "$1"', "sbx", "v"])

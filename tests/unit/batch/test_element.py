@@ -17,6 +17,7 @@ import pytest
 
 from scalebox_hpc.batch.element import element_script
 from scalebox_hpc.domain.allocation import AllocationRequest, Launch
+from scalebox_hpc.domain.pipeline import Ranks
 from scalebox_hpc.domain.site import Machine
 
 AGENT = """
@@ -134,6 +135,17 @@ def test_an_agent_is_started_with_all_it_needs_and_its_end_is_told(shell: list[s
     assert ended["marker"] is None
     assert option(ended["words"], "--incarnation") == incarnation
     assert option(ended["words"], "--status") == "0"
+
+
+def test_an_element_with_ranks_ends_its_steps_before_its_end_is_told(shared: Path) -> None:
+    request = AllocationRequest(
+        "n", 1, 2, 500, 0, 600.0, Machine("m"), Launch("h", str(shared), "python3"), Ranks(2, 4)
+    )
+    [said] = [
+        line for line in element_script(request, element="0", restart="0").splitlines() if " ended " in line
+    ]
+    assert " --steps 1 " in said
+    assert "--steps" not in text(shared)
 
 
 def test_the_agents_exit_status_is_told_and_passed_on(shell: list[str], shared: Path) -> None:

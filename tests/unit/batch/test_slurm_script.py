@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from scalebox_hpc.batch.slurm_script import script, walltime_option
 from scalebox_hpc.domain.allocation import AllocationRequest, Launch
+from scalebox_hpc.domain.pipeline import Ranks
 from scalebox_hpc.domain.site import Machine
 
 LAUNCH = Launch(home="00112233445566aa", shared="/shared/sbx", python="python3")
@@ -63,6 +64,18 @@ def test_the_options_of_a_machine_come_after_and_its_own_last() -> None:
         "--exclusive",
         "--licenses=x:1",
         "--mem=0",
+    ]
+
+
+def test_an_element_with_ranks_asks_for_its_nodes_and_spreads_them_evenly() -> None:
+    asked = options(replace(REQUEST, cpus=14, ranks=Ranks(2, 7)))
+    assert asked[1:7] == [
+        "--array=0-7",
+        "--nodes=2",
+        "--ntasks=7",
+        "--ntasks-per-node=4",
+        "--cpus-per-task=2",
+        "--mem=8192M",
     ]
 
 

@@ -26,6 +26,8 @@ ODD = [
 ]
 ODD += ["1979-05-27", '"\\u0000"', '"a\\nb"', "nan", "99999999999999999999", '"/"', '".."', '"~"', '"*["']
 
+FILES = {"s.csv": "c\n1\n", "call.py": "x = print\n"}
+
 PIPELINE = """
 sbx = 1
 pipeline.name = "p"
@@ -59,6 +61,11 @@ modules.a.repeat = "again"
 modules.a.output_limit = "1K"
 modules.a.forward = true
 modules.a.shell = ["bash", "-c"]
+modules.a.container.reuse = "task"
+modules.a.container.runtime = "apptainer"
+modules.a.container.args = ["--x"]
+modules.a.binds = ["s.csv:/s:ro"]
+modules.a.kind = "task"
 modules.b.run = ["cat", "{members}"]
 modules.b.gather.header = "_c"
 modules.b.gather.size = 2
@@ -66,6 +73,12 @@ modules.b.gather.missing = "run"
 modules.c.run = "echo {body}"
 modules.c.seed.csv = "s.csv"
 modules.c.seed.body = "{c}"
+modules.d.use = "python"
+modules.d.env.CALL = "call.py:x"
+modules.d.seed = ["x"]
+modules.d.kind = "mpi"
+modules.d.resources.nodes = 2
+modules.d.resources.ntasks = 4
 """
 
 SITE = """
@@ -79,6 +92,10 @@ lost_after = "1m"
 env.A = "1"
 paths.shared = "/x"
 limits.elements = 1
+containers.runtime = "apptainer"
+containers.binds = ["/tmp:/t:ro"]
+containers.args = ["--x"]
+containers.local_copy = true
 machines.m.cpus = 1
 machines.m.memory = "1G"
 machines.m.gpus = 1
@@ -105,7 +122,7 @@ def test_a_pipeline_is_read_or_refused(load_text, start):
     for text in list(dict.fromkeys(variants(PIPELINE)))[start::8]:
         tomllib.loads(text)
         with contextlib.suppress(PipelineErrors):
-            load_text(text, {"s.csv": "c\n1\n"})
+            load_text(text, FILES)
 
 
 @pytest.mark.parametrize("kind", ["file", "stdin", "command", "glob", "csv", "product", "body", "watch"])
@@ -114,7 +131,28 @@ def test_a_seed_of_any_kind_is_read_or_refused(load_text, kind):
         text = f'sbx = 1\npipeline.name = "p"\n[modules.a]\nrun = "echo {{body}}"\nseed.{kind} = {odd}\n'
         for more in ("", 'seed.body = "{c}"\n' if kind != "body" else 'seed.csv = "s.csv"\n'):
             with contextlib.suppress(PipelineErrors):
-                load_text(text + more, {"s.csv": "c\n1\n"})
+                load_text(text + more, FILES)
+
+
+STANDARD = """
+description = "x"
+run = ["x"]
+binds = ["/tmp"]
+files = ["x.py"]
+env.A = "1"
+inputs.body = "x"
+inputs.x.help = "x"
+inputs.x.required = true
+inputs.x.file = true
+outputs.y = "x"
+"""
+
+
+def test_a_standard_module_is_read_or_refused(load_text):
+    text = 'sbx = 1\npipeline.name = "p"\n[modules.a]\nuse = "own"\nseed = ["x"]\n'
+    for own in dict.fromkeys(variants(STANDARD)):
+        with contextlib.suppress(PipelineErrors):
+            load_text(text, {"modules/own/module.toml": own, "modules/own/x.py": ""})
 
 
 def test_a_site_is_read_or_refused(tmp_path):
@@ -126,6 +164,6 @@ def test_a_site_is_read_or_refused(tmp_path):
 
 def test_the_whole_ones_are_right(load_text, tmp_path):
     right = PIPELINE.replace('scratch = "1h"', 'scratch = "1G"')
-    assert set(load_text(right, {"s.csv": "c\n1\n"}).pipeline.modules) == {"a", "b", "c"}
+    assert set(load_text(right, FILES).pipeline.modules) == {"a", "b", "c", "d"}
     (tmp_path / "s.toml").write_text(SITE)
     assert sites.read_site(tmp_path / "s.toml").machines["m"].gpus == 1

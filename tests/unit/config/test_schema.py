@@ -20,6 +20,7 @@ def test_every_key_that_is_read_is_in_the_schema_and_no_other():
     assert set(module) == set(keys.MODULE)
     assert set(module["resources"]["properties"]) == set(keys.RESOURCES)
     assert set(module["retry"]["items"]["properties"]) == set(keys.RETRY)
+    assert set(module["container"]["properties"]) == set(keys.CONTAINER)
     assert set(module["gather"]["properties"]) == set(keys.GATHER)
     assert set(module["seed"]["anyOf"][1]["properties"]) == set(keys.SEED)
     assert set(top["pools"]["additionalProperties"]["properties"]) == set(keys.POOL)
@@ -53,6 +54,9 @@ seed = { csv = "s.csv", body = "{c}" }
 to = ["b"]
 pool = "p"
 resources = { cpus = 1, memory = "1G", gpus = 0, time = "1h", scratch = "1G" }
+container = { reuse = "task", runtime = "apptainer", args = ["--x"] }
+binds = ["s.csv", "s.csv:/t.csv:ro"]
+kind = "task"
 retry = [{ on = 1, retries = 1, delay = "1s", backoff = 1.0, memory = "x2" }]
 env = { A = "1" }
 files = ["s.csv"]
@@ -63,8 +67,27 @@ shell = ["bash", "-c"]
 [modules.b]
 run = "cat {members}"
 gather = { header = "_c", size = 2, missing = "run" }
+to = ["c"]
+[modules.c]
+use = "shell"
+kind = "mpi"
+resources = { nodes = 2, ntasks = 4 }
 """
-    assert set(load_text(text, {"s.csv": "c\n1\n"}).pipeline.modules) == {"a", "b"}
+    assert set(load_text(text, {"s.csv": "c\n1\n"}).pipeline.modules) == {"a", "b", "c"}
+
+
+def test_the_schema_wants_a_program_or_a_standard_module():
+    module = SCHEMA["properties"]["modules"]["additionalProperties"]
+    assert module["anyOf"] == [{"required": ["run"]}, {"required": ["use"]}]
+    assert not {"run", "use", "seed", "to", "gather"} & set(SCHEMA["properties"]["defaults"]["properties"])
+
+
+def test_the_pattern_of_binds_lets_what_is_read_pass():
+    pattern = re.compile(keys.MODULE["binds"]["items"]["pattern"])
+    for text in ("/data", "data", "{params.x}:/x", "/a:/b:ro", "/a:/b:rw"):
+        assert pattern.match(text)
+    for text in ("", "/a:b", "/a:ro", "/a:/b:rx", "/a:/b:ro:x"):
+        assert not pattern.match(text)
 
 
 def test_no_key_is_both_there_and_later():

@@ -3,6 +3,7 @@ import tomllib
 import pytest
 
 from scalebox_hpc.config import site as sites
+from scalebox_hpc.config.container import SITE_CONTAINER_KEYS
 from scalebox_hpc.domain.site import Limits
 from scalebox_hpc.errors import PipelineErrors, UsageError
 
@@ -159,6 +160,7 @@ def test_the_template_shows_every_key_and_is_right_when_uncommented(tmp_path):
     assert set(data) == set(sites.SITE_KEYS)
     assert set(data["paths"]) == set(sites.PATH_KEYS)
     assert set(data["limits"]) == set(sites.LIMIT_KEYS)
+    assert set(data["containers"]) == set(SITE_CONTAINER_KEYS)
     assert set(data["machines"]["cpu"]) == set(sites.MACHINE_KEYS)
     (tmp_path / "whole.toml").write_text(text)
     assert sites.read_site(tmp_path / "whole.toml").limits.elements == 1000

@@ -14,18 +14,19 @@ import pytest
 from scalebox_hpc.daemon import lock as locks
 from scalebox_hpc.daemon.home import Home, create
 from scalebox_hpc.errors import ConflictError, EnvironmentProblem
+from scalebox_hpc.holder import Holder, ProcFs, link
 
-ME = locks.Holder("login1", "m1", "boot-a", "pid:[1]", 100, "5000", "n1")
+ME = Holder("login1", "m1", "boot-a", "pid:[1]", 100, "5000", "n1")
 
 
 @dataclass
 class FakeProcesses:
     """A machine on which `running` processes run."""
 
-    me: locks.Holder
+    me: Holder
     running: dict[int, str] = field(default_factory=dict)
 
-    def myself(self) -> locks.Holder:
+    def myself(self) -> Holder:
         return replace(self.me, nonce=os.urandom(8).hex())
 
     def started(self, pid: int) -> str | None:
@@ -131,7 +132,7 @@ def test_one_who_died_while_taking_over_is_followed(home: Home) -> None:
     gone = locks.read_holder(home)
     assert gone is not None
     died = replace(ME, pid=2, nonce="dead")
-    assert locks._link(home.lock.with_name(f"lock.after.{gone.nonce}"), died)
+    assert link(home.lock.with_name(f"lock.after.{gone.nonce}"), died, locks.KIND)
     assert locks.acquire(home, machine(pid=3)).still_held()
     assert remains(home) == ["lock"]
 
@@ -161,7 +162,7 @@ def test_a_zombie_is_gone() -> None:
     if child == 0:
         os._exit(0)
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-    assert locks.ProcFs().started(child) is None
+    assert ProcFs().started(child) is None
     os.waitpid(child, 0)
-    assert locks.ProcFs().started(child) is None
-    assert locks.ProcFs().started(os.getpid()) == locks.ProcFs().myself().started
+    assert ProcFs().started(child) is None
+    assert ProcFs().started(os.getpid()) == ProcFs().myself().started

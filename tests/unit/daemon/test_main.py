@@ -20,6 +20,7 @@ from scalebox_hpc.daemon.contact import read_daemon_json
 from scalebox_hpc.daemon.home import Home
 from scalebox_hpc.daemon.main import answers, start_detached, stop
 from scalebox_hpc.errors import ConflictError, DaemonAbsent, EnvironmentProblem
+from scalebox_hpc.holder import Holder, ProcFs, link
 
 STUB = str(Path(__file__).with_name("stub_daemon.py"))
 COMMAND = (sys.executable, "-P", STUB)
@@ -133,9 +134,9 @@ def test_a_daemon_that_dies_without_a_word_is_told_with_the_end_of_its_log(start
 
 
 def test_a_home_held_elsewhere_is_not_waited_for(home: Home) -> None:
-    holder = locks.ProcFs().myself()
-    held = locks.Holder("login9", "m9", "boot", "pid:[1]", 1, "1", holder.nonce)
-    assert locks._link(home.lock, held)
+    holder = ProcFs().myself()
+    held = Holder("login9", "m9", "boot", "pid:[1]", 1, "1", holder.nonce)
+    assert link(home.lock, held, locks.KIND)
     with pytest.raises(ConflictError, match="login9") as refused:
         start_detached(home.path, command=COMMAND)
     assert "sbx daemon takeover" in refused.value.hint

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalebox_hpc.domain.pipeline import Resources
+from scalebox_hpc.domain.pipeline import Ranks, Resources
 from scalebox_hpc.domain.site import Limits, Machine
 from scalebox_hpc.engine.pools import (
     AllocationFacts,
@@ -90,6 +90,43 @@ def test_gpus_bind_the_slots_of_an_element() -> None:
 
 def test_a_pool_of_few_slots_counts_no_more_of_them_in_an_element() -> None:
     assert element_shape(pool(work(5), machine=BIG, slots=3)).slots == 3
+
+
+RANKED = Resources(cpus=8, memory_mib=1000, nodes=2, ntasks=4)  # four ranks of two cpus
+
+
+def ranked(count: int = 5, machine: Machine | None = BIG, **more: float | int) -> PoolFacts:
+    return replace(pool(work(count, resources=replace(RANKED, **more)), machine=machine), ranks=Ranks(2, 4))
+
+
+@pytest.mark.parametrize("machine", [None, BIG, Machine("m", cpus=4), Machine("m", cpus=8, gpus=2)])
+def test_a_task_with_ranks_has_an_element_of_what_it_takes_to_itself(machine: Machine | None) -> None:
+    assert element_shape(ranked(machine=machine)) == Shape(8, 1000, 0, 1)
+
+
+@pytest.mark.parametrize("machine", [Machine("m", cpus=3), Machine("m", memory_mib=999)])
+def test_ranks_that_fit_on_no_node_pause_the_pool(machine: Machine) -> None:
+    assert isinstance(only(decide([ranked(machine=machine)], SiteFacts(), 0.0)), PausePool)
+
+
+def test_more_memory_after_a_retry_is_asked_for_on_each_node() -> None:
+    assert element_shape(ranked(memory_mib=4000)).memory_mib == 4000
+
+
+def test_one_machine_has_no_two_nodes() -> None:
+    here = SiteFacts(local=LocalMachine(64, 64_000))
+    assert isinstance(only(decide([ranked(machine=None)], here, 0.0)), PausePool)
+
+
+def test_ranks_on_one_node_take_what_they_need_of_this_machine() -> None:
+    facts = replace(ranked(machine=None), ranks=Ranks(1, 4))
+    asked = only(decide([facts], SiteFacts(local=LocalMachine(20, 64_000)), 0.0))
+    assert asked == Submit("p", 1, 8, 1000, 0, 7200.0)
+
+
+def test_elements_for_ranks_are_wanted_one_for_each_task_that_would_wait_long() -> None:
+    facts = replace(ranked(), modules=(work(5, median_s=600.0, resources=RANKED),))
+    assert wanted_elements(facts, element_shape(facts)) == 5
 
 
 # how many are wanted

@@ -1,0 +1,442 @@
+"""The warm container of one module: opened on its first task, held open, opened again when it dies.
+
+It is one command of the runtime (the anchor) whose payload is the image's `sh`, beside it a runner
+in the same namespaces. Where there is no way in, the shell starts tasks itself; where there is no
+shell, each task has a container of its own. What a task is, and what its end means, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from scalebox_hpc.agent.anchor import OURS, SCRIPT, ByShell, log_path
+from scalebox_hpc.agent.child import STANDING, Children, Process, environ_of
+from scalebox_hpc.agent.container_sheet import Wanted
+from scalebox_hpc.agent.guests import LOST, Hands, Order
+from scalebox_hpc.agent.joined import Joined
+from scalebox_hpc.agent.loop import READ, Loop
+from scalebox_hpc.agent.mounts import View
+from scalebox_hpc.agent.private_tmp import PrivateTmp
+from scalebox_hpc.agent.runtimes import Execution, Runtime
+from scalebox_hpc.agent.workdir import Slot, WorkDirs
+
+CLOSED, COPYING, OPENING, UP, FALLING, REFUSING = range(6)
+START_S = 300.0  # until an anchor says that it is up: images may lie on slow disks
+FALLS = 3  # in a row without a success between, after which no more are tried
+SAID_BYTES = 4096  # of what the runtime said, when it failed
+FOR_SHELLS = (b"PWD", b"SHLVL", b"_", *OURS.split())
+NO_SHELL = "the image has no /bin/sh: one container for each task"
+NO_WAY_IN = "a warm container cannot be entered here: one container for each task"
+OWN_PIDS = "`container.args` gives it process ids of its own: one container for each task"
+
+Go = Callable[[str], None]
+
+
+class Setting(NamedTuple):
+    """What containers of all modules share."""
+
+    loop: Loop
+    children: Children
+    work: WorkDirs
+    helper: list[str]  # words that start a helper of ours: `runner`, `copy`
+    environ: dict[bytes, bytes]  # of runtimes, with SBX_INCARNATION
+    helper_environ: dict[bytes, bytes]  # what helpers need beside
+    log: Callable[[str], None]
+
+
+class Plan(NamedTuple):
+    """How the container of a module is opened."""
+
+    wanted: Wanted
+    runtime: Runtime
+    view: View
+    directory: str  # our own, for its temporary files
+    gpus: str
+    fixed: dict[bytes, bytes]  # of the environment of its tasks, beside the image's own
+    env: dict[str, str]  # what the module sets of it
+    path_first: str  # a directory to stand first in PATH; "" for none
+    copy: str  # where a copy of the image is to be; "" for none
+
+
+class Container:
+    """One module's container on this node."""
+
+    def __init__(self, module: int, plan: Plan, setting: Setting) -> None:
+        self.per_task = plan.wanted.per_task
+        self.note = ""  # to be said of every attempt
+        self.has_bash: bool | None = None  # None: not known
+        self.image = plan.wanted.image
+        self._module, self._plan, self._setting = module, plan, setting
+        self._state = CLOSED
+        self._waiting: dict[Process, Go] = {}
+        self._falls = 0
+        self._refusal = ""
+        self._reason = ""  # why it fell, as far as we know it
+        self._life = 0  # counts openings
+        self._anchor: Process | None = None
+        self._runner: Process | None = None
+        self._wire: socket.socket | None = None  # to the shell
+        self._heard = b""
+        self._hands: Hands | None = None
+        self._base: dict[bytes, bytes] = {}
+        self._tmps: dict[int, PrivateTmp] = {}  # of slots
+        self._tmp_count = 0
+        self._shared_tmp: PrivateTmp | None = None  # of the container, where slots have no view of their own
+        os.makedirs(plan.directory, mode=0o700, exist_ok=True)
+
+    # for a task
+
+    def when_ready(self, process: Process, go: Go) -> None:
+        """Call `go("")` once tasks can be started, perhaps at once, or `go(text)` if they cannot be."""
+        if self._state == UP:
+            go("")
+        elif self._state == REFUSING:
+            go(self._refusal)
+        else:
+            self._waiting[process] = go
+            if self._state == CLOSED:
+                self._open()
+
+    def withdraw(self, process: Process) -> bool:
+        """Tell whether this one was waiting; it does not any more."""
+        return self._waiting.pop(process, None) is not None
+
+    def tmp(self, slot: Slot) -> str:
+        """Return the empty directory for temporary files of the slot's next task. Raises OSError."""
+        known = self._tmps.get(slot.number)
+        if known is None:
+            self._tmp_count += 1
+            path = os.path.join(self._plan.directory, f"tmp-{self._tmp_count}")
+            known = self._tmps[slot.number] = PrivateTmp(path, self._plan.view)
+        return known.path
+
+    def clear(self, slot: Slot) -> None:
+        """Empty what a task that is over left in temporary files."""
+        known, shared = self._tmps.get(slot.number), self._shared_tmp
+        if known is not None and not known.is_clean(self._setting.work):
+            del self._tmps[slot.number]
+        if shared is not None and not self.has_own_tmp and self._hands is not None and not self._hands.orders:
+            shared.is_clean(self._setting.work)
+
+    def start(self, order: Order) -> None:
+        """Start a task in the open container. Raises OSError, ValueError."""
+        hands = self._hands
+        assert hands is not None
+        if isinstance(hands, Joined) and not hands.knows_slot(order.slot.number, order.tmp):
+            view, (out, err) = self._plan.view, order.slot.segments
+            hands.add_slot(order.slot.number, order.tmp, view.private, view.inner, (out.fd, err.fd))
+        hands.start(order)
+
+    def one_task(self, tmp: str, pwd: str) -> tuple[list[str], dict[bytes, bytes]]:
+        """Return the words before those of a program in a container of its own, and the environment."""
+        plan = self._plan
+        env = {**plan.env, "TMPDIR": "/tmp"} if "/tmp" in plan.view.private else plan.env
+        run = self._execution(tmp, pwd)._replace(env=env, path_first=plan.path_first)
+        outer = {**self._setting.environ, **plan.fixed, **_encoded(plan.runtime.environ(run))}
+        outer[b"PATH"] = self._setting.environ.get(b"PATH", b"/usr/bin:/bin")
+        return plan.runtime.words(run), outer
+
+    def failure(self, exit_code: int | None, stderr: str) -> str:
+        """Return what the runtime says of its own failure to run a task."""
+        return self._plan.runtime.failure(exit_code, stderr)
+
+    @property
+    def has_own_tmp(self) -> bool:
+        """Whether /tmp is the slot's own."""
+        return self.per_task or isinstance(self._hands, Joined)
+
+    def lost_text(self) -> str:
+        """Say why a task was lost with its container."""
+        return f"its container ended ({self._why()}); the next task gets a new one"
+
+    def close(self) -> None:
+        """Let it end, of its own accord."""
+        if self._state == COPYING and self._anchor is not None:
+            self._setting.children.kill(self._anchor)
+        self._state, self._refusal = REFUSING, "the agent leaves"
+        self._drop_wires()
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether nothing of it runs."""
+        return self._anchor is None and self._runner is None
+
+    # opening
+
+    def _open(self) -> None:
+        self._life += 1
+        if self._plan.copy and not os.path.exists(self._plan.copy):
+            self._copy()
+        elif self.per_task:
+            self._be_up()
+        else:
+            self._start_anchor()
+
+    def _copy(self) -> None:
+        wanted, plan = self._plan.wanted, self._plan
+        self._state = COPYING
+        said = self._said_path()
+        fd = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+
+        def ended(process: Process) -> None:
+            self._anchor = None
+            if self._state != COPYING:
+                return
+            if process.status != 0:
+                self._refuse(self._said() or f"image {wanted.image} could not be copied to {plan.copy}")
+            else:
+                self._state = CLOSED
+                self._open()
+
+        argv = [*self._setting.helper, "copy", wanted.image, plan.copy, wanted.digest]
+        try:
+            redirections = self._setting.children.redirections(fd, fd)
+            self._anchor = self._stand(argv, redirections, ended)
+        except (OSError, ValueError) as problem:
+            self._refuse(f"{argv[0]}: {problem}")
+        finally:
+            os.close(fd)
+
+    def _start_anchor(self) -> None:
+        self._state = OPENING
+        plan = self._plan
+        ours, theirs = socket.socketpair()
+        fd = os.open(
+            self._said_path(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600
+        )
+        try:
+            # A container's own, below that of each slot.
+            self._shared_tmp = PrivateTmp(os.path.join(plan.directory, "tmp"), plan.view)
+            run = self._execution(self._shared_tmp.path, "/")
+            argv = [*plan.runtime.words(run), "/bin/sh", "-c", SCRIPT, "sbx"]
+            dup = os.POSIX_SPAWN_DUP2
+            redirections = [(dup, theirs.fileno(), 0), (dup, theirs.fileno(), 1), (dup, fd, 2)]
+            extra = _encoded(plan.runtime.environ(run))
+            self._anchor = self._stand(argv, redirections, self._anchor_ended, extra)
+        except (OSError, ValueError) as problem:
+            ours.close()
+            self._refuse(f"{plan.runtime.path} does not start: {problem}")
+            return
+        finally:
+            os.close(fd)
+            theirs.close()
+        ours.setblocking(False)
+        self._wire, self._heard = ours, b""
+        self._setting.loop.watch(ours.fileno(), READ, self._hear)
+        life = self._life
+        self._setting.loop.at(self._setting.loop.now + START_S, lambda: self._look_at_start(life))
+
+    def _look_at_start(self, life: int) -> None:
+        if self._life == life and self._state == OPENING:
+            self._fall()
+
+    def _hear(self, fd: int) -> None:
+        assert self._wire is not None
+        try:
+            data = self._wire.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._setting.loop.forget(fd)
+            if self._state != OPENING:  # else the end of the anchor says more
+                self._fall()
+            return
+        *lines, self._heard = (self._heard + data).split(b"\n")
+        for line in lines:
+            words = line.split()
+            if isinstance(self._hands, ByShell) and self._state == UP:
+                self._hands.heard(words)
+            elif words[0] == b"ready" and self._state == OPENING:
+                self._anchor_is_up(int(words[1]))
+            elif words[0] in (b"yes", b"no"):
+                self._shell_is_asked(words[0] == b"yes")
+
+    def _anchor_is_up(self, pid: int) -> None:
+        """Find the way in; `pid` is what the shell calls itself."""
+        environ = environ_of(pid)
+        if environ and self._marker() not in environ:
+            self._go_per_task(OWN_PIDS)
+            return
+        pairs = (entry.partition(b"=") for entry in environ)
+        self._base = {name: value for name, _, value in pairs if name and name not in FOR_SHELLS}
+        self._join(pid)
+
+    def _join(self, pid: int) -> None:
+        setting = self._setting
+        ours, theirs = socket.socketpair()
+        joined = Joined(setting.loop, setting.children, ours, self.image, self._joined, self._fall)
+        argv = [*setting.helper, "runner", str(pid), "1" if setting.children.can_setsid else "0"]
+        dup = os.POSIX_SPAWN_DUP2
+        redirections = [*setting.children.silent[1:2], (dup, theirs.fileno(), 0)]
+        try:
+            self._runner = self._stand(argv, redirections, self._runner_ended)
+        except (OSError, ValueError) as problem:
+            joined.close()
+            self._refuse(f"{argv[0]} does not start: {problem}")
+            return
+        finally:
+            theirs.close()
+        self._hands = joined
+        joined.begin(self._runner, self._environment(b"/tmp"))
+
+    def _joined(self, number: int, has_bash: bool) -> None:
+        if self._state != OPENING:
+            return
+        if number == 0:
+            self.has_bash = has_bash
+            self._be_up()
+            return
+        self._setting.log(f"{self.image}: no way into its namespaces ({errno.errorcode.get(number, number)})")
+        assert self._hands is not None
+        self._hands.close()
+        self._hands = None
+        if self._setting.children.sees_guests:
+            self._send(b"look - " + os.fsencode(log_path(2)) + b"\n")
+        else:
+            self._go_per_task(NO_WAY_IN)
+
+    def _shell_is_asked(self, can_log: bool) -> None:
+        if self._state != OPENING:
+            return
+        if not can_log:
+            self._go_per_task(NO_WAY_IN)
+            return
+        self._hands = ByShell(self._setting.children, self._send, self.image)
+        self._be_up()
+
+    def _go_per_task(self, note: str) -> None:
+        self.per_task, self.note = True, note
+        self._drop_wires()
+        self._be_up()
+
+    def _be_up(self) -> None:
+        self._state = UP
+        waiting, self._waiting = self._waiting, {}
+        for go in waiting.values():
+            go("")
+
+    # ending
+
+    def _anchor_ended(self, process: Process) -> None:
+        self._anchor = None
+        if self.per_task or self._state == REFUSING:
+            return
+        if self._state == OPENING and self._plan.runtime.lacks_program(self._said_whole()):
+            self._go_per_task(NO_SHELL)
+            return
+        self._fall()
+
+    def _runner_ended(self, process: Process) -> None:
+        self._runner = None
+        if isinstance(self._hands, Joined) and not self.per_task and self._state != REFUSING:
+            self._fall()
+
+    def _why(self) -> str:
+        return self._said() or self._reason or "killed"
+
+    def _fall(self, reason: str = "") -> None:
+        """Take down what is left of it; what ran in it is lost, what waits gets a new one."""
+        if self.per_task or self._state in (REFUSING, CLOSED):
+            return
+        if self._state != FALLING:
+            self._falls = 1 if self._hands is not None and self._hands.worked else self._falls + 1
+            self._state, self._reason = FALLING, reason
+            self._drop_wires()
+            for one in (self._runner, self._anchor):
+                if one is not None:
+                    self._setting.children.kill(one)
+        if not self.is_gone:
+            return
+        hands, self._hands = self._hands, None
+        self._state = CLOSED
+        for order in list(hands.orders.values()) if hands is not None else ():
+            order.process.why = order.process.why or LOST
+            self._setting.children.guest_ended(order.process, signal.SIGKILL, None)
+        if self._falls >= FALLS:
+            self._refuse(f"its container ended {FALLS} times in a row ({self._why()})")
+        elif self._waiting:
+            self._open()
+
+    def _refuse(self, text: str) -> None:
+        name = os.path.basename(self.image)
+        self._state, self._refusal = REFUSING, f"{name}: {text}" if name not in text else text
+        self._drop_wires()
+        waiting, self._waiting = self._waiting, {}
+        for go in waiting.values():
+            go(self._refusal)
+
+    def _drop_wires(self) -> None:
+        if self._wire is not None:
+            self._setting.loop.forget(self._wire.fileno())
+            self._wire.close()
+            self._wire = None
+        if self._hands is not None:
+            self._hands.close()
+
+    # the parts
+
+    def _stand(
+        self,
+        argv: list[str],
+        redirections: list[tuple[int, int, int]],
+        ended: Callable[[Process], None],
+        extra: dict[bytes, bytes] | None = None,
+    ) -> Process:
+        more = self._setting.helper_environ if extra is None else extra
+        env = {**self._setting.environ, **more, STANDING: self._marker()[len(STANDING) + 1 :]}
+        marker = frozenset((b"SBX_INCARNATION=" + env[b"SBX_INCARNATION"], self._marker()))
+        return self._setting.children.stand(argv, env, redirections, marker, ended)
+
+    def _marker(self) -> bytes:
+        return STANDING + b"=%d.%d" % (self._module, self._life)
+
+    def _environment(self, tmp: bytes) -> dict[bytes, bytes]:
+        plan = self._plan
+        env = {**self._base, b"TMPDIR": tmp, **plan.fixed}
+        if plan.path_first:
+            path = env.get(b"PATH", b"/usr/local/bin:/usr/bin:/bin")
+            env[b"PATH"] = os.fsencode(plan.path_first) + b":" + path
+        return env
+
+    def outer_environment(self, tmp: str) -> dict[bytes, bytes]:
+        """Return what tasks get beside what their container has; a runner knows it already."""
+        return self._environment(os.fsencode(tmp)) if isinstance(self._hands, ByShell) else {}
+
+    def _execution(self, tmp: str, pwd: str) -> Execution:
+        plan = self._plan
+        image = plan.copy or plan.wanted.image
+        return Execution(image, plan.view.with_private(tmp), plan.wanted.args, plan.gpus, pwd, {}, "")
+
+    def _send(self, line: bytes) -> None:
+        if self._wire is not None:
+            try:
+                self._wire.send(line)
+            except OSError:
+                self._fall()
+
+    def _said_path(self) -> str:
+        return os.path.join(self._plan.directory, "said")
+
+    def _said(self) -> str:
+        """Return the line in which the runtime or a helper says why it ended; "" when it said nothing."""
+        text = self._said_whole()
+        lines = text.strip().splitlines()
+        return self._plan.runtime.failure(255, text) or (lines[-1].strip() if lines else "")
+
+    def _said_whole(self) -> str:
+        try:
+            with open(self._said_path(), "rb") as file:
+                return file.read()[-SAID_BYTES:].decode("utf-8", "replace")
+        except OSError:
+            return ""
+
+
+def _encoded(env: Mapping[str, str]) -> dict[bytes, bytes]:
+    return {os.fsencode(name): os.fsencode(value) for name, value in env.items()}

@@ -1,0 +1,191 @@
+"""Makes sure of the images of a run before it is accepted, in threads of its own.
+
+A request waits for them a moment only: fetching may take minutes, and whoever asks is told to come
+again. What was begun goes on meanwhile. How an image is fetched is the store's affair.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, wait
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from scalebox_hpc.config.notes import read_toml
+from scalebox_hpc.containers.images import ImageStore
+from scalebox_hpc.containers.runtime import SpythonRuntime
+from scalebox_hpc.containers.store import directory_for
+from scalebox_hpc.daemon.desk import SiteFacts
+from scalebox_hpc.domain.image import Image
+from scalebox_hpc.domain.pipeline import Module, Pipeline, with_image
+from scalebox_hpc.errors import EnvironmentProblem, ImageMissing, ImagesPending, SbxError
+
+WAIT_S: Final = 2.0  # for which a request waits before it is told to come again
+FRESH_S: Final = 30.0  # for which a result is kept for whoever comes again
+AT_ONCE: Final = 2  # images fetched at once: registries count, and login nodes are shared
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An image that a module of a run needs."""
+
+    directory: Path  # of the store
+    text: str
+    base: Path  # where relative paths start
+    runtime: str = ""  # what the site names, for making it
+
+
+Fetch = Callable[[Wanted], Image]
+
+
+def fetch(wanted: Wanted) -> Image:
+    """Make sure of one image. Raises errors of ours."""
+    return ImageStore(wanted.directory, SpythonRuntime(wanted.runtime)).ensure(wanted.text, wanted.base)
+
+
+@dataclass(slots=True)
+class _Flight:
+    result: Future[Image] = field(default_factory=Future)
+    ended_s: float | None = None
+
+    def is_of_use(self, now_s: float) -> bool:
+        """Under way, or over since a moment."""
+        return self.ended_s is None or now_s - self.ended_s < FRESH_S
+
+
+class Fetching:
+    """All images that are being fetched for this daemon. Used by one hand."""
+
+    def __init__(self, fetch: Fetch = fetch, wait_s: float = WAIT_S) -> None:
+        self._fetch, self._wait_s = fetch, wait_s
+        self._flights: dict[Wanted, _Flight] = {}
+        self._room = threading.BoundedSemaphore(AT_ONCE)
+
+    def all_of(self, wanted: Iterable[Wanted]) -> dict[Wanted, Image | SbxError]:
+        """The images, or what is wrong with each. Raises ImagesPending while one is being fetched."""
+        now_s = time.monotonic()
+        self._flights = {key: each for key, each in self._flights.items() if each.is_of_use(now_s)}
+        flights = {each: self._flight(each) for each in wanted}
+        missing = wait([flight.result for flight in flights.values()], self._wait_s).not_done
+        if missing:
+            raise ImagesPending([key.text for key, each in flights.items() if each.result in missing])
+        return {self._landed(key): _outcome(flight.result) for key, flight in flights.items()}
+
+    def _flight(self, wanted: Wanted) -> _Flight:
+        if wanted not in self._flights:
+            self._flights[wanted] = flight = _Flight()
+            work = threading.Thread(target=self._fly, args=(wanted, flight), name="image", daemon=True)
+            work.start()
+        return self._flights[wanted]
+
+    def _fly(self, wanted: Wanted, flight: _Flight) -> None:
+        try:
+            with self._room:
+                image = self._fetch(wanted)
+        except BaseException as error:  # noqa: BLE001 (raised again by whoever asks for the result)
+            flight.ended_s = time.monotonic()
+            flight.result.set_exception(error)
+        else:
+            flight.ended_s = time.monotonic()
+            flight.result.set_result(image)
+
+    def _landed(self, wanted: Wanted) -> Wanted:
+        del self._flights[wanted]
+        return wanted
+
+
+def _outcome(result: Future[Image]) -> Image | SbxError:
+    try:
+        return result.result()
+    except SbxError as error:
+        return error
+
+
+def with_images(pipeline: Pipeline, sites: Mapping[str, SiteFacts], fetching: Fetching) -> Pipeline:
+    """The pipeline with every image made sure of.
+
+    Raises PipelineErrors that tells of every image that cannot be used, EnvironmentProblem where only the
+    surroundings are to blame, ImagesPending.
+    """
+    wanted = {
+        module.name: wanted_by(module.image, sites[pipeline.pools[module.pool].site], pipeline.directory)
+        for module in pipeline.modules.values()
+        if module.image is not None
+    }
+    found = fetching.all_of(wanted.values())
+    outcomes = {name: found[each] for name, each in wanted.items()}
+    wrong = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, SbxError)}
+    if wrong:
+        _raise_all(Path(pipeline.file), wrong)
+    images = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Image)}
+    modules = {name: _with(module, images.get(name)) for name, module in pipeline.modules.items()}
+    return replace(pipeline, modules=modules)
+
+
+def _with(module: Module, image: Image | None) -> Module:
+    return module if image is None else with_image(module, image)
+
+
+def wanted_by(image: str, facts: SiteFacts, directory: str) -> Wanted:
+    """What is wanted for a module whose tasks run at this site."""
+    store = directory_for(facts.site.images, Path(facts.launch.shared))
+    return Wanted(store, image, Path(directory), facts.site.containers.runtime)
+
+
+def _raise_all(file: Path, wrong: Mapping[str, SbxError]) -> None:
+    data, notes = read_toml(file)
+    for name, error in wrong.items():
+        own = data.get("modules", {}).get(name, {})
+        path = ("modules", name) if "image" in own or "use" in own else ("defaults",)
+        notes.problem((*path, "image"), error.fact, error.hint)
+    if all(isinstance(error, EnvironmentProblem) for error in wrong.values()):
+        raise EnvironmentProblem("\n".join(str(problem) for problem in notes.problems))
+    notes.raise_problems()
+
+
+def changed_images(
+    now: Pipeline, recorded: Mapping[str, Image], sites: Mapping[str, SiteFacts], fetching: Fetching
+) -> dict[str, tuple[Module, str]]:
+    """Modules of `now` with their images as they are now, and what became of an image; "" for nothing.
+
+    A run older than the store has no images on record: there its modules count as they are written.
+    Raises ImagesPending.
+    """
+    wanted = {
+        module.name: wanted_by(module.image, sites[now.pools[module.pool].site], now.directory)
+        for module in now.modules.values()
+        if module.image is not None and now.pools[module.pool].site in sites
+    }
+    found = fetching.all_of(wanted.values())
+    result: dict[str, tuple[Module, str]] = {}
+    for name, module in now.modules.items():
+        outcome = found[wanted[name]] if name in wanted else None
+        if isinstance(outcome, SbxError):
+            result[name] = module, f"its image cannot be used: {outcome.fact}"
+        elif outcome is not None and (before := recorded.get(name)) is not None:
+            other = before.digest != outcome.digest
+            result[name] = (
+                with_image(module, outcome),
+                f"its image changed ({outcome.source})" if other else "",
+            )
+        else:
+            result[name] = module, ""
+    return result
+
+
+def images_of(pipeline: Pipeline) -> dict[str, Image]:
+    """By module, of those that have one."""
+    return {module.name: module.stored for module in pipeline.modules.values() if module.stored is not None}
+
+
+def must_be_there(recorded: Mapping[str, Image]) -> None:
+    """Raise ImageMissing where an image that a run began with is gone."""
+    for name, image in recorded.items():
+        if not Path(image.path).exists():
+            raise ImageMissing(
+                f"the image {image.path} of module {name} is gone",
+                f"put it back ({image.digest} of {image.source}), or start a new run",
+            )

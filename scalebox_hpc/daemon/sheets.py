@@ -1,0 +1,106 @@
+"""What agents are told of a module, once: its sheet.
+
+Made when a run is accepted and kept in the ledger. It holds no secret and decides nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from scalebox_hpc.daemon.desk import SiteFacts
+from scalebox_hpc.domain.container import Bind
+from scalebox_hpc.domain.image import Image
+from scalebox_hpc.domain.pipeline import Module, Pipeline, ShippedFile, Template
+from scalebox_hpc.errors import UsageError
+
+MESSAGE_LIMIT = 1_000_000
+
+
+def sheet_of(
+    pipeline: Pipeline, module: Module, facts: SiteFacts, image: Image | None, home: str
+) -> dict[str, Any]:
+    """All of a module's sheet but what belongs to one run.
+
+    `image` is None where the module runs on the bare host; `home` is the path of the home.
+    """
+    command, gathers = module.command, {}
+    for name in module.to:
+        gather = pipeline.modules[name].gather
+        if gather is not None:
+            gathers[name] = {"by": gather.by, "pattern": gather.pattern, "sized": gather.size is not None}
+    return {
+        "name": module.name,
+        "digest": module.digest,
+        "site": facts.site.name,
+        "kind": module.kind,
+        "nodes": module.resources.nodes,
+        "ntasks": module.resources.ntasks,
+        "words": [_template(word) for word in command.words] or None,
+        "text": command.text,
+        "values": [_template(value) for value in command.values],
+        "shell": list(command.shell),
+        "files": [[file.name, shipped_path(facts, file)] for file in module.files],
+        "bin": [[Path(file.name).name, shipped_path(facts, file)] for file in pipeline.bin],
+        "env": {**facts.site.env, **module.env},
+        "params": dict(pipeline.params),
+        "container": None if image is None else container_of(module, facts, image, home),
+        "to": list(module.to),
+        "modules": list(pipeline.modules),
+        "gathers": gathers,
+        "is_gather": module.gather is not None,
+        "forward": module.forward,
+        "output_limit": module.output_limit_bytes,
+        "message_limit": MESSAGE_LIMIT,
+        "pipeline": pipeline.directory,
+    }
+
+
+def _template(template: Template) -> list[Any]:
+    return [part if isinstance(part, str) else list(part) for part in template]
+
+
+def shipped_path(facts: SiteFacts, file: ShippedFile) -> str:
+    """Where a shipped file lies at a site."""
+    return f"{facts.launch.shared}/files/{file.digest}/{Path(file.name).name}"
+
+
+def container_of(module: Module, facts: SiteFacts, image: Image, home: str) -> dict[str, Any]:
+    """How the module's container is run at its site: the site's word first, then the module's."""
+    site, own = facts.site.containers, module.container
+    binds = _binds(site.binds, module.binds)
+    return {
+        "image": image.path,
+        "digest": image.digest,
+        "runtime": own.runtime or site.runtime,
+        "args": [*site.args, *own.args],
+        "binds": [[bind.source, bind.target, bind.mode] for bind in binds],
+        "reuse": own.reuse,
+        "gpus": module.resources.gpus > 0,
+        "local_copy": site.local_copy,
+        "mask": [home, facts.launch.shared],
+    }
+
+
+def _binds(of_site: Iterable[Bind], of_module: Sequence[Bind]) -> list[Bind]:
+    """Both, without those of the site over whose target the module binds something itself."""
+    taken = {bind.target for bind in of_module}
+    return [*(bind for bind in of_site if bind.target not in taken), *of_module]
+
+
+def refuse_secret_binds(pipeline: Pipeline, sites: Iterable[SiteFacts], home: str) -> None:
+    """Raise UsageError where a bind would show a home or a shared folder to programs."""
+    for facts in sites:
+        secret = [os.path.realpath(path) for path in (home, facts.launch.shared)]
+        of_modules = [(f"modules.{each.name}.binds", each.binds) for each in pipeline.modules.values()]
+        of_site = (f"containers.binds of site {facts.site.name}", facts.site.containers.binds)
+        for key, binds in [of_site, *of_modules]:
+            for bind in binds:
+                source = PurePosixPath(os.path.realpath(bind.source))
+                if any(source.is_relative_to(path) for path in secret):
+                    raise UsageError(
+                        f"{key}: {bind.source} lies in a directory of sbx, which no container may see",
+                        "keep what tasks need elsewhere; they have $SBX_SHARED and $SBX_RESULTS",
+                    )

@@ -1,0 +1,47 @@
+"""Files written whole or not at all, and what the system would not let us do said as our errors.
+
+It knows nothing of what the files hold.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from pathlib import Path
+from typing import Final
+
+from scalebox_hpc.errors import EnvironmentProblem, StorageFull
+
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+def problem_with(path: Path, error: OSError, doing: str, remedy: str) -> EnvironmentProblem:
+    """The error for a path that the system would not let us use."""
+    reason = error.strerror or str(error)
+    if error.errno in NO_ROOM:
+        return StorageFull(f"cannot {doing} {path}: {reason}", "make room there, or ask for more quota")
+    return EnvironmentProblem(f"cannot {doing} {path}: {reason}", remedy)
+
+
+def write_whole(path: Path, text: str, mode: int) -> None:
+    """Replace a file in one step: whoever reads sees the old text or the new. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a directory durable. Raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Finds out whether a run would work here: asks this machine, judges the answers, submits nothing."""

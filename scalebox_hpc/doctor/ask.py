@@ -1,0 +1,186 @@
+"""Asks this machine, one thing a function. Judges nothing, starts no daemon and submits no job.
+
+What it writes are files in directories that a run would write to, removed at once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from scalebox_hpc.batch.slurm_cli import SlurmCli
+from scalebox_hpc.client import Daemon as Client
+from scalebox_hpc.daemon.contact import this_hosts_addresses
+from scalebox_hpc.daemon.home import IDENTITY, Home, open_home
+from scalebox_hpc.daemon.lock import KIND
+from scalebox_hpc.doctor.facts import Addresses, Containers, Daemon, HomeSeen, Ledger, Place, Runtime, Slurm
+from scalebox_hpc.errors import DaemonAbsent, SbxError
+from scalebox_hpc.holder import ProcFs, provably_gone, provably_lives, read
+from scalebox_hpc.ledger.look import format_of, newest_format
+from scalebox_hpc.ledger.sqlite import file_system
+
+SLURM: Final = ("sbatch", "squeue", "scancel", "scontrol")
+RUNTIMES: Final = {"apptainer": "apptainer", "singularity": "singularity", "charliecloud": "ch-run"}
+ANSWER_S: Final = 20.0  # for a program to answer
+MIB: Final = 1 << 20
+
+
+def home(path: Path) -> HomeSeen:
+    """The home at this path, or that there is none yet."""
+    if not (path / IDENTITY).exists():
+        return HomeSeen(str(path))
+    try:
+        return HomeSeen(str(path), opened=open_home(path))
+    except SbxError as error:
+        return HomeSeen(str(path), problem=error)
+
+
+def place(path: Path) -> Place:
+    """A directory that a run writes to; where it is not there yet, the one that it would be made in."""
+    there = next(each for each in (path, *path.parents) if each.exists())
+    try:
+        room = os.statvfs(there)
+        with tempfile.TemporaryDirectory(prefix=".sbx-doctor-", dir=there) as made:
+            links, locks = _try_out(Path(made))
+    except OSError as error:
+        return Place(str(path), path.is_dir(), f"{there}: {error.strerror or error}")
+    free_mib = room.f_bavail * room.f_frsize // MIB
+    return Place(str(path), path.is_dir(), "", file_system(there / IDENTITY), free_mib, links, locks)
+
+
+def _try_out(directory: Path) -> tuple[bool, bool]:
+    """Whether hard links and locks work. Raises OSError where not even a file can be written."""
+    file = directory / "file"
+    with file.open("wb") as opened:
+        opened.write(bytes(4096))
+        opened.flush()
+        os.fsync(opened.fileno())
+        locks = _works(lambda: fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB))
+    return _works(lambda: os.link(file, directory / "link")), locks
+
+
+def _works(act: Callable[[], None]) -> bool:
+    try:
+        act()
+    except OSError:
+        return False
+    return True
+
+
+def ledger(home: Home) -> Ledger | None:
+    """The ledger of a home that no daemon serves; None where there is none yet."""
+    try:
+        size_mib = home.ledger.stat().st_size / MIB
+    except FileNotFoundError:
+        return None
+    try:
+        return Ledger(str(home.ledger), size_mib, format_of(home.ledger), newest_format())
+    except SbxError as error:
+        return Ledger(str(home.ledger), size_mib, problem=error)
+
+
+def daemon(home: Path) -> Daemon:
+    """Who serves a home, whether it exists or not."""
+    try:
+        with Client.of_home(home) as client:
+            status = client.daemon_status()
+        return Daemon(answers=True, at=f"{status['host']}, process {status['pid']}")
+    except DaemonAbsent:
+        pass
+    except SbxError as error:
+        return Daemon(answers=False, problem=error)
+    try:
+        holder = read(home / "lock", KIND)
+    except SbxError as error:
+        return Daemon(answers=False, problem=error)
+    if holder is None:
+        return Daemon(answers=False)
+    here = ProcFs()
+    return Daemon(False, holder=holder, gone=provably_gone(holder, here), lives=provably_lives(holder, here))
+
+
+def addresses(advertise: Sequence[str]) -> Addresses:
+    """Where agents on other nodes would look for the daemon."""
+    try:
+        return Addresses(tuple(this_hosts_addresses(advertise)))
+    except SbxError as error:
+        return Addresses((), error)
+
+
+def slurm() -> Slurm:
+    """Slurm's commands in PATH, and what the controller says of itself."""
+    missing = tuple(name for name in SLURM if shutil.which(name) is None)
+    if "scontrol" in missing:
+        return Slurm(missing)
+    facts = SlurmCli("").facts()
+    return Slurm(missing, facts.version, facts.accounting)
+
+
+def containers(wanted: str) -> Containers:
+    """The container runtimes in PATH, and what lets an ordinary user run them."""
+    found = tuple(each for name in RUNTIMES if (each := _runtime(name)) is not None)
+    return Containers(found, wanted, _no_namespaces(), _squashfuse(found), os.geteuid() == 0)
+
+
+def _runtime(name: str) -> Runtime | None:
+    path = shutil.which(RUNTIMES[name])
+    if path is None:
+        return None
+    said = _said([path, "--version"])
+    version = re.search(r"\d+(?:\.\d+)+\S*", said)
+    libraries = _libraries(path) if name != "charliecloud" else None
+    setuid = libraries is not None and any(map(_is_setuid, libraries.glob("*/bin/starter-suid")))
+    return Runtime(
+        name, path, version[0] if version else "", family="apptainer" if "apptainer" in said else name,
+        setuid=setuid, libraries="" if libraries is None else str(libraries),
+    )  # fmt: skip
+
+
+def _libraries(program: str) -> Path | None:
+    """Where Apptainer or Singularity keeps its own programs."""
+    found = re.search(r"^LIBEXECDIR=(/.+)$", _said([program, "buildcfg"]), re.MULTILINE)
+    return Path(found[1]) if found else None
+
+
+def _is_setuid(path: Path) -> bool:
+    return bool(path.stat().st_mode & stat.S_ISUID)
+
+
+def _no_namespaces() -> str:
+    """Why we get no user namespace of our own; "" where we do."""
+    try:
+        done = subprocess.run(
+            ["unshare", "--user", "--map-root-user", "--mount", "true"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ANSWER_S, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return "" if done.returncode == 0 else done.stderr.strip() or "unshare failed"
+
+
+def _squashfuse(runtimes: Sequence[Runtime]) -> bool:
+    """Whether an image file can be mounted without privileges."""
+    bundled = [Path(each.libraries) for each in runtimes if each.libraries]
+    there = any(map(shutil.which, ("squashfuse_ll", "squashfuse"))) or any(
+        True for folder in bundled for _ in folder.glob("*/bin/squashfuse*")
+    )
+    return there and os.access("/dev/fuse", os.R_OK | os.W_OK)
+
+
+def _said(words: Sequence[str]) -> str:
+    """What a program prints; "" where it cannot be run."""
+    try:
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ANSWER_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout + done.stderr

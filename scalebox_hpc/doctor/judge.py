@@ -1,0 +1,206 @@
+"""Judges what was asked, one thing a function: values in, findings out. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+from scalebox_hpc.doctor.facts import Addresses, Containers, Daemon, HomeSeen, Ledger, Place, Runtime, Slurm
+from scalebox_hpc.doctor.finding import Finding, fail, ok, warn
+from scalebox_hpc.domain.site import Site
+from scalebox_hpc.errors import PipelineErrors, SbxError
+from scalebox_hpc.units import show_size
+
+PYTHON: Final = (3, 11)
+OLDEST_SLURM: Final = (20, 11)
+SCARCE_MIB: Final = 1024
+NONE_LEFT_MIB: Final = 64
+IN_MEMORY: Final = ("tmpfs", "ramfs")
+MIB: Final = 1 << 20
+NO_SHELL: Final = "images without a shell: one container per task"
+HOME_REMEDY: Final = "put the home elsewhere: SBX_HOME=/some/where"
+
+
+def _problem(check: str, error: SbxError) -> Finding:
+    """What an error of ours says, on one line and another."""
+    if isinstance(error, PipelineErrors):
+        first, more = error.problems[0], len(error.problems) - 1
+        fact = str(replace(first, remedy=""))
+        return fail(check, fact + (f" (and {more} more)" if more else ""), first.remedy)
+    return fail(check, error.fact, " ".join(error.hint.split()))
+
+
+def python(version: tuple[int, int, int], ours: str) -> Finding:
+    """The interpreter that runs sbx."""
+    shown = ".".join(map(str, version))
+    if version < PYTHON:
+        wanted = ".".join(map(str, PYTHON))
+        return fail("python", f"Python {shown} is too old", f"install sbx with Python {wanted} or newer")
+    return ok("python", f"Python {shown}, sbx {ours}")
+
+
+def home(seen: HomeSeen, place: Place) -> Finding:
+    """The directory that holds the ledger: it needs room, links and locks."""
+    if seen.problem is not None:
+        return _problem("home", seen.problem)
+    if not place.problem and not place.links:
+        return fail("home", f"{place.path}: {place.file_system} has no hard links", HOME_REMEDY)
+    if not place.problem and not place.locks:
+        return fail("home", f"{place.path}: {place.file_system} has no locks", HOME_REMEDY)
+    return _writable("home", place, HOME_REMEDY)
+
+
+def _writable(check: str, place: Place, remedy: str) -> Finding:
+    """A directory that files can be made in, with room for them."""
+    if place.problem:
+        return fail(check, f"{place.path} cannot be written: {place.problem}", remedy)
+    room = f"{show_size(place.free_mib * MIB)} free on {place.file_system or 'an unknown file system'}"
+    fact = f"{place.path}: {room}" + ("" if place.exists else "; made when it is needed")
+    if place.free_mib < NONE_LEFT_MIB:
+        return fail(check, fact, "make room there")
+    if place.free_mib < SCARCE_MIB:
+        return warn(check, fact, "that is little: make room there")
+    return ok(check, fact)
+
+
+def ledger(seen: Ledger | None) -> Finding:
+    """The ledger of a home that no daemon serves."""
+    if seen is None:
+        return ok("ledger", "none yet: the first run makes it")
+    if seen.problem is not None:
+        return _problem("ledger", seen.problem)
+    fact = f"{seen.path}: format {seen.format}, {show_size(seen.size_mib * MIB)}"
+    if seen.format > seen.newest_format:
+        return fail(
+            "ledger",
+            f"{fact}; this program knows up to {seen.newest_format}",
+            "use the release that wrote it",
+        )
+    return ok("ledger", fact)
+
+
+def daemon(seen: Daemon) -> Finding:
+    """Whether a daemon runs, or can be started."""
+    if seen.problem is not None:
+        return _problem("daemon", seen.problem)
+    if seen.answers:
+        return ok("daemon", f"runs at {seen.at}")
+    if seen.holder is None or seen.gone:
+        return ok("daemon", "none runs; `sbx run` starts it")
+    if seen.lives:
+        return fail(
+            "daemon", f"{seen.holder} does not answer", f"look into log/daemon.log, or kill {seen.holder.pid}"
+        )
+    return fail(
+        "daemon",
+        f"the home is held by {seen.holder}, of which nothing can be known from here",
+        "work there; if it is gone for certain, say `sbx daemon takeover` here",
+    )
+
+
+def site(read: Site | SbxError, file: str, wanted: str) -> Finding:
+    """The site file."""
+    if isinstance(read, SbxError):
+        return _problem("site", read)
+    machines = ", ".join(read.machines) or "none"
+    return ok("site", f"{wanted} ({read.batch}; machines: {machines}) from {file}")
+
+
+def slurm(seen: Slurm | None) -> Finding:
+    """Slurm; None where the site does without."""
+    if seen is None:
+        return ok("slurm", "not needed: the site is this machine")
+    if seen.missing:
+        return fail(
+            "slurm", f"not in PATH: {', '.join(seen.missing)}", "work on a login node; or use `--site local`"
+        )
+    if seen.version is None:
+        return fail(
+            "slurm", "the controller does not answer", "try `scontrol show config`; ask the site's staff"
+        )
+    shown = f"Slurm {seen.version[0]}.{seen.version[1]:02}"
+    if seen.version < OLDEST_SLURM:
+        oldest = f"{OLDEST_SLURM[0]}.{OLDEST_SLURM[1]:02}"
+        return fail("slurm", f"{shown} is older than {oldest}", "ask the site's staff for a newer one")
+    kept = {True: "with slurmdbd", False: "without slurmdbd (it is not needed)", None: "slurmdbd unknown"}
+    return ok("slurm", f"{shown}, {kept[seen.accounting]}")
+
+
+def address(seen: Addresses, batch: str) -> Finding:
+    """Whether agents on other nodes could reach a daemon here."""
+    if seen.problem is not None:
+        return _problem("address", seen.problem)
+    fact = f"agents look for the daemon at {', '.join(seen.found)}"
+    if batch != "local" and all(each.startswith("127.") for each in seen.found):
+        return fail("address", fact, "compute nodes cannot reach that: set `advertise` in the site file")
+    return ok("address", fact)
+
+
+def shared(place: Place, batch: str) -> Finding:
+    """The folder that compute nodes must reach."""
+    found = _writable("shared", place, "set `paths.shared` in the site file")
+    if batch != "local" and place.file_system in IN_MEMORY:
+        return fail(
+            "shared", f"{place.path} is in this machine's memory", "set `paths.shared` to what nodes see too"
+        )
+    return found
+
+
+def scratch(path: str, place: Place | None) -> Finding:
+    """Where tasks work; None where that is on other machines."""
+    if place is None:
+        return ok("scratch", f"{path} on each compute node; its agent looks at it")
+    return _writable("scratch", place, "set `paths.scratch` in the site file, or TMPDIR")
+
+
+def images(wanted: str | None, place: Place) -> Finding:
+    """Where images are kept."""
+    found = _writable("images", place, "set `paths.images` in the site file")
+    if wanted is not None and wanted != place.path:
+        return warn(
+            "images", f"{wanted} cannot be written; {found.fact}", "other users' images are not shared"
+        )
+    return found
+
+
+def containers(seen: Containers) -> list[Finding]:
+    """The container runtimes here: the one that modules with `image` get, then the others."""
+    usable = [each for each in seen.runtimes if not _is_another_name(each, seen)]
+    chosen = next((each for each in seen.runtimes if seen.wanted in ("", each.name)), None)
+    if chosen is None:
+        fact = f"{seen.wanted} is not in PATH here" if seen.wanted else "no container runtime is in PATH here"
+        remedy = "modules without `image` work; else load it here, and on nodes in the site's `prologue`"
+        return [warn("containers", fact, remedy)]
+    others = [ok("containers", f"also here: {_name(each)}") for each in usable if each != chosen]
+    return [_used(chosen, seen), *others]
+
+
+def _is_another_name(runtime: Runtime, seen: Containers) -> bool:
+    """Whether this is a program called singularity that is the Apptainer found already."""
+    names = [each.name for each in seen.runtimes]
+    return runtime.name == "singularity" and runtime.family in names and runtime.family != runtime.name
+
+
+def _name(runtime: Runtime) -> str:
+    also = f", which is {runtime.family}" if runtime.family not in ("", runtime.name) else ""
+    return f"{runtime.name} {runtime.version or 'of unknown version'}{also} ({runtime.path})"
+
+
+def _used(runtime: Runtime, seen: Containers) -> Finding:
+    """How its containers would be used on a node that is like this machine."""
+    if runtime.setuid and not seen.root:
+        return ok("containers", f"{_name(runtime)}: warm by a shell loop, for it is setuid; {NO_SHELL}")
+    if seen.namespaces and not seen.root:
+        return warn(
+            "containers",
+            f"{_name(runtime)}: cannot run here: no user namespaces ({seen.namespaces}), no setuid starter",
+            "ask the site's staff to allow one of them; modules without `image` work",
+        )
+    fact = f"{_name(runtime)}: warm by entering namespaces; {NO_SHELL}"
+    if not seen.squashfuse and not seen.root:
+        return warn(
+            "containers",
+            f"{fact}; no squashfuse or /dev/fuse: an image file is unpacked at each start",
+            "ask the site's staff for squashfuse, or name a sandbox directory as `image`",
+        )
+    return ok("containers", fact)

@@ -1,0 +1,165 @@
+"""Images of a run: all of them at once, each problem at its place, and nobody kept waiting for long."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from scalebox_hpc.config.pipeline import load
+from scalebox_hpc.daemon.desk import SiteFacts
+from scalebox_hpc.daemon.images import Fetching, Wanted, changed_images, must_be_there, with_images
+from scalebox_hpc.domain.allocation import Launch
+from scalebox_hpc.domain.image import Image
+from scalebox_hpc.domain.pipeline import Pipeline, from_json, to_json
+from scalebox_hpc.domain.site import Machine, Site
+from scalebox_hpc.errors import (
+    EnvironmentProblem,
+    ImageCorrupt,
+    ImageMissing,
+    ImagesPending,
+    PipelineErrors,
+    RegistryUnreachable,
+    SbxError,
+)
+
+SITE = Site("local", "local", machines={"cpu": Machine("cpu", cpus=2, memory_mib=4096)})
+TOML = """sbx = 1
+[pipeline]
+name = "demo"
+
+[defaults]
+image = "docker://r/base:1"
+
+[modules.first]
+run = ["echo", "{body}"]
+seed = ["1"]
+to = ["second"]
+
+[modules.second]
+image = "docker://r/other:1"
+run = ["echo", "{body}"]
+"""
+
+
+def fetched(wanted: Wanted, content: str = "a") -> Image:
+    return Image(f"/store/{content}", f"sha256:{content * 64}", "sif", "amd64", wanted.text)
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    (tmp_path / "pipeline.toml").write_text(TOML)
+    return load(tmp_path / "pipeline.toml", sites={"local": SITE}).pipeline
+
+
+def sites(tmp_path: Path) -> dict[str, SiteFacts]:
+    return {"local": SiteFacts(SITE, Launch("0" * 16, str(tmp_path / "shared"), "python3", (), None))}
+
+
+def test_a_module_keeps_what_its_image_was(pipeline: Pipeline, tmp_path: Path) -> None:
+    made = with_images(pipeline, sites(tmp_path), Fetching(fetched))
+    first = made.modules["first"]
+    assert first.stored == Image("/store/a", "sha256:" + "a" * 64, "sif", "amd64", "docker://r/base:1")
+    assert first.digest != pipeline.modules["first"].digest
+    assert from_json(to_json(made)) == made
+    other = with_images(pipeline, sites(tmp_path), Fetching(lambda wanted: fetched(wanted, "b")))
+    assert other.modules["first"].digest != first.digest
+
+
+def test_images_are_kept_beside_what_is_shared(pipeline: Pipeline, tmp_path: Path) -> None:
+    asked: set[Wanted] = set()
+    with_images(pipeline, sites(tmp_path), Fetching(lambda wanted: (asked.add(wanted), fetched(wanted))[1]))
+    base = Path(pipeline.directory)
+    store = tmp_path / "shared" / "images"
+    assert asked == {Wanted(store, "docker://r/base:1", base), Wanted(store, "docker://r/other:1", base)}
+
+
+def test_every_problem_is_told_at_once_and_at_its_place(pipeline: Pipeline, tmp_path: Path) -> None:
+    def refuse(wanted: Wanted) -> Image:
+        if "base" in wanted.text:
+            raise RegistryUnreachable(f"the registry of {wanted.text} is away", "wait")
+        raise ImageCorrupt(f"{wanted.text} is damaged", "pull it again")
+
+    with pytest.raises(PipelineErrors) as refused:
+        with_images(pipeline, sites(tmp_path), Fetching(refuse))
+    told = [(each.key, each.line, each.problem, each.remedy) for each in refused.value.problems]
+    assert told == [
+        ("defaults.image", 6, "the registry of docker://r/base:1 is away", "wait"),
+        ("modules.second.image", 14, "docker://r/other:1 is damaged", "pull it again"),
+    ]
+
+
+def test_where_only_the_surroundings_are_to_blame_the_error_says_so(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    def refuse(wanted: Wanted) -> Image:
+        raise RegistryUnreachable(f"the registry of {wanted.text} is away", "wait")
+
+    with pytest.raises(EnvironmentProblem, match=r"pipeline\.toml:14: modules\.second\.image: the registry"):
+        with_images(pipeline, sites(tmp_path), Fetching(refuse))
+
+
+def test_who_asks_is_told_to_come_again_while_it_is_fetched() -> None:
+    go, calls = threading.Event(), []
+
+    def slow(wanted: Wanted) -> Image:
+        calls.append(wanted)
+        assert go.wait(30)
+        return fetched(wanted)
+
+    fetching = Fetching(slow, wait_s=0.01)
+    wanted = Wanted(Path("/store"), "docker://r/base:1", Path("/"))
+    for _ in range(3):
+        with pytest.raises(ImagesPending, match=r"docker://r/base:1") as told:
+            fetching.all_of([wanted])
+        assert told.value.images == ("docker://r/base:1",)
+    go.set()
+    patient = Fetching(slow)
+    assert patient.all_of([wanted])[wanted] == fetched(wanted)
+    assert len(calls) == 2, "one flight for each daemon, however often it was asked"
+
+
+def test_an_error_is_told_once_and_then_tried_again() -> None:
+    wrong: list[SbxError] = [ImageCorrupt("it is damaged")]
+
+    def mended(wanted: Wanted) -> Image:
+        if wrong:
+            raise wrong.pop()
+        return fetched(wanted)
+
+    fetching = Fetching(mended)
+    wanted = Wanted(Path("/store"), "x.sif", Path("/"))
+    assert isinstance(fetching.all_of([wanted])[wanted], ImageCorrupt)
+    assert isinstance(fetching.all_of([wanted])[wanted], Image)
+
+
+def test_a_bug_in_fetching_is_not_softened() -> None:
+    def broken(_: Wanted) -> Image:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Fetching(broken).all_of([Wanted(Path("/store"), "x.sif", Path("/"))])
+
+
+def test_a_changed_image_is_a_changed_module(pipeline: Pipeline, tmp_path: Path) -> None:
+    before = with_images(pipeline, sites(tmp_path), Fetching(fetched))
+    recorded = {name: module.stored for name, module in before.modules.items() if module.stored is not None}
+
+    def now(wanted: Wanted) -> Image:
+        return fetched(wanted, "b" if "other" in wanted.text else "a")
+
+    found = changed_images(pipeline, recorded, sites(tmp_path), Fetching(now))
+    assert found["first"] == (before.modules["first"], "")
+    assert found["second"][0].digest != before.modules["second"].digest
+    assert found["second"][1] == "its image changed (docker://r/other:1)"
+
+
+def test_an_image_that_is_gone_is_named(tmp_path: Path) -> None:
+    there = tmp_path / "there.sif"
+    there.touch()
+    must_be_there({"count": Image(str(there), "", "sif")})
+    gone = Image(str(tmp_path / "gone.sif"), "sha256:1", "sif", source="tools.sif")
+    with pytest.raises(ImageMissing, match=r"gone\.sif of module count is gone") as refused:
+        must_be_there({"count": gone})
+    assert "tools.sif" in refused.value.hint
