@@ -179,7 +179,7 @@ def _apply(
         case pools.CancelElements():
             attempt = desk.world.tries[decision.allocation]
             allocation = desk.world.allocations[attempt.allocation_id]
-            allocation.cancelled.update(decision.indices)
+            cancelling.give_back(desk, allocation, decision.indices)
             pool = desk.world.pools[allocation.pool_id]
             pool.cancelled_at_s = desk.now.mono_s
             target = CancelTarget(attempt.name, attempt.job_id, decision.indices)
@@ -432,7 +432,7 @@ def cancel_all(desk: Desk, pool: PoolState) -> None:
     for allocation in pool.allocations.values():
         for attempt in allocation.tries.values():
             if attempt.state in OPEN:
-                allocation.cancelled.update(range(allocation.request.elements))
+                cancelling.give_back(desk, allocation, range(allocation.request.elements))
                 targets.append(CancelTarget(attempt.name, attempt.job_id))
     if targets:
         desk.commands.append(Cancel(pool.spec.site, tuple(targets)))

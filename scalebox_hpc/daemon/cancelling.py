@@ -5,13 +5,30 @@ It does not decide what is given back; `engine.cancelling` says when an order is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 
 from scalebox_hpc.daemon.desk import Cancel, Desk
 from scalebox_hpc.daemon.state import AllocationState, TryState
 from scalebox_hpc.domain.allocation import CancelTarget, Listing, Phase
 from scalebox_hpc.engine import cancelling
 from scalebox_hpc.engine.cancelling import Asked
+
+
+def give_back(desk: Desk, allocation: AllocationState, indices: Iterable[int]) -> None:
+    """Note that these elements are not wanted any more; a daemon that starts again still knows."""
+    allocation.cancelled.update(indices)
+    _save(desk, allocation)
+
+
+def keep(desk: Desk, allocation: AllocationState, index: int) -> None:
+    """Note that an element that was given back has started all the same, and may work."""
+    allocation.cancelled.discard(index)
+    _save(desk, allocation)
+
+
+def _save(desk: Desk, allocation: AllocationState) -> None:
+    desk.store.run("give_back_elements", (json.dumps(sorted(allocation.cancelled)), allocation.allocation_id))
 
 
 def after_look(desk: Desk, site: str, listing: Listing, asked: Mapping[str, Asked]) -> dict[str, Asked]:

@@ -154,8 +154,10 @@ def load_world(desk: Desk) -> None:
     desk.ids = next_ids(desk)
     for row in desk.store.rows("active_runs"):
         load_run(desk, row)
-    for allocation_id, pool_id, request, created_us in desk.store.rows("open_allocations"):
+    for allocation_id, pool_id, request, created_us, given_back in desk.store.rows("open_allocations"):
         _load_allocation(desk, allocation_id, pool_id, json.loads(request), created_us)
+        if (allocation := desk.world.allocations.get(allocation_id)) is not None:
+            allocation.cancelled = set(json.loads(given_back))
     for row in desk.store.rows("live_agents"):
         _load_agent(desk, row)
     _load_leases(desk)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from scalebox_hpc.daemon import disks, leasing, recording, spooled
+from scalebox_hpc.daemon import cancelling, disks, leasing, recording, spooled
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.events import Call
 from scalebox_hpc.daemon.loading import come_back
@@ -115,8 +115,8 @@ def _welcome(
     attempt.hellos.add(said.element)
     attempt.ended.pop(said.element, None)
     attempt.heard = True
-    if pool.run.phase in ACTIVE:  # it was given back, and started all the same: it may as well work
-        allocation.cancelled.discard(said.element)
+    if pool.run.phase in ACTIVE and said.element in allocation.cancelled:  # it may as well work
+        cancelling.keep(desk, allocation, said.element)
     move_try(desk, attempt, TryEvent.HELLO)
     if pool.hello_less:
         pool.hello_less = 0

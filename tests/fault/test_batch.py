@@ -5,6 +5,7 @@ from __future__ import annotations
 import apsw
 import pytest
 
+from scalebox_hpc.daemon import cancelling
 from scalebox_hpc.daemon.state import RunPhase
 from scalebox_hpc.domain.allocation import Ending
 from scalebox_hpc.domain.pipeline import RetryRule
@@ -115,6 +116,28 @@ def test_elements_that_end_without_a_hello_pause_the_pool(make_world: MakeWorld)
     world.run(until=lambda: world.phase() is RunPhase.PAUSED)
     status = world.command("run.status", run="run-1").body
     assert "hello" in status["pools"][0]["reason"]
+
+
+def test_what_was_given_back_before_a_crash_is_known_after_it(make_world: MakeWorld) -> None:
+    """It is cancelled though the order was lost, and its end without a hello does not count."""
+    world = make_world(player())
+    world.hold_elements = True
+    world.accept(sums(), SEEDS)
+    world.run(until=lambda: bool(world.batch.alive()))
+    world.run(for_s=10.0)
+    (name,) = world.batch.alive()
+    core = world.core
+    assert core is not None
+    with core.store.transaction():
+        for allocation in core.desk.world.allocations.values():
+            cancelling.give_back(core.desk, allocation, range(allocation.request.elements))
+    world.crash()
+    world.hold_elements = False
+    world.run(until=lambda: name not in world.batch.alive())
+    assert [target.name for target in world.batch.cancelled] == [name]
+    assert world.finish() is RunPhase.SUCCEEDED
+    assert look(ledger(world), "SELECT hello_less FROM pool") == [(0,)]
+    in_order(world)
 
 
 def test_an_element_that_was_seen_running_and_then_forgotten_is_replaced(make_world: MakeWorld) -> None:

@@ -62,7 +62,8 @@ CREATE TABLE allocation (
     request    TEXT NOT NULL,               -- elements, resources and walltime asked for, JSON
     elements   INTEGER NOT NULL,
     created_us INTEGER NOT NULL,
-    ended_us   INTEGER
+    ended_us   INTEGER,
+    given_back TEXT NOT NULL DEFAULT '[]'   -- elements that we cancel, JSON
 );
 CREATE INDEX allocation_open ON allocation (pool_id) WHERE ended_us IS NULL;
 
