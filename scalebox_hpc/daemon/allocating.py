@@ -426,13 +426,22 @@ def _end_allocation(desk: Desk, allocation: AllocationState) -> None:
     pool.run.touched = True
 
 
-def cancel_all(desk: Desk, pool: PoolState) -> None:
-    """Give back everything of a pool, started or not."""
+def cancel_all(desk: Desk, pool: PoolState, *, agents_may_end: bool = False) -> None:
+    """Give back everything of a pool, started or not.
+
+    `agents_may_end`: elements with a living agent, which is told to leave, are cancelled only when a later
+    look still finds them. Ranks on other nodes need that: in a job under cancellation nobody can end them.
+    """
     targets = []
     for allocation in pool.allocations.values():
+        every = range(allocation.request.elements)
         for attempt in allocation.tries.values():
-            if attempt.state in OPEN:
-                cancelling.give_back(desk, allocation, range(allocation.request.elements))
-                targets.append(CancelTarget(attempt.name, attempt.job_id))
+            if attempt.state not in OPEN:
+                continue
+            cancelling.give_back(desk, allocation, every)
+            living = {agent.element for agent in agents_of(desk, attempt.try_id)} if agents_may_end else set()
+            indices = tuple(index for index in every if index not in living) if living else ()
+            if indices or not living:
+                targets.append(CancelTarget(attempt.name, attempt.job_id, indices))
     if targets:
         desk.commands.append(Cancel(pool.spec.site, tuple(targets)))

@@ -202,7 +202,7 @@ def cancel(desk: Desk, run: RunState) -> None:
     desk.save_run(run)
     for pool in desk.world.pools.values():
         if pool.run is run:
-            allocating.cancel_all(desk, pool)
+            allocating.cancel_all(desk, pool, agents_may_end=pool.ranks is not None)
 
 
 def _void_leases(desk: Desk, run: RunState) -> None:

@@ -88,7 +88,7 @@ def test_s02_hello_in_an_image(lab: Lab) -> None:  # noqa: F811
     assert Counter(row["exit_code"] for row in rows) == {"0": 2}
 
 
-def test_an_image_that_is_not_there_fails_the_module_with_its_name(lab: Lab) -> None:  # noqa: F811
+def test_what_is_no_image_is_refused_before_anything_is_submitted(lab: Lab) -> None:  # noqa: F811
     lab.pipeline(
         """
         sbx = 1
@@ -102,10 +102,10 @@ def test_an_image_that_is_not_there_fails_the_module_with_its_name(lab: Lab) -> 
         """
     )
     lab.file("there.sif", "not an image\n")
-    lab.run(exit_code=1)
-    rows = lab.rows()
-    assert {row["cause"] for row in rows} <= {"launch", "exit"}
-    assert "there.sif" in rows[-1]["stderr"] + lab.sbx("status").text
+    refused = lab.run(exit_code=2)
+    assert "modules.hello.image" in refused.text
+    assert "there.sif" in refused.text
+    assert not list((lab.home / "shared").glob("tries/*"))
 
 
 def test_a_scancelled_element_gives_its_tasks_back(lab: Lab, site: Site) -> None:  # noqa: F811

@@ -77,3 +77,21 @@ def test_a_retry_with_more_memory_asks_for_more_on_each_node(make_world: MakeWor
     assert [each.memory_mib for each in requests(world)] == [1000, 2000]
     assert [outcome for outcome, _ in attempts(world, "count.1")] == ["FAILED", "SUCCEEDED"]
     in_order(world)
+
+
+def test_a_cancelled_run_lets_its_agents_end_their_ranks_first(make_world: MakeWorld) -> None:
+    """In a job under cancellation nobody can end what runs on other nodes. What stays is cancelled later."""
+    world = make_world(player(count=alone))
+    world.accept(ranked(), [("count", str(number)) for number in range(2)])
+    world.run(until=lambda: len(world.living()) == 2)
+    world.run(for_s=10.0)
+    deaf = world.living()[0]
+    world.network.deaf.add(deaf.incarnation)
+    assert world.command("run.cancel", run="run-1").status == 200
+    world.run(for_s=10.0)
+    assert world.living() == [deaf]
+    assert deaf.try_name not in [target.name for target in world.batch.cancelled]
+    world.run(until=lambda: not world.batch.alive())
+    assert (deaf.try_name, (deaf.element,)) in [
+        (target.name, target.elements or (deaf.element,)) for target in world.batch.cancelled
+    ]
