@@ -298,7 +298,8 @@ class Container:
         self._hands.close()
         self._hands = None
         if self._setting.children.sees_guests:
-            self._send(b"look - " + os.fsencode(log_path(2)) + b"\n")
+            null = self._setting.children.silent[1][1]  # our standard error may be a pipe of another user's
+            self._send(b"look - " + os.fsencode(log_path(null)) + b"\n")
         else:
             self._go_per_task(NO_WAY_IN)
 
