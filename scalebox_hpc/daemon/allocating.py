@@ -178,12 +178,13 @@ def _apply(
             _submit(desk, named[decision.pool], decision, book, facts)
         case pools.CancelElements():
             attempt = desk.world.tries[decision.allocation]
-            allocation = desk.world.allocations[attempt.allocation_id]
-            cancelling.give_back(desk, allocation, decision.indices)
-            pool = desk.world.pools[allocation.pool_id]
-            pool.cancelled_at_s = desk.now.mono_s
-            target = CancelTarget(attempt.name, attempt.job_id, decision.indices)
-            desk.commands.append(Cancel(facts.site.name, (target,)))
+            indices = tuple(index for index in decision.indices if attempt.is_listed_pending(index))
+            if indices:
+                allocation = desk.world.allocations[attempt.allocation_id]
+                cancelling.give_back(desk, allocation, indices)
+                desk.world.pools[allocation.pool_id].cancelled_at_s = desk.now.mono_s
+                target = CancelTarget(attempt.name, attempt.job_id, indices)
+                desk.commands.append(Cancel(facts.site.name, (target,)))
         case pools.PausePool():
             pause(desk, named[decision.pool], decision.reason)
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from scalebox_hpc.daemon.events import Call
-from scalebox_hpc.domain.allocation import AllocationRequest, ElementSeen, TrySeen
+from scalebox_hpc.domain.allocation import AllocationRequest, ElementSeen, Phase, TrySeen
 from scalebox_hpc.domain.image import Image
 from scalebox_hpc.domain.pipeline import Gather, Module, Pipeline, Ranks
 from scalebox_hpc.domain.pipeline import Pool as PoolSpec
@@ -202,6 +202,11 @@ class TryState:
     absent_since_s: float | None = None  # complete listings lack it since then
     hellos: set[int] = field(default_factory=set)  # elements that said hello
     ended: dict[int, ElementSeen | None] = field(default_factory=dict)  # elements over
+
+    def is_listed_pending(self, index: int) -> bool:
+        """Not so for what started while no daemon was there, and whose agent is about to say hello."""
+        seen = self.seen.elements.get(index) if self.seen is not None else None
+        return seen is not None and seen.phase is Phase.PENDING
 
 
 @dataclass(slots=True)
