@@ -15,7 +15,6 @@ from scalebox_hpc.daemon import cancelling, disks, talking
 from scalebox_hpc.daemon.desk import Cancel, Desk, Observe, SiteFacts, Submit
 from scalebox_hpc.daemon.state import (
     ACTIVE,
-    AgentState,
     AllocationState,
     ModuleState,
     PoolState,
@@ -370,7 +369,7 @@ def _take_sight(desk: Desk, attempt: TryState, seen: TrySeen) -> None:
 def _element_over(desk: Desk, pool: PoolState, attempt: TryState, index: int, element: ElementSeen) -> None:
     """An element has ended: so has the incarnation that we hold for alive in it."""
     known = attempt.ended.get(index)
-    for agent in agents_of(desk, attempt.try_id, index):
+    for agent in desk.world.agents_of(attempt.try_id, index):
         if agent.restart <= element.restarts:
             cause = elements.cause_of(
                 element.ending, sum(1 for each in agent.session.offers.values() if each.started)
@@ -385,22 +384,13 @@ def _element_over(desk: Desk, pool: PoolState, attempt: TryState, index: int, el
         desk.store.run("save_pool", (pool.state, pool.reason, pool.hello_less, pool.pool_id))
 
 
-def agents_of(desk: Desk, try_id: int, element: int | None = None) -> list[AgentState]:
-    """The living agents of a try, or of one of its elements."""
-    return [
-        agent
-        for agent in desk.world.agents.values()
-        if agent.try_id == try_id and (element is None or agent.element == element)
-    ]
-
-
 def _absent(desk: Desk, attempt: TryState, interval_s: float) -> None:
     """A complete listing lacks a try. That alone is no news; for long enough it is."""
     if attempt.absent_since_s is None:
         attempt.absent_since_s = desk.now.mono_s
     unlisted_s = desk.now.mono_s - attempt.absent_since_s
     allocation = desk.world.allocations[attempt.allocation_id]
-    living = len(agents_of(desk, attempt.try_id))
+    living = len(desk.world.agents_of(attempt.try_id))
     over = attempt.ended.keys() | (allocation.cancelled - attempt.hellos)
     all_over = len(over) >= allocation.request.elements
     if attempt.state in ("SUBMITTING", "QUEUED") and elements.should_supersede(
@@ -440,7 +430,9 @@ def cancel_all(desk: Desk, pool: PoolState, *, agents_may_end: bool = False) -> 
             if attempt.state not in OPEN:
                 continue
             cancelling.give_back(desk, allocation, every)
-            living = {agent.element for agent in agents_of(desk, attempt.try_id)} if agents_may_end else set()
+            living = (
+                {agent.element for agent in desk.world.agents_of(attempt.try_id)} if agents_may_end else set()
+            )
             indices = tuple(index for index in every if index not in living) if living else ()
             if indices or not living:
                 targets.append(CancelTarget(attempt.name, attempt.job_id, indices))

@@ -26,6 +26,7 @@ class Of(NamedTuple):
     created_us: int
     ready_us: int
     leased_us: int | None
+    image: str  # digest of what the run began with, in which it ran if no report says otherwise; "" for none
 
 
 class Made(NamedTuple):
@@ -59,7 +60,7 @@ def attempt_row(task: Of, result: Result, made: Made) -> tuple[Any, ...]:
         result.max_rss_mib if known else None, result.input_bytes, result.output_bytes,
         made.sent, made.sent_to, result.user_text,
         json.dumps(dict(result.user_times)) if result.user_times else "",
-        result.image, _log_text(result.log) if result.log else "",
+        result.image or task.image, _log_text(result.log) if result.log else "",
     )  # fmt: skip
 
 

@@ -211,7 +211,7 @@ def come_back(desk: Desk, incarnation: str, ending: str) -> AgentState | None:
         attempt = next((each for each in desk.world.tries.values() if each.try_id == row[2]), None)
     if row is None or attempt is None or attempt.state != "ACTIVE" or row[3] in attempt.ended:
         return None
-    if any(each.try_id == row[2] and each.element == row[3] for each in desk.world.agents.values()):
+    if desk.world.agents_of(row[2], row[3]):
         return None
     desk.store.run("silent_agent_back", (row[0],))
     _load_agent(desk, row)

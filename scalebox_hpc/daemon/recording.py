@@ -341,11 +341,8 @@ def _add_attempt(desk: Desk, task: TaskRow, result: Result, made: Made) -> None:
     """Write the row. The task has been settled: its `attempts` is this attempt's number."""
     of = Of(
         *(task.task_id, task.module.run.run_id, task.attempts, task.generation),
-        *(task.created_us, task.ready_us, task.leased_us),
+        *(task.created_us, task.ready_us, task.leased_us, task.module.image_digest),
     )
-    image = task.module.image  # that the run began with: what an attempt without a report ran in, if it ran
-    if not result.image and image is not None:
-        result = result._replace(image=image.digest)
     desk.store.run("add_attempt", attempt_row(of, result, made))
     if (output := output_row(made.attempt_id, result)) is not None:
         desk.store.run("add_output", output)

@@ -12,7 +12,7 @@ import secrets
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from scalebox_hpc.daemon.home import problem_with
+from scalebox_hpc.disk import problem_with, sync_folder
 from scalebox_hpc.errors import UsageError
 
 PIECE_BYTES: Final = 1 << 20
@@ -33,7 +33,7 @@ def ship(source: Path, digest: str, shared: Path) -> Path:
         if not target.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _copy(source, digest, target)
-            _sync_folder(folder)
+            sync_folder(folder)  # the ledger will say that it is there
         if runnable and not target.stat().st_mode & 0o100:
             target.chmod(0o500)
     except OSError as error:
@@ -78,12 +78,3 @@ def _open_source(source: Path) -> BinaryIO:
         raise UsageError(
             f"{source} cannot be read: {error.strerror}", "put it back, then submit again"
         ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the name durable; the ledger will say that it is there."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -86,6 +86,11 @@ class ModuleState:
         return self.spec.stored
 
     @property
+    def image_digest(self) -> str:
+        """Of that image; "" for none."""
+        return self.image.digest if self.image is not None else ""
+
+    @property
     def gather(self) -> Gather | None:
         return self.spec.gather
 
@@ -315,6 +320,14 @@ class World:
     tries: dict[str, TryState] = field(default_factory=dict)  # by name, all that are not over
     allocations: dict[int, AllocationState] = field(default_factory=dict)
     agents: dict[str, AgentState] = field(default_factory=dict)  # by incarnation
+
+    def agents_of(self, try_id: int, element: int | None = None) -> list[AgentState]:
+        """The living agents of a try, or of one of its elements."""
+        return [
+            agent
+            for agent in self.agents.values()
+            if agent.try_id == try_id and (element is None or agent.element == element)
+        ]
 
     def serves_elsewhere(self, module: ModuleState, node: str) -> bool:
         """Tell whether an agent of another node serves a module."""

@@ -57,7 +57,7 @@ def _plain(desk: Desk, row: tuple[Any, ...], result: Result) -> Plain | None:
     passed = inherited_by(read_headers(headers), read_headers(inherited)) if headers or inherited else {}
     if result.messages and not _routes(desk, module, result, passed):
         return None
-    task = Of(task_id, module.run.run_id, attempts + 1, 1, *times)
+    task = Of(task_id, module.run.run_id, attempts + 1, 1, *times, image=module.image_digest)
     return Plain(result, module, source, task, passed)
 
 

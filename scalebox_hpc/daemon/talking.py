@@ -75,11 +75,10 @@ def _is_over(desk: Desk, incarnation: str) -> bool:
 
 def _is_newest(desk: Desk, attempt: TryState, said: Hello) -> bool:
     """At equal restart counts the first to say hello stays; a higher count replaces it."""
-    for other in list(desk.world.agents.values()):
-        if other.try_id == attempt.try_id and other.element == said.element:
-            if said.restart <= other.restart:
-                return False
-            end_agent(desk, other, elements.RESTARTED)
+    for other in desk.world.agents_of(attempt.try_id, said.element):
+        if said.restart <= other.restart:
+            return False
+        end_agent(desk, other, elements.RESTARTED)
     return True
 
 
@@ -274,15 +273,9 @@ def incarnation_over(desk: Desk, said: Ended) -> None:
     if agent is not None:  # given up for its silence or not: its spool may hold results
         end_agent(desk, agent, Cause.AGENT_LOST)
     attempt = desk.world.tries.get(said.try_name)
-    if attempt is not None and not _has_agent(desk, attempt, said.element):
+    # A late word may be about an older incarnation than the one that lives.
+    if attempt is not None and not desk.world.agents_of(attempt.try_id, said.element):
         attempt.ended[said.element] = None
-
-
-def _has_agent(desk: Desk, attempt: TryState, element: int) -> bool:
-    """Whether an incarnation of the element lives: one that is newer than what a late word is about."""
-    return any(
-        agent.try_id == attempt.try_id and agent.element == element for agent in desk.world.agents.values()
-    )
 
 
 def end_agent(desk: Desk, agent: AgentState, cause: Cause, *, ending: str = "") -> None:
