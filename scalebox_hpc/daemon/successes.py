@@ -48,16 +48,17 @@ def record(desk: Desk, agent_id: int, results: Sequence[Result]) -> set[Lease]:
 
 
 def _plain(desk: Desk, row: tuple[Any, ...], result: Result) -> Plain | None:
-    task_id, state, epoch, number, module_id, attempts, *times, headers, inherited = row
+    task_id, state, *lease, module_id, attempts, created_us, ready_us, leased_us, headers, inherited = row
     module, source = desk.world.modules.get(module_id), SOURCES.get(state)
     if source is None or module is None or module.gather is not None:
         return None
-    if result.lease != (task_id, epoch, number):
+    if result.lease != (task_id, *lease):
         return None
     passed = inherited_by(read_headers(headers), read_headers(inherited)) if headers or inherited else {}
     if result.messages and not _routes(desk, module, result, passed):
         return None
-    task = Of(task_id, module.run.run_id, attempts + 1, 1, *times, image=module.image_digest)
+    times = (created_us, ready_us, leased_us)
+    task = Of(task_id, module.run.run_id, attempts + 1, 1, *times, module.image_digest)
     return Plain(result, module, source, task, passed)
 
 
