@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from scalebox_hpc.cli.planned import PlannedPool
     from scalebox_hpc.domain.site import Site
 
-UNKNOWN_HOME = "0" * 16
-"""Stands for the id of a home that does not exist yet."""
-
 
 def plan(
     pipeline: PipelineArgument = PIPELINE,
@@ -53,10 +50,10 @@ def plan(
 def _places(pipeline: Path, site: Site) -> tuple[str, str]:
     """The id of the pipeline's home, and the shared folder at the site."""
     from scalebox_hpc.client import home_of_pipeline
-    from scalebox_hpc.daemon.home import Home, shared_path
+    from scalebox_hpc.daemon.home import NO_HOME_YET, Home, shared_path
     from scalebox_hpc.errors import UsageError
 
-    home = Home(home_of_pipeline(pipeline), UNKNOWN_HOME)
+    home = Home(home_of_pipeline(pipeline), NO_HOME_YET)
     try:
         home = Home(home.path, home.recorded()["id"])
     except UsageError:
@@ -81,7 +78,7 @@ def _as_text(pool: PlannedPool) -> str:
 
 
 def _element(pool: PlannedPool) -> str:
-    each = f"{show_size(pool.memory_mib << 20)}" + (f", {pool.gpus} gpus" if pool.gpus else "")
+    each = show_size(pool.memory_mib << 20) + (f", {pool.gpus} gpus" if pool.gpus else "")
     if not pool.ntasks:
         return f"{pool.cpus} cpus, {each}"
     nodes = "1 node" if pool.nodes == 1 else f"{pool.nodes} nodes"

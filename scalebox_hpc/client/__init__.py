@@ -22,7 +22,7 @@ from scalebox_hpc.client.answers import (
     TaskDetail,
 )
 from scalebox_hpc.client.daemon import NEWEST, Daemon
-from scalebox_hpc.client.homes import find_home, home_of_pipeline
+from scalebox_hpc.client.homes import find_home, home_here, home_of_pipeline
 
 __all__ = [
     "NEWEST",
@@ -38,5 +38,6 @@ __all__ = [
     "Task",
     "TaskDetail",
     "find_home",
+    "home_here",
     "home_of_pipeline",
 ]

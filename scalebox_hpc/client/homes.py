@@ -21,6 +21,14 @@ def home_of_pipeline(pipeline: Path, environ: Mapping[str, str] = os.environ) ->
     return pipeline.parent.resolve() / HOME_NAME
 
 
+def home_here(pipeline: Path) -> Path:
+    """The home that a command beside this pipeline file means: the nearest, else the one a run would make."""
+    try:
+        return find_home(pipeline.parent)
+    except DaemonAbsent:
+        return home_of_pipeline(pipeline)
+
+
 def find_home(start: Path | None = None, environ: Mapping[str, str] = os.environ) -> Path:
     """The home for a command given in `start` (default: the current directory), absolute.
 

@@ -9,13 +9,12 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import Final
 
 from scalebox_hpc.config import keys
 from scalebox_hpc.config.notes import did_you_mean
 from scalebox_hpc.config.table import Table, kind_of
-from scalebox_hpc.domain.pipeline import Module, Pool, Resources
+from scalebox_hpc.domain.pipeline import Module, Pool, Ranks, Resources
 from scalebox_hpc.domain.site import Machine, Site
 from scalebox_hpc.units import show_duration, show_size
 
@@ -170,7 +169,7 @@ def _check_machine(table: Table, needs: Resources, machine: Machine, site: Site)
     remedy += ", ".join(site.machines) or "none"
     if site.batch == "local":
         remedy = "ask for less, or run it on another site: sbx run --site NAME"
-    cpus = needs.cpus * ceil(needs.ntasks / needs.nodes)
+    cpus = needs.cpus * Ranks(needs.nodes, needs.ntasks).per_node
     if site.batch == "local" and needs.nodes > 1:
         fact = f"nodes {needs.nodes} never fits: site {site.name} is one machine"
         table.notes.problem(

@@ -41,7 +41,7 @@ def surroundings(
     *,
     is_here: bool,
     env: Mapping[str, str],
-    shipped: frozenset[str] = frozenset(),
+    shipped: frozenset[str],
 ) -> Surroundings:
     """Describe them. `is_here`: on this machine, without an image and without prologue lines."""
     path = env.get("PATH", os.environ.get("PATH", os.defpath)) if is_here else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
+import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -21,6 +22,7 @@ from scalebox_hpc.config.table import Table, kind_of
 from scalebox_hpc.domain.site import Limits, Machine, Site
 from scalebox_hpc.errors import UsageError
 
+USUAL_SITE: Final = "local"
 SITE_KEYS: Final = (
     "batch",
     "python",
@@ -70,6 +72,15 @@ def search_path(directory: Path | None) -> tuple[Path, ...]:
 def installed() -> Path:
     """Return the folder of the site files that came with the package."""
     return Path(str(resources.files("scalebox_hpc._data"))) / "site-configs"
+
+
+def usual_site(pipeline: Path) -> str:
+    """The site that a pipeline names, else `local`. A glance, no check: what is wrong `sbx check` says."""
+    try:
+        name = tomllib.loads(pipeline.read_text("utf-8"))["pipeline"]["site"]
+    except (OSError, ValueError, LookupError, TypeError):
+        name = None
+    return name if isinstance(name, str) and name else USUAL_SITE
 
 
 def find_sites(search: Sequence[Path]) -> dict[str, Path]:

@@ -21,6 +21,7 @@ from scalebox_hpc.disk import write_whole as write_whole
 from scalebox_hpc.errors import ConflictError, EnvironmentProblem, UsageError
 
 IDENTITY: Final = "home.json"
+NO_HOME_YET: Final = "0" * 16  # stands for the id that a home will draw
 SHARED_PARTS: Final = ("files", "runs", "tries", "logs", "spool", "ended")
 _recording = threading.Lock()  # home.json is read and written by the engine and by hands
 

@@ -6,24 +6,21 @@ import os
 import socket
 import sys
 import tempfile
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from scalebox_hpc import __version__
-from scalebox_hpc.client import find_home, home_of_pipeline
-from scalebox_hpc.config.site import find_sites, load_site, search_path
+from scalebox_hpc.client import home_here
+from scalebox_hpc.config.site import find_sites, load_site, search_path, usual_site
 from scalebox_hpc.containers.store import directory_for
-from scalebox_hpc.daemon.home import Home, shared_path
+from scalebox_hpc.daemon.home import NO_HOME_YET, Home, shared_path
 from scalebox_hpc.doctor import ask, judge
 from scalebox_hpc.doctor.facts import HomeSeen
 from scalebox_hpc.doctor.finding import Finding, Verdict, ok, worst
 from scalebox_hpc.domain.site import Site
-from scalebox_hpc.errors import DaemonAbsent, SbxError
+from scalebox_hpc.errors import SbxError
 
 PIPELINE = "pipeline.toml"
-USUAL_SITE = "local"
-NO_HOME_YET = "0" * 16  # in place of the id that a home will draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +43,8 @@ def examine(directory: Path, site_name: str | None) -> Examination:
     The site is the one named, else that of the `pipeline.toml` there, else `local`. What needs the
     site is left out where its file cannot be used.
     """
-    wanted = site_name or _site_of(directory / PIPELINE) or USUAL_SITE
-    path = _home_path(directory)
+    pipeline = directory / PIPELINE
+    wanted, path = site_name or usual_site(pipeline), home_here(pipeline)
     seen = ask.home(path)
     findings = [judge.python(sys.version_info[:3], __version__), judge.home(seen, ask.place(path))]
     findings += _served(seen)
@@ -56,22 +53,6 @@ def examine(directory: Path, site_name: str | None) -> Examination:
     if isinstance(site, Site):
         findings += _at(site, seen)
     return Examination(socket.gethostname(), wanted, tuple(findings))
-
-
-def _home_path(directory: Path) -> Path:
-    try:
-        return find_home(directory)
-    except DaemonAbsent:
-        return home_of_pipeline(directory / PIPELINE)
-
-
-def _site_of(pipeline: Path) -> str | None:
-    """The site that a pipeline names. A glance, no check: what is wrong with it `sbx check` says."""
-    try:
-        name = tomllib.loads(pipeline.read_text("utf-8"))["pipeline"]["site"]
-    except (OSError, ValueError, LookupError, TypeError):
-        return None
-    return name if isinstance(name, str) else None
 
 
 def _site(name: str, directory: Path) -> tuple[Site | SbxError, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from statistics import median
@@ -16,7 +15,7 @@ from typing import Any
 
 from bench_home import BenchHome
 from table import ratios, show, spread
-from throughput import CAVEAT
+from throughput import CAVEAT, numbers
 
 HERE = Path(__file__).resolve().parent
 RUNTIMES = ("apptainer", "singularity")
@@ -79,12 +78,7 @@ def _sbx(folder: Path, count: int, slots: int, image: str) -> dict[str, float]:
 def _hyperqueue(folder: Path, count: int, slots: int, runtime: str, image: str) -> dict[str, float] | None:
     folder.mkdir()
     words = [sys.executable, "-I", str(HERE / "hyperqueue_pool.py"), str(count), str(folder), str(slots)]
-    done = subprocess.run(
-        [*words, runtime, "--quiet", "exec", image], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"bench: {' '.join(words)} failed:\n{done.stderr}")
-    took_s = float(done.stdout.splitlines()[-1])
+    (took_s,) = numbers([*words, runtime, "--quiet", "exec", image])
     return {"per_s": count / took_s} if took_s else None
 
 

@@ -73,7 +73,8 @@ def _sbx(count: int, folder: Path) -> dict[str, Any]:
     }
 
 
-def _numbers(words: list[str]) -> list[float]:
+def numbers(words: list[str]) -> list[float]:
+    """The numbers that a program prints last. Raises SystemExit where it fails."""
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"bench: {' '.join(words)} failed:\n{done.stderr}")
@@ -82,13 +83,13 @@ def _numbers(words: list[str]) -> list[float]:
 
 def _pool(count: int, folder: Path) -> dict[str, Any]:
     folder.mkdir()
-    took_s, own_s = _numbers([sys.executable, "-I", str(HERE / "bare_pool.py"), str(count), str(folder)])
+    took_s, own_s = numbers([sys.executable, "-I", str(HERE / "bare_pool.py"), str(count), str(folder)])
     return {"pool_per_s": count / took_s, "pool_us": own_s / count * 1e6}
 
 
 def _hyperqueue(count: int, folder: Path) -> dict[str, Any]:
     folder.mkdir()
-    (took_s,) = _numbers([sys.executable, "-I", str(HERE / "hyperqueue_pool.py"), str(count), str(folder)])
+    (took_s,) = numbers([sys.executable, "-I", str(HERE / "hyperqueue_pool.py"), str(count), str(folder)])
     return {"hq_per_s": count / took_s} if took_s else {}
 
 
