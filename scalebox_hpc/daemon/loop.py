@@ -23,6 +23,7 @@ from scalebox_hpc.daemon.core import IDLE_EXIT_S, Core, Outcome, Settings
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.hands import Hands
 from scalebox_hpc.daemon.premises import Premises
+from scalebox_hpc.daemon.refusal import refusal
 from scalebox_hpc.daemon.state import Now
 from scalebox_hpc.errors import ConflictError, StorageFull
 from scalebox_hpc.ledger.sqlite import SqliteStore
@@ -188,18 +189,12 @@ class Wheel:
             if agent.parked is not None:
                 agent.parked[0].answer(Reply(503, {"retry_s": FULL_PAUSE_S}))
         watchers = [each for run in self._core.desk.world.runs.values() for each in run.watchers]
+        full = Reply(503, {**refusal(error).body, "retry_s": FULL_PAUSE_S})
         for call, _, _ in watchers:
-            call.answer(
-                Reply(503, {"error": error.fact, "hint": error.hint, "exit_code": 4, "retry_s": FULL_PAUSE_S})
-            )
+            call.answer(full)
         for event in events:
             if isinstance(event, Call):
-                event.answer(
-                    Reply(
-                        503,
-                        {"error": error.fact, "hint": error.hint, "exit_code": 4, "retry_s": FULL_PAUSE_S},
-                    )
-                )
+                event.answer(full)
         self._core.load(clock())
         for event in events:
             if isinstance(event, Told):
