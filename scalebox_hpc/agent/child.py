@@ -400,6 +400,11 @@ def signal_group(pid: int, number: int) -> None:
         return
 
 
+def encoded(env: Mapping[str, str]) -> dict[bytes, bytes]:
+    """Return an environment as processes are given it."""
+    return {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
+
+
 def environ_of(pid: int) -> frozenset[bytes]:
     try:
         with open(f"/proc/{pid}/environ", "rb") as file:

@@ -10,11 +10,12 @@ import marshal
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from scalebox_hpc.agent.child import Children, Process, signal_group
 from scalebox_hpc.agent.guests import Order, Usage, explain
 from scalebox_hpc.agent.loop import READ, WRITE, Loop
+from scalebox_hpc.agent.mounts import View
 from scalebox_hpc.agent.runner import (
     BASE,
     BROKEN,
@@ -42,6 +43,7 @@ class Joined:
         children: Children,
         wire: socket.socket,
         image: str,
+        view: View,
         ready: Callable[[int, bool], None],
         lost: Callable[[str], None],
     ) -> None:
@@ -49,7 +51,7 @@ class Joined:
         self.orders: dict[int, Order] = {}
         self.worked = False  # a task has run to its end
         self._loop, self._children, self._wire = loop, children, wire
-        self._image, self._ready, self._lost = image, ready, lost
+        self._image, self._view, self._ready, self._lost = image, view, ready, lost
         self._count = 0
         self._slots: dict[int, str] = {}  # with the directory over /tmp
         self._unsent = b""
@@ -65,25 +67,19 @@ class Joined:
         self._say((BASE, base))
 
     def start(self, order: Order) -> None:
-        """Start a task."""
-        self._count = number = (self._count + 1) & 0x7FFFFFFF
+        """Start a task in its slot's own view of the container, with `order.tmp` over /tmp."""
         process, slot = order.process, order.slot
+        if self._slots.get(slot.number) != order.tmp:
+            self._slots[slot.number] = order.tmp
+            private, inner = list(self._view.private), list(self._view.inner)
+            out, err = slot.segments
+            self._say((SLOT, slot.number, order.tmp, private, inner), (out.fd, err.fd))
+        self._count = number = (self._count + 1) & 0x7FFFFFFF
         words = [os.fsencode(word) for word in order.argv]
         self._say((RUN, number, slot.number, slot.work, words, order.env))
         self.orders[number] = order
         process.send = self._sender(process)
         self._children.adopt(process, order.time_s)
-
-    def knows_slot(self, number: int, tmp: str) -> bool:
-        """Tell whether the slot has its view with this directory over /tmp."""
-        return self._slots.get(number) == tmp
-
-    def add_slot(
-        self, number: int, tmp: str, private: Sequence[str], inner: Sequence[str], logs: tuple[int, int]
-    ) -> None:
-        """Give a slot a view of the container of its own, and the descriptors its tasks write to."""
-        self._slots[number] = tmp
-        self._say((SLOT, number, tmp, list(private), list(inner)), logs)
 
     def close(self) -> None:
         """Let it end."""

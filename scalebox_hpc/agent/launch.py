@@ -13,14 +13,16 @@ from typing import NamedTuple
 
 from scalebox_hpc.agent import probe
 from scalebox_hpc.agent.attempt import Attempt
-from scalebox_hpc.agent.child import INF, Children, Process
-from scalebox_hpc.agent.command import NO_BASH, CannotLaunch, MissingHeader, Node, Recipe
+from scalebox_hpc.agent.child import INF, Children, Process, encoded
+from scalebox_hpc.agent.command import NO_BASH, CannotLaunch, MissingHeader, Recipe
 from scalebox_hpc.agent.container import Container, Plan, Setting
+from scalebox_hpc.agent.container_sheet import Wanted
 from scalebox_hpc.agent.guests import Order
-from scalebox_hpc.agent.image import copy_path
+from scalebox_hpc.agent.image import IMAGE, TREE, LocalCopy, plan_copy
 from scalebox_hpc.agent.loop import Loop
 from scalebox_hpc.agent.mounts import missing_source, plan_view
-from scalebox_hpc.agent.runtimes import Unavailable, choose
+from scalebox_hpc.agent.node import Node
+from scalebox_hpc.agent.runtimes import Runtime, Unavailable, choose
 from scalebox_hpc.agent.say import log
 from scalebox_hpc.agent.workdir import Slot, WorkDirs
 
@@ -59,7 +61,8 @@ class Launcher:
             return
         one, slot, word = attempt.held, attempt.slot, ""
         try:
-            env = recipe.env(one, slot.env, attempt.gather_dir, self._time_s(attempt))
+            own = recipe.own_env(one, slot.env, attempt.gather_dir, self._time_s(attempt))
+            env = {**recipe.fixed, **own}
             argv = recipe.argv(one, slot.number, slot.work, attempt.gather_dir)
             word = argv[0]
             attempt.times["started"] = now_us
@@ -82,7 +85,7 @@ class Launcher:
 
     def stop(self, attempt: Attempt, why: str) -> None:
         """Stop an attempt; its end is told as any other."""
-        process, container = attempt.process, self._containers.get(attempt.held.module)
+        process, container = attempt.process, attempt.container
         if process is None:
             return
         if container is not None and container.withdraw(process):
@@ -93,10 +96,9 @@ class Launcher:
 
     def clear(self, attempt: Attempt) -> None:
         """Leave nothing of an attempt that is over in its container's temporary files."""
-        container = self._containers.get(attempt.held.module)
-        if container is not None:
+        if attempt.container is not None:
             try:
-                container.clear(attempt.slot)
+                attempt.container.clear(attempt.slot)
             except OSError as problem:
                 log(f"temporary files of {attempt.held.offer['task']}: {problem}")
 
@@ -144,7 +146,6 @@ class Launcher:
         directory = os.path.join(node.scratch_root, "containers", str(module))
         view = plan_view(wanted, recipe.sheet, node.scratch_root, os.path.join(directory, "masks"))
         runtime = choose(node.runtimes, wanted.runtime, wanted.image, view.binds, node.host)
-        is_copied = wanted.local_copy and wanted.digest and os.path.isfile(wanted.image)
         plan = Plan(
             wanted,
             runtime,
@@ -154,18 +155,26 @@ class Launcher:
             recipe.fixed,
             recipe.sheet.get("env", {}),
             recipe.bin_dir,
-            copy_path(os.path.dirname(node.scratch_root), wanted.digest) if is_copied else "",
+            self._copy_of(wanted, runtime),
         )
         container = self._containers[module] = Container(module, plan, self._setting())
         return container
+
+    def _copy_of(self, wanted: Wanted, runtime: Runtime) -> LocalCopy | None:
+        is_asked = wanted.local_copy in ("file", "unpacked")
+        if not is_asked or not wanted.digest or not os.path.isfile(wanted.image):
+            return None
+        is_unpacked = wanted.local_copy == "unpacked"
+        unpack = runtime.unpack_words(IMAGE, TREE, wanted.args) if is_unpacked else []
+        scratch = os.path.dirname(self._tools.node.scratch_root)
+        return plan_copy(scratch, wanted.image, wanted.digest, unpack)
 
     def _setting(self) -> Setting:
         node = self._tools.node
         environ = {name: node.environ[name] for name in RUNTIME_NAMES if name in node.environ}
         environ["SBX_INCARNATION"] = node.incarnation
         helper = {name: node.environ[name] for name in HELPER_NAMES if name in node.environ}
-        encoded = [{os.fsencode(k): os.fsencode(v) for k, v in env.items()} for env in (environ, helper)]
-        return Setting(self._loop, self._children, self._work, node.helper, encoded[0], encoded[1], log)
+        return Setting(self._loop, self._children, self._work, node.helper, encoded(environ), encoded(helper))
 
     def _start_inside(self, attempt: Attempt, container: Container, problem: str) -> None:
         one, slot, recipe, word = attempt.held, attempt.slot, attempt.recipe, ""

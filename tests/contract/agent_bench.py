@@ -21,9 +21,9 @@ sys.path.insert(0, PYZ)
 from scalebox_hpc.agent import child, container  # noqa: E402
 from scalebox_hpc.agent.agent import Agent, Tools  # noqa: E402
 from scalebox_hpc.agent.child import Children, best_watch  # noqa: E402
-from scalebox_hpc.agent.command import Node  # noqa: E402
 from scalebox_hpc.agent.lease import Terms  # noqa: E402
 from scalebox_hpc.agent.loop import Loop  # noqa: E402
+from scalebox_hpc.agent.node import Node  # noqa: E402
 from scalebox_hpc.agent.runtimes import find  # noqa: E402
 from scalebox_hpc.agent.session import Session  # noqa: E402
 from scalebox_hpc.agent.signals import Signals  # noqa: E402
@@ -181,6 +181,9 @@ class Bench:
     def do_write(self, path: str, text: str) -> None:
         with open(path, "w") as file:
             file.write(text)
+
+    def do_occupy(self, name: str) -> None:
+        os.makedirs(os.path.join(self.root, name))
 
     def do_dead(self, number: int) -> None:
         self.daemon.dead.append(f"{number}.a.1")
