@@ -109,7 +109,9 @@ class SimulatedBatch:
     def activate(self, name: str, *indices: int) -> None:
         """Let elements start, all of them where none is named."""
         for index in self._some(name, indices):
-            self._set(name, index, ElementSeen(Phase.ACTIVE, "RUNNING", node=f"node{index}"))
+            restarts = self.tries[name].elements[index].restarts
+            seen = ElementSeen(Phase.ACTIVE, "RUNNING", node=f"node{index}", restarts=restarts)
+            self._set(name, index, seen)
 
     def end(self, name: str, ending: Ending = Ending.DONE, *indices: int) -> None:
         """Let living elements end, all of them where none is named."""
