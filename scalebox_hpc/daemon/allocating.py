@@ -349,7 +349,9 @@ def _take_sight(desk: Desk, attempt: TryState, seen: TrySeen) -> None:
     if seen != attempt.seen:
         pool.run.touched = True
     attempt.seen = seen
-    attempt.job_id = attempt.job_id or seen.job_id
+    if seen.job_id and not attempt.job_id:  # its answer was lost; elements are cancelled by it
+        attempt.job_id = seen.job_id
+        talking.save_try(desk, attempt)
     for index, element in seen.elements.items():
         if element.phase is Phase.ENDED:
             _element_over(desk, pool, attempt, index, element)
