@@ -85,6 +85,7 @@ class SimulatedAgent:
     session: Session | None = None  # None: before it was welcomed
     over: bool = False
     killed: bool = False  # it did not end by itself
+    is_stray: bool = False  # it is not in the element of which it says it is
     started: list[str] = field(default_factory=list)  # leases, in the order of their starts
     acknowledged: list[str] = field(default_factory=list)
     judged: set[str] = field(default_factory=set)  # leases with a result that the daemon did not want

@@ -92,6 +92,7 @@ class World:
     _inbox: list[Call | Told] = field(default_factory=list)
     _open: list[Call] = field(default_factory=list)  # asked, not yet answered: broken by a crash
     _due_s: float = 0.0
+    _rests_until_s: float = 0.0  # after a turn that could not be written
     _busy: bool = False  # a commit takes its time
 
     def __post_init__(self) -> None:
@@ -161,7 +162,10 @@ class World:
         )
 
     def _read_spool(self, shared: str, incarnation: str) -> list[Any] | None:
-        return None if incarnation in self.unreadable else list(self.spools.get(incarnation, []))
+        if incarnation in self.unreadable:
+            self.saw("unreadable", incarnation)
+            return None
+        return list(self.spools.get(incarnation, []))
 
     def tell(self, told: Told) -> None:
         """Bring the daemon word from a hand."""
@@ -212,7 +216,7 @@ class World:
             self._answer(call, Reply(503, {"retry_s": FULL_S}))
         self.core.load(self.clock.now())
         self._inbox += [event for event in events if isinstance(event, Told)]
-        self._due_s = self.clock.mono_s + FULL_S
+        self._due_s = self._rests_until_s = self.clock.mono_s + FULL_S
 
     def _answer(self, call: Call, reply: Reply) -> None:
         if call in self._open:
@@ -288,7 +292,7 @@ class World:
 
     def end_element(self, agent: SimulatedAgent, ending: Ending) -> None:
         """Let the batch system know that the script of an agent's element has ended."""
-        if agent.try_name in self.batch.tries and self.is_current(agent):
+        if agent.try_name in self.batch.tries and self.is_current(agent) and not agent.is_stray:
             self.batch.end(agent.try_name, ending, agent.element)
 
     def kill(self, agent: SimulatedAgent, *, word: bool = True, ending: Ending | None = None) -> None:
@@ -333,10 +337,11 @@ class World:
         if len(copies) != 1:
             self.saw("network", f"{verb} of {incarnation}", len(copies))
         for delay_s in copies:
-            self.clock.after(delay_s, lambda: self._arrive(Call(verb, json.loads(body), back)))
+            self.clock.after(delay_s, lambda: self.arrive(Call(verb, json.loads(body), back)))
         self.clock.after(timeout_s, give_up)
 
-    def _arrive(self, call: Call) -> None:
+    def arrive(self, call: Call) -> None:
+        """A request is there; nobody answers while the daemon is down."""
         if self.core is None:
             call.answer(Reply(0, {}))
             return
@@ -385,7 +390,7 @@ class World:
         """Do what a person's command asks of the daemon, and return the answer."""
         reply: list[Reply] = []
         self.run(until=lambda: self.core is not None)
-        self._arrive(Call(verb, args, reply.append))
+        self.arrive(Call(verb, args, reply.append))
         self.run(until=lambda: bool(reply))
         return reply[0]
 
@@ -400,11 +405,12 @@ class World:
         """Let the world go on, for a time or until something is so. Raises AssertionError after an hour."""
         limit_s = self.clock.mono_s + (SECONDS_PER_STEP if for_s is None else for_s)
         while until is None or not until():
-            turns = self.core is not None and not self._busy
+            turns = self.core is not None and not self._busy and self.clock.mono_s >= self._rests_until_s
             if turns and (self._inbox or self.clock.mono_s >= self._due_s):
                 self._turn()
                 continue
-            next_s = min(self.clock.next_s(), self._due_s if turns else float("inf"))
+            due_s = max(self._due_s, self._rests_until_s) if self.core is not None else float("inf")
+            next_s = min(self.clock.next_s(), due_s if not self._busy else float("inf"))
             if next_s > limit_s:
                 self.clock.advance(limit_s)
                 break
