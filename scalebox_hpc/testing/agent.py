@@ -98,7 +98,7 @@ class SimulatedAgent:
         """Say hello until it is answered."""
         if self.over or self.session is not None:
             return
-        self.around.ask("agent.hello", self._introduction(), self._welcomed, ASK_AGAIN_S)
+        self.around.ask("agent.hello", self._introduction(), _once(self._welcomed), ASK_AGAIN_S)
 
     def _introduction(self) -> Json:
         return {
