@@ -111,7 +111,7 @@ class Chaos:
     def _queue_s(self) -> float:
         if self.is_over:
             return self.rng.uniform(0.5, 20.0)
-        return HELD_S if self.rng.random() < 0.05 else 0.5 * 400 ** self.rng.random()
+        return HELD_S if self.rng.random() < 0.1 else 0.5 * 400 ** self.rng.random()
 
     def _pace(self, command: Command) -> tuple[float, float]:
         slow = 30.0 if isinstance(command, Submit) else 8.0
@@ -162,7 +162,7 @@ class Chaos:
             ending = rng.choice([Ending.NODE_LOST, Ending.FAILED, None])
             world.clock.after(rng.uniform(0.1, 60.0), partial(self._lose, agent, ending))
         else:
-            back_s = rng.choice([5.0, 70.0, 150.0, 600.0])
+            back_s = rng.choice([5.0, 70.0, world.site.lost_after_s + rng.uniform(5.0, 60.0), 600.0])
             world.clock.after(back_s, lambda: world.network.deaf.discard(agent.incarnation))
 
     def _lose(self, agent: SimulatedAgent, ending: Ending | None) -> None:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from scalebox_hpc.daemon import loading
 from scalebox_hpc.daemon.desk import Desk, Ids
+from scalebox_hpc.daemon.state import ACTIVE
 from scalebox_hpc.daemon.state import World as Memory
-from scalebox_hpc.domain.allocation import Phase
+from scalebox_hpc.domain.allocation import Phase, TrySeen
 from scalebox_hpc.domain.task import Lease, TaskState
+from scalebox_hpc.engine.retry import INFRA_BUDGET
 from scalebox_hpc.testing.agent import Json
 from scalebox_hpc.testing.audit import RULES
 
@@ -38,6 +40,8 @@ class Scene:
     asked: dict[str, str] = field(default_factory=dict)  # by lease: outcome in the last report
     new: list[str] = field(default_factory=list)  # leases acknowledged since the last turn
     heard_s: dict[str, float] = field(default_factory=dict)  # by incarnation: when its last word arrived
+    listed: dict[str, TrySeen] = field(default_factory=dict)  # what this start of the daemon was shown
+    given_back: dict[str, set[int]] = field(default_factory=dict)  # elements, by try
     postponed: set[str] = field(default_factory=set)  # agents whose spool could not be read when it was time
     started_s: float = 0.0  # when the daemon started
     ended: set[int] = field(default_factory=set)  # agents that the ledger held for over
@@ -176,6 +180,23 @@ def spools_are_read_before_leases_lapse(scene: Scene) -> Problems:
                 yield f"{lease} lapsed, {row[0]}, and its result lay in the spool of {incarnation}"
 
 
+def only_what_was_seen_pending_is_given_back(scene: Scene) -> Problems:
+    """While a run goes on, no element is given back that this daemon has not been shown pending."""
+    going_on = {pool_id for pool_id, pool in scene.desk.world.pools.items() if pool.run.phase in ACTIVE}
+    query = (
+        "SELECT name, pool_id, given_back FROM allocation JOIN try USING (allocation_id)"
+        " WHERE ended_us IS NULL"
+    )
+    for name, pool_id, text in scene.rows(query):
+        now = set(json.loads(text))
+        new = now - scene.given_back.get(name, set())
+        scene.given_back[name] = now
+        seen = scene.listed[name].elements if name in scene.listed else {}
+        for index in new if pool_id in going_on else ():
+            if index not in seen or seen[index].phase is not Phase.PENDING:
+                yield f"element {index} of {name} was given back unseen"
+
+
 def _whole_results(lines: list[Json]) -> list[str]:
     """Leases whose results are there with all their chunks, up to where a spool is torn."""
     chunks: dict[str, set[int]] = {}
@@ -206,6 +227,18 @@ def all_that_was_acknowledged_is_still_there(scene: Scene) -> Problems:
     """What was answered `recorded` long ago is there as well."""
     for lease in scene.recorded:
         yield from _acknowledged(scene, lease)
+
+
+def infrastructure_fails_a_task_only_at_last(scene: Scene) -> Problems:
+    """A task fails for its agents or nodes only after its budget for such losses is spent."""
+    query = (
+        "SELECT task_id, t.cause, count(*) FILTER (WHERE a.cause IN ('node_lost', 'agent_lost', 'walltime'))"
+        " FROM task AS t LEFT JOIN attempt AS a USING (task_id) WHERE t.state = 'FAILED'"
+        " AND t.cause IN ('node_lost', 'agent_lost', 'preempted') GROUP BY task_id"
+    )
+    for task_id, cause, losses in scene.rows(query):
+        if losses <= INFRA_BUDGET or cause == "preempted":
+            yield f"task {task_id} failed, {cause}, after {losses} losses"
 
 
 def messages_are_those_of_the_accepted_attempt(scene: Scene) -> Problems:
@@ -287,10 +320,12 @@ EVERY_TURN: Final[tuple[Callable[[Scene], Problems], ...]] = (
     an_element_has_one_agent,
     agents_are_given_up_for_a_reason,
     spools_are_read_before_leases_lapse,
+    only_what_was_seen_pending_is_given_back,
 )
 NOW_AND_THEN: Final[tuple[Callable[[Scene], Problems], ...]] = (
     the_books_agree,
     all_that_was_acknowledged_is_still_there,
+    infrastructure_fails_a_task_only_at_last,
     messages_are_those_of_the_accepted_attempt,
     a_new_start_would_know_the_same,
 )

@@ -67,7 +67,7 @@ def draw(seed: int) -> Scenario:
 def _stages(rng: Random) -> list[Stage]:
     fails = rng.choice([0.0, 0.0, 0.05, 0.15])
     flaky = rng.choice([0.0, 0.1, 0.4])
-    long = rng.choice([0.0, 0.0, 0.0, 0.1, 0.3])
+    long = rng.choice([0.0, 0.0, 0.1, 0.4])
     kinds = [rng.choice(["work", "scatter"])]
     while len(kinds) < 5 and rng.random() < 0.75:
         kinds.append(rng.choice(FOLLOWS[kinds[-1]]))

@@ -18,6 +18,7 @@ from unittest import mock
 from scalebox_hpc.daemon import core as cores
 from scalebox_hpc.daemon.state import ACTIVE, RunPhase
 from scalebox_hpc.domain.allocation import Phase
+from scalebox_hpc.engine.elements import OPEN
 from scalebox_hpc.testing.chaos import Chaos
 from scalebox_hpc.testing.invariants import EVERY_TURN, NOW_AND_THEN, Scene
 from scalebox_hpc.testing.programs import GATHERS, RETRIES, Outcome
@@ -115,9 +116,10 @@ class Simulation:
         world = self.world
         if world.core is None or world.phase(RUN) not in ACTIVE:
             return
-        for name in list(world.batch.tries):
-            elements = world.batch.tries[name].elements
-            if any(seen.phase is Phase.PENDING for seen in elements.values()):
+        wanted = [name for name, each in world.core.desk.world.tries.items() if each.state in OPEN]
+        for name in wanted:
+            listed = world.batch.tries.get(name)
+            if listed and any(seen.phase is Phase.PENDING for seen in listed.elements.values()):
                 world.clock.after(
                     world.queue_s() if world.queue_s else 1.0, partial(world.start_elements, name)
                 )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scalebox_hpc.daemon.events import Call, Reply
+from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.testing.agent import SimulatedAgent
 from scalebox_hpc.testing.invariants import EVERY_TURN, NOW_AND_THEN, Problems, Scene
 
@@ -43,8 +43,11 @@ class Watch:
                 self._answered(*details)
             case "start":
                 self.scene.started_s, self.is_due = self.scene.world.clock.mono_s, True
+                self.scene.listed.clear()
             case "full":
                 self.is_due = True
+            case "told" if details[0].kind == "listing":
+                self.scene.listed.update(details[0].data["listing"].tries)
             case "unreadable":
                 self.scene.postponed.add(details[0])
             case "spool":
@@ -108,6 +111,9 @@ class Watch:
 def _shown(thing: Any) -> str:
     """One thing in a trace, in few words."""
     match thing:
+        case Told():
+            listed = thing.data.get("listing")
+            return f"{thing.kind} {listed.problem or len(listed.tries) if listed else ''}"
         case Call():
             return f"{thing.verb} {_args(thing.args)}"
         case Reply():

@@ -170,6 +170,7 @@ class World:
     def tell(self, told: Told) -> None:
         """Bring the daemon word from a hand."""
         if self.core is not None:
+            self.saw("told", told)
             self._inbox.append(told)
 
     def _turn(self) -> None:
@@ -271,7 +272,8 @@ class World:
         """What was cancelled while it ran gets SIGTERM, and SIGKILL a little later."""
         for agent in self.living():
             seen = self.batch.tries[name].elements if name in self.batch.tries else {}
-            if agent.try_name == name and seen[agent.element].phase is Phase.ENDED:
+            listed = seen.get(agent.element)
+            if agent.try_name == name and listed is not None and listed.phase is Phase.ENDED:
                 self.saw("agent", agent, "is told to end")
                 agent.terminate()
                 self.clock.after(KILL_S, partial(self._kill_at_last, agent, Ending.CANCELLED))
