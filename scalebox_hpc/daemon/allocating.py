@@ -298,7 +298,7 @@ def look(desk: Desk, books: dict[str, SiteBook]) -> None:
 
     Also where nothing is expected but an agent is held for alive: only what is heard can be silent.
     """
-    peopled = _sites_with_agents(desk)
+    peopled = desk.world.sites_with_agents()
     for site, facts in desk.sites.items():
         expected = [
             attempt.name
@@ -315,17 +315,13 @@ def look(desk: Desk, books: dict[str, SiteBook]) -> None:
 def next_look_s(desk: Desk, books: dict[str, SiteBook]) -> float | None:
     """When the next listing is due, monotonic; None: none is."""
     sites = {_site_of(desk, attempt) for attempt in desk.world.tries.values() if attempt.state in OPEN}
-    sites |= _sites_with_agents(desk)
+    sites |= desk.world.sites_with_agents()
     times = [
         book.looked_s + max(desk.sites[site].site.interval_s, 5 * book.duration_s)
         for site, book in books.items()
         if site in sites and not book.looking
     ]
     return min(times, default=None)
-
-
-def _sites_with_agents(desk: Desk) -> set[str]:
-    return {agent.pool.spec.site for agent in desk.world.agents.values()}
 
 
 def _site_of(desk: Desk, attempt: TryState) -> str:

@@ -42,6 +42,7 @@ class Scene:
     heard_s: dict[str, float] = field(default_factory=dict)  # by incarnation: when its last word arrived
     listed: dict[str, TrySeen] = field(default_factory=dict)  # what this start of the daemon was shown
     given_back: dict[str, set[int]] = field(default_factory=dict)  # elements, by try
+    is_cancelled: bool = False  # a person asked for it since the last turn
     postponed: set[str] = field(default_factory=set)  # agents whose spool could not be read when it was time
     started_s: float = 0.0  # when the daemon started
     ended: set[int] = field(default_factory=set)  # agents that the ledger held for over
@@ -183,6 +184,8 @@ def spools_are_read_before_leases_lapse(scene: Scene) -> Problems:
 def only_what_was_seen_pending_is_given_back(scene: Scene) -> Problems:
     """While a run goes on, no element is given back that this daemon has not been shown pending."""
     going_on = {pool_id for pool_id, pool in scene.desk.world.pools.items() if pool.run.phase in ACTIVE}
+    if scene.is_cancelled:
+        going_on, scene.is_cancelled = set(), False
     query = (
         "SELECT name, pool_id, given_back FROM allocation JOIN try USING (allocation_id)"
         " WHERE ended_us IS NULL"
@@ -230,10 +233,14 @@ def all_that_was_acknowledged_is_still_there(scene: Scene) -> Problems:
 
 
 def infrastructure_fails_a_task_only_at_last(scene: Scene) -> Problems:
-    """A task fails for its agents or nodes only after its budget for such losses is spent."""
+    """A task fails for its agents or nodes only after its budget for such losses is spent.
+
+    Or because its module failed as a whole meanwhile.
+    """
     query = (
         "SELECT task_id, t.cause, count(*) FILTER (WHERE a.cause IN ('node_lost', 'agent_lost', 'walltime'))"
-        " FROM task AS t LEFT JOIN attempt AS a USING (task_id) WHERE t.state = 'FAILED'"
+        " FROM task AS t JOIN module USING (module_id) LEFT JOIN attempt AS a USING (task_id)"
+        " WHERE t.state = 'FAILED' AND broken = ''"
         " AND t.cause IN ('node_lost', 'agent_lost', 'preempted') GROUP BY task_id"
     )
     for task_id, cause, losses in scene.rows(query):

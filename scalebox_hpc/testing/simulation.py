@@ -125,8 +125,12 @@ class Simulation:
                 )
 
     def _is_tidy(self) -> bool:
+        """Whether all is given back.
+
+        But for what waits in the queue and whole listings denied: it is told to leave when it starts.
+        """
         world = self.world
-        if world.core is None or world.living() or world.batch.alive():
+        if world.core is None or world.living() or world.batch.alive().keys() - self.chaos.denied:
             return False
         return not world.core.store.rows("open_allocations")
 

@@ -30,6 +30,7 @@ class Watch:
     most_turns: int | None = None
     trace: list[tuple[float, str, str]] = field(default_factory=list)  # virtual time, what, more
     turns: int = 0
+    newest: dict[str, int] = field(default_factory=dict)  # by incarnation: its highest sync that arrived
     spooled: set[str] = field(default_factory=set)  # leases
     since: tuple[float, int] = (0.0, 0)  # a virtual second, and how many turns there were before it
     is_due: bool = False  # to look at what costs more, after something unusual
@@ -86,7 +87,12 @@ class Watch:
                 raise Violation(f"{rule.__name__}: {'; '.join(found[:5])}")
 
     def _called(self, call: Call) -> None:
-        self.scene.heard_s[str(call.args.get("incarnation", ""))] = self.scene.world.clock.mono_s
+        self.scene.is_cancelled = self.scene.is_cancelled or call.verb == "run.cancel"
+        incarnation, number = str(call.args.get("incarnation", "")), int(call.args.get("sync", 0))
+        newest = self.newest.get(incarnation, 0)
+        if call.verb in ("agent.hello", "agent.chunk") or number > newest:  # else it is an old copy
+            self.scene.heard_s[incarnation] = self.scene.world.clock.mono_s
+            self.newest[incarnation] = max(number, newest)
         for result in call.args.get("results", ()):
             self.scene.asked[result["lease"]] = result["outcome"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from scalebox_hpc.agent.session import Session
-from scalebox_hpc.daemon import cancelling, firing, loading, recording, spooled, talking
+from scalebox_hpc.daemon import cancelling, loading, recording, spooled, talking
 from scalebox_hpc.daemon.core import Core
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.state import ModuleState, Now, TryState
@@ -22,7 +22,7 @@ from scalebox_hpc.testing.soak import try_seed
 from scalebox_hpc.testing.world import World
 from scalebox_hpc.wire.messages import Ended
 
-SEEDS = 80
+SEEDS = 100
 Patch = pytest.MonkeyPatch
 
 
@@ -154,10 +154,6 @@ def what_nobody_wants_stays_in_the_queue(patch: Patch) -> None:
     patch.setattr(cancelling, "after_look", lambda desk, site, listing, asked: dict(asked))
 
 
-def members_of_an_earlier_success_stay(patch: Patch) -> None:
-    patch.setattr(firing, "drop_earlier", lambda desk, task_id: None)
-
-
 MUTATIONS = (
     a_report_with_an_old_lease_counts,
     a_grant_does_not_raise_the_number,
@@ -176,7 +172,6 @@ MUTATIONS = (
     what_an_agent_gives_back_is_not_counted,
     memory_outlives_a_commit_that_failed,
     what_nobody_wants_stays_in_the_queue,
-    members_of_an_earlier_success_stay,
 )
 
 
