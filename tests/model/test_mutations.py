@@ -11,28 +11,19 @@ from typing import Any
 import pytest
 
 from scalebox_hpc.agent.session import Session
-from scalebox_hpc.daemon import cancelling, loading, recording, spooled, talking
+from scalebox_hpc.daemon import loading, recording, spooled, talking
 from scalebox_hpc.daemon.core import Core
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.state import ModuleState, Now, TryState
-from scalebox_hpc.domain.task import HELD, Cause, Lease, Standing, TaskState, Verdict
+from scalebox_hpc.domain.task import Cause, Lease, Standing, TaskState, Verdict
 from scalebox_hpc.engine import retry
 from scalebox_hpc.ledger.statements import statements
 from scalebox_hpc.testing.soak import try_seed
 from scalebox_hpc.testing.world import World
 from scalebox_hpc.wire.messages import Ended
 
-SEEDS = 100
+SEEDS = 60
 Patch = pytest.MonkeyPatch
-
-
-def a_report_with_an_old_lease_counts(patch: Patch) -> None:
-    def judge(standing: Standing | None, lease: Lease) -> Verdict:
-        if standing is not None and standing.reported:
-            return Verdict.KNOWN
-        return Verdict.RECORD if standing is not None and standing.state in HELD else Verdict.REFUSE
-
-    patch.setattr(recording, "judge_report", judge)
 
 
 def a_grant_does_not_raise_the_number(patch: Patch) -> None:
@@ -150,12 +141,7 @@ def memory_outlives_a_commit_that_failed(patch: Patch) -> None:
     patch.setattr(Core, "load", once)
 
 
-def what_nobody_wants_stays_in_the_queue(patch: Patch) -> None:
-    patch.setattr(cancelling, "after_look", lambda desk, site, listing, asked: dict(asked))
-
-
 MUTATIONS = (
-    a_report_with_an_old_lease_counts,
     a_grant_does_not_raise_the_number,
     a_doubled_report_counts_again,
     the_last_chunk_is_dropped,
@@ -171,7 +157,6 @@ MUTATIONS = (
     an_agent_forgets_what_it_has_sent,
     what_an_agent_gives_back_is_not_counted,
     memory_outlives_a_commit_that_failed,
-    what_nobody_wants_stays_in_the_queue,
 )
 
 
