@@ -294,7 +294,11 @@ def not_submitted(desk: Desk, name: str, why: str, kind: str, book: SiteBook) ->
 
 
 def look(desk: Desk, books: dict[str, SiteBook]) -> None:
-    """Ask for a listing where one is due."""
+    """Ask for a listing where one is due.
+
+    Also where nothing is expected but an agent is held for alive: only what is heard can be silent.
+    """
+    peopled = desk.world.sites_with_agents()
     for site, facts in desk.sites.items():
         expected = [
             attempt.name
@@ -303,7 +307,7 @@ def look(desk: Desk, books: dict[str, SiteBook]) -> None:
         ]
         book = books.setdefault(site, SiteBook())
         due_s = book.looked_s + max(facts.site.interval_s, 5 * book.duration_s)
-        if expected and not book.looking and desk.now.mono_s >= due_s:
+        if (expected or site in peopled) and not book.looking and desk.now.mono_s >= due_s:
             book.looking, book.looked_s = True, desk.now.mono_s
             desk.commands.append(Observe(site, tuple(expected)))
 
@@ -311,6 +315,7 @@ def look(desk: Desk, books: dict[str, SiteBook]) -> None:
 def next_look_s(desk: Desk, books: dict[str, SiteBook]) -> float | None:
     """When the next listing is due, monotonic; None: none is."""
     sites = {_site_of(desk, attempt) for attempt in desk.world.tries.values() if attempt.state in OPEN}
+    sites |= desk.world.sites_with_agents()
     times = [
         book.looked_s + max(desk.sites[site].site.interval_s, 5 * book.duration_s)
         for site, book in books.items()
@@ -349,7 +354,9 @@ def _take_sight(desk: Desk, attempt: TryState, seen: TrySeen) -> None:
     if seen != attempt.seen:
         pool.run.touched = True
     attempt.seen = seen
-    attempt.job_id = attempt.job_id or seen.job_id
+    if seen.job_id and not attempt.job_id:  # its answer was lost; elements are cancelled by it
+        attempt.job_id = seen.job_id
+        talking.save_try(desk, attempt)
     for index, element in seen.elements.items():
         if element.phase is Phase.ENDED:
             _element_over(desk, pool, attempt, index, element)

@@ -87,7 +87,7 @@ def save_part(desk: Desk, module: ModuleState, part: Part) -> None:
         part.state = "changed"
         module.waiting_parts += 1
     agreed = json.dumps(part.agreed or {}, ensure_ascii=False)
-    desk.store.run("fill_part", (part.members, agreed, part.state, part.part_id))
+    desk.store.run("fill_part", (part.size, part.members, agreed, part.state, part.part_id))
     if part.is_full and _may_fire(desk, part):
         fire(desk, module, part, missing=0)
 

@@ -50,6 +50,7 @@ class Wheel:
         """Open the ledger, which belongs to this thread. Raises LedgerProblem, ConflictError."""
         self._premises = premises
         self.interrupted: Sequence[str] = ()
+        self._rests_until_s = 0.0  # monotonic: after a turn that found no room
         home = premises.home
         is_new = not home.ledger.exists() and not home.recorded().get("ledger")
         if is_new:
@@ -149,6 +150,8 @@ class Wheel:
 
     def _wait(self) -> list[Call | Told]:
         """Wait for the next event, or until something is due; take what else is there."""
+        if came := self._rest():
+            return came
         timeout_s = self._core.next_due_s(clock())
         if self._core.timers.leave_by_s is not None:
             timeout_s = min(timeout_s, max(0.0, self._core.timers.leave_by_s - clock().mono_s))
@@ -159,6 +162,18 @@ class Wheel:
                 events.append(inbox.get_nowait())
         except Empty:
             pass
+        return events
+
+    def _rest(self) -> list[Call | Told]:
+        """Take what comes while a turn would find no room either; word to stop ends the rest."""
+        events: list[Call | Told] = []
+        while (left_s := self._rests_until_s - clock().mono_s) > 0 and len(events) < MOST_EVENTS:
+            try:
+                events.append(event := self._premises.inbox.get(timeout=left_s))
+            except Empty:
+                break
+            if isinstance(event, Told) and event.kind in ("stop", INTERRUPT):
+                break
         return events
 
     def _turn(self, events: list[Call | Told]) -> None:
@@ -199,6 +214,7 @@ class Wheel:
         for event in events:
             if isinstance(event, Told):
                 self._premises.inbox.put(event)
+        self._rests_until_s = clock().mono_s + FULL_PAUSE_S
 
 
 def _size(path: Path) -> int:

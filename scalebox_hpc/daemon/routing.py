@@ -195,6 +195,8 @@ def _fill_group(desk: Desk, batch: Batch, module: ModuleState, group: str, items
         if not parts:
             parts.append(firing.new_part(desk, module, group, size))
         part = parts[0]
+        if not part.members:  # it fired empty, when there was nobody to say its size
+            part.size = size
         part.join(every)
         filled[part.part_id] = part
         rows.append(

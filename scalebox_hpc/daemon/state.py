@@ -329,6 +329,10 @@ class World:
             if agent.try_id == try_id and (element is None or agent.element == element)
         ]
 
+    def sites_with_agents(self) -> set[str]:
+        """Where agents are held for alive."""
+        return {agent.pool.spec.site for agent in self.agents.values()}
+
     def serves_elsewhere(self, module: ModuleState, node: str) -> bool:
         """Tell whether an agent of another node serves a module."""
         return any(

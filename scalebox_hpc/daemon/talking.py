@@ -135,7 +135,13 @@ def move_try(desk: Desk, attempt: TryState, event: TryEvent) -> None:
     if state != attempt.state:
         desk.event("allocation", attempt.allocation_id, state, attempt.name)
     attempt.state = state
-    desk.store.run("save_try", (state, attempt.job_id, attempt.reason, int(attempt.heard), attempt.try_id))
+    save_try(desk, attempt)
+
+
+def save_try(desk: Desk, attempt: TryState) -> None:
+    """Write what is known of a try."""
+    about = (attempt.state, attempt.job_id, attempt.reason, int(attempt.heard))
+    desk.store.run("save_try", (*about, attempt.try_id))
 
 
 def sync(desk: Desk, call: Call) -> None:

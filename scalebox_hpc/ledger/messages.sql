@@ -22,7 +22,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: fill_part
 -- Members joined.
-UPDATE part SET members = ?, agreed = ?, state = ? WHERE part_id = ?;
+UPDATE part SET size = ?, members = ?, agreed = ?, state = ? WHERE part_id = ?;
 
 -- name: fire_part
 -- It fired, or was found incomplete.

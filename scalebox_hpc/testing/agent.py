@@ -26,6 +26,7 @@ ASK_AGAIN_S = 2.0
 SYNC_ANSWER_S = 20.0
 PAGE = 2  # members asked for at once
 TERM_S = 1.0  # for tasks to end after SIGTERM
+WALLTIME_NEAR_S = 120.0  # a task stopped by SIGTERM with less left was stopped by its walltime
 NO_ROOM = "/scratch/work: No space left on device (ENOSPC)"
 LAUNCH_S = 0.1  # until a program that does not start has failed
 
@@ -53,6 +54,7 @@ class Surroundings(Protocol):
     broken_nodes: set[str]  # where no program starts
     full_nodes: set[str]  # whose disk is full
     scratch_mib: int  # free on each node
+    shared_is_full: bool  # spools cannot be written
 
     @property
     def play(self) -> Play:
@@ -63,6 +65,9 @@ class Surroundings(Protocol):
 
     def agent_over(self, agent: SimulatedAgent) -> None:
         """The agent's process has ended."""
+
+    def saw(self, what: str, *details: Any) -> None:
+        """Something happened that a witness may want to know of."""
 
 
 @dataclass(slots=True)
@@ -79,8 +84,12 @@ class SimulatedAgent:
     node: str = ""  # "": one for each index of an element
     session: Session | None = None  # None: before it was welcomed
     over: bool = False
+    killed: bool = False  # it did not end by itself
+    is_stray: bool = False  # it is not in the element of which it says it is
     started: list[str] = field(default_factory=list)  # leases, in the order of their starts
     acknowledged: list[str] = field(default_factory=list)
+    judged: set[str] = field(default_factory=set)  # leases with a result that the daemon did not want
+    results: dict[str, Json] = field(default_factory=dict)  # of all tasks that ended here, by lease
     chunks: dict[str, list[list[Any]]] = field(default_factory=dict)
     sending: dict[str, Json] = field(default_factory=dict)  # results whose chunks are on their way
     _wakes_s: float = float("inf")
@@ -89,7 +98,7 @@ class SimulatedAgent:
         """Say hello until it is answered."""
         if self.over or self.session is not None:
             return
-        self.around.ask("agent.hello", self._introduction(), self._welcomed, ASK_AGAIN_S)
+        self.around.ask("agent.hello", self._introduction(), _once(self._welcomed), ASK_AGAIN_S)
 
     def _introduction(self) -> Json:
         return {
@@ -141,13 +150,7 @@ class SimulatedAgent:
             return
         session, clock = self.session, self.around.clock
         session.tick(clock.mono_s)
-        for one in session.to_spool(clock.mono_s):
-            assert isinstance(one.result, dict), "results here are played, not encoded"
-            self._spool(one.lease, one.result)
-            session.spooled(one)
-        if session.over or session.is_silent(clock.mono_s):
-            while self.sending:
-                self._spool(*self.sending.popitem())
+        self._spool_results()
         if session.over:
             self._end()
             return
@@ -158,6 +161,22 @@ class SimulatedAgent:
             timeout_s = SYNC_ANSWER_S + (session.terms.poll_s if sync["wait"] else 0.0)
             self.around.ask("agent.sync", sync, partial(self._synced, sync["sync"]), timeout_s)
         self._wake(session.wake_at())
+
+    def _spool_results(self) -> None:
+        """Write to the spool what the daemon could not be told; what cannot be written is kept."""
+        assert self.session is not None
+        session, now = self.session, self.around.clock.mono_s
+        if not session.may_spool(now):
+            return
+        if self.around.shared_is_full and (self.sending or session.to_spool(now)):
+            session.spool_failed(now)
+            return
+        for one in session.to_spool(now):
+            assert isinstance(one.result, dict), "results here are played, not encoded"
+            self._spool(one.lease, one.result)
+            session.spooled(one)
+        while self.sending:
+            self._spool(*self.sending.popitem())
 
     def _wake(self, at_s: float) -> None:
         clock = self.around.clock
@@ -189,6 +208,7 @@ class SimulatedAgent:
             else:
                 self.session.prepared(one)
         self.acknowledged += [one.lease for one in effects.recorded]
+        self.judged.update(one.lease for one in effects.dropped)
         for one in effects.kill:
             self.around.clock.after(0.1, partial(self._killed, one))
 
@@ -240,8 +260,13 @@ class SimulatedAgent:
         if self.over or self.session is None or self.session.held.get(one.lease) is not one:
             return
         if one.lease in self.started and one.result is None and not one.sending:
-            self.session.ended(one, self.around.clock.mono_s)
-            self.session.dropped(one, self.around.clock.mono_s)
+            is_doomed, now = one.state == DOOMED, self.around.clock.mono_s
+            self.session.ended(one, now)
+            left_s = self.session.walltime_left_s(now)
+            if not is_doomed and left_s is not None and left_s <= WALLTIME_NEAR_S:
+                self._deliver(one, Played(cause="walltime", exit_code=None), self.around.clock.wall_us)
+            else:
+                self.session.dropped(one, now)
         self.act()
 
     def _ended(self, one: Held, played: Played, began_us: int) -> None:
@@ -251,18 +276,25 @@ class SimulatedAgent:
         doomed = one.state == DOOMED
         self.session.ended(one, self.around.clock.mono_s)
         if not doomed:
-            result = self._result(one, played, began_us)
-            if played.cause is None and len(played.messages) > INLINE:
-                messages = result.pop("messages")
-                pieces = [messages[start : start + CHUNK] for start in range(0, len(messages), CHUNK)]
-                self.chunks[one.lease] = pieces
-                self.session.sending(one)
-                result = {**result, "messages": [], "chunks": len(pieces)}
-                self.sending[one.lease] = result
-                self._send_chunk(one, result, 0)
-            else:
-                self.session.finished(one, result, 100)
+            self._deliver(one, played, began_us)
         self.act()
+
+    def _deliver(self, one: Held, played: Played, began_us: int) -> None:
+        """Make the result, and hand it to the session; its chunks go ahead of it."""
+        assert self.session is not None
+        result = self._result(one, played, began_us)
+        self.results[one.lease] = result
+        self.around.saw("result", self, result)
+        if played.cause is not None or len(played.messages) <= INLINE:
+            self.session.finished(one, result, 100)
+            return
+        messages = result["messages"]
+        pieces = [messages[start : start + CHUNK] for start in range(0, len(messages), CHUNK)]
+        self.chunks[one.lease] = pieces
+        self.session.sending(one)
+        result = {**result, "messages": [], "chunks": len(pieces)}
+        self.sending[one.lease] = result
+        self._send_chunk(one, result, 0)
 
     def _send_chunk(self, one: Held, result: Json, seq: int) -> None:
         assert self.session is not None
@@ -286,6 +318,8 @@ class SimulatedAgent:
             elif status in (0, 429, 503):
                 self.around.clock.after(ASK_AGAIN_S, partial(self._send_chunk, one, result, seq))
             else:
+                self.judged.add(one.lease)
+                self.sending.pop(one.lease, None)
                 self.session.dropped(one, self.around.clock.mono_s)
             self.act()
 
@@ -307,6 +341,7 @@ class SimulatedAgent:
         }
 
     def _spool(self, lease: str, result: Json) -> None:
+        self.around.saw("spool", self, lease)
         lines = self.around.spools.setdefault(self.incarnation, [])
         head = {"incarnation": self.incarnation}
         for seq, messages in enumerate(self.chunks.get(lease, [])):

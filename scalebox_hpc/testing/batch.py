@@ -60,6 +60,8 @@ class SimulatedBatch:
     cancel_problem: BaseException | None = None  # raised by every cancel until it is taken away
     hidden: set[str] = field(default_factory=set)  # names that no listing shows
     incomplete: str = ""  # why looks fail, until it is taken away
+    partial: bool = False  # looks show every other try, and say so
+    stale: Listing | None = None  # what looks show, however long ago it was so
     reason: str = "Priority"  # of pending elements
     array_limit: int | None = None
     next_job_id: int = 1000
@@ -86,12 +88,21 @@ class SimulatedBatch:
         self.looks += 1
         if self.incomplete:
             return Listing(complete=False, tries={}, problem=self.incomplete)
+        if self.stale is not None:
+            return self.stale
         shown = {
             name: TrySeen(one.job_id, dict(one.elements))
             for name, one in self.tries.items()
             if belongs(name, self.home_id) and name not in self.hidden
         }
+        if self.partial:
+            shown = {name: shown[name] for name in sorted(shown)[::2]}
+            return Listing(complete=False, tries=shown, problem="cut off")
         return Listing(complete=True, tries=shown)
+
+    def freeze(self) -> None:
+        """Let looks show for ever, or until `stale` is taken away, what is so now."""
+        self.stale = self.observe(())
 
     def cancel(self, targets: Collection[CancelTarget]) -> None:
         """End what lives of the targets at once, or fail as told. See BatchSystem."""
@@ -109,7 +120,9 @@ class SimulatedBatch:
     def activate(self, name: str, *indices: int) -> None:
         """Let elements start, all of them where none is named."""
         for index in self._some(name, indices):
-            self._set(name, index, ElementSeen(Phase.ACTIVE, "RUNNING", node=f"node{index}"))
+            restarts = self.tries[name].elements[index].restarts
+            seen = ElementSeen(Phase.ACTIVE, "RUNNING", node=f"node{index}", restarts=restarts)
+            self._set(name, index, seen)
 
     def end(self, name: str, ending: Ending = Ending.DONE, *indices: int) -> None:
         """Let living elements end, all of them where none is named."""

@@ -9,17 +9,22 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from scalebox_hpc.errors import StorageFull
 from scalebox_hpc.ledger.store import Params, Row, Store
 
 WRITING = frozenset({"claim"})  # statements that return rows and write nevertheless
+
+
+class NoRoom(Exception):
+    """A write found no room. As with a real database, only the transaction as a whole tells of it."""
 
 
 @dataclass(slots=True)
 class Faults:
     """Points at which something may break, counted from 1 in the order in which they are passed.
 
-    An exception in `at` is raised once, when its point is passed; one in `always` each time that a
-    point of its name is.
+    An exception in `at` is raised once, when its point is passed, NoRoom at the first write from there on;
+    one in `always` each time that a point of its name is.
     """
 
     passed: int = 0
@@ -27,13 +32,16 @@ class Faults:
     at: dict[int, BaseException] = field(default_factory=dict)
     always: dict[str, BaseException] = field(default_factory=dict)
 
-    def point(self, name: str) -> None:
+    def point(self, name: str, *, writes: bool = False) -> None:
         """Pass a point."""
         self.passed += 1
         self.names.append(name)
         fault = self.at.pop(self.passed, None) or self.always.get(name)
+        if isinstance(fault, NoRoom) and not writes:
+            self.at.setdefault(self.passed + 1, fault)
+            return
         if fault is not None:
-            raise fault
+            raise fault.with_traceback(None)
 
 
 @dataclass(slots=True)
@@ -46,19 +54,22 @@ class FaultyStore:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         wrote = False
-        with self.store.transaction():
-            before = self.faults.passed
-            yield
-            wrote = self.faults.passed > before
-            if wrote:
-                self.faults.point("commit")
+        try:
+            with self.store.transaction():
+                before = self.faults.passed
+                yield
+                wrote = self.faults.passed > before
+                if wrote:
+                    self.faults.point("commit", writes=True)
+        except NoRoom as error:
+            raise StorageFull("no room for the ledger", "free some disk space") from error
         if wrote:
             self.faults.point("committed")
 
     def rows(self, name: str, params: Params = ()) -> list[Row]:
         found = self.store.rows(name, params)
         if name in WRITING and found:
-            self.faults.point(name)
+            self.faults.point(name, writes=True)
         return found
 
     def some(
@@ -71,12 +82,12 @@ class FaultyStore:
 
     def run(self, name: str, params: Params = ()) -> int:
         changed = self.store.run(name, params)
-        self.faults.point(name)
+        self.faults.point(name, writes=True)
         return changed
 
     def many(self, name: str, rows: Iterable[Params]) -> int:
         changed = self.store.many(name, rows)
-        self.faults.point(name)
+        self.faults.point(name, writes=True)
         return changed
 
     def close(self) -> None:

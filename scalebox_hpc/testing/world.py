@@ -12,23 +12,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from scalebox_hpc.daemon.core import Core, Settings
-from scalebox_hpc.daemon.desk import Cancel, Command, Compare, Observe, Remove, SiteFacts, Submit
+from scalebox_hpc.daemon.core import Core, Outcome, Settings
+from scalebox_hpc.daemon.desk import SiteFacts
 from scalebox_hpc.daemon.events import Call, Reply, Told
-from scalebox_hpc.daemon.leftovers import remove, run_folders
+from scalebox_hpc.daemon.leftovers import run_folders
 from scalebox_hpc.daemon.runs import Prepared
 from scalebox_hpc.daemon.state import ACTIVE, RunPhase
 from scalebox_hpc.domain.allocation import Ending, Launch, Phase
 from scalebox_hpc.domain.pipeline import Pipeline
 from scalebox_hpc.domain.site import Machine, Site
-from scalebox_hpc.errors import SbxError, StorageFull, SubmitLimited, SubmitRefused, SubmitUnconfirmed
+from scalebox_hpc.errors import StorageFull
 from scalebox_hpc.ledger.sqlite import SqliteStore
 from scalebox_hpc.testing.agent import Answered, Json, Play, SimulatedAgent
 from scalebox_hpc.testing.batch import Crash, SimulatedBatch
 from scalebox_hpc.testing.clock import VirtualClock
+from scalebox_hpc.testing.hands import Hands
 from scalebox_hpc.testing.ledger import Faults, FaultyStore
+from scalebox_hpc.testing.network import Network
+from scalebox_hpc.testing.wrapper import Wrapper
 
 HOME = "0123456789abcdef"
 SITE = Site(
@@ -37,27 +40,21 @@ SITE = Site(
     lost_after_s=120.0,
     machines={"cpu": Machine("cpu", cpus=2, memory_mib=4096, default=True)},
 )
-LATENCY_S = 0.01
 START_S = 1.0  # from a submission to the start of its elements
 DOWN_S = 3.0  # from a crash of the daemon to its next start
-LAST_WORD_S = 10.0  # for which a wrapper tries to say that its agent ended
 FULL_S = 2.0  # after a turn that could not be written
 SECONDS_PER_STEP = 3600.0
-KINDS = ((SubmitRefused, "refused"), (SubmitLimited, "limited"), (SubmitUnconfirmed, "unconfirmed"))
+KILL_S = 30.0  # from SIGTERM to SIGKILL, of what was cancelled or has had its walltime
 
 
-@dataclass(slots=True)
-class Network:
-    """What becomes of messages: each arrives after LATENCY_S, but for those that `mischief` is for."""
+class Witness(Protocol):
+    """Somebody who watches a world. What it raises ends the world."""
 
-    mischief: list[Sequence[float]] = field(default_factory=list)  # per message: a delay for each copy
-    deaf: set[str] = field(default_factory=set)  # incarnations whose messages are lost, both ways
+    def saw(self, what: str, *details: Any) -> None:
+        """Note that something happened."""
 
-    def copies(self, incarnation: str) -> Sequence[float]:
-        """Return the delay of each copy of the next message; none where it is lost."""
-        if incarnation in self.deaf:
-            return ()
-        return self.mischief.pop(0) if self.mischief else (LATENCY_S,)
+    def turned(self) -> None:
+        """Look at what a turn of the daemon, which is on disk, has made of everything."""
 
 
 @dataclass(slots=True)
@@ -80,14 +77,31 @@ class World:
     broken_nodes: set[str] = field(default_factory=set)  # where no program starts
     full_nodes: set[str] = field(default_factory=set)  # whose disk is full
     scratch_mib: int = 1 << 20  # free on each node
+    shared_is_full: bool = False  # neither spools nor last words can be written
+    has_walltimes: bool = False  # elements end at their walltime, whatever runs in them
+    hands: Hands = field(init=False)
+    commit_s: Callable[[], float] | None = None  # how long the next commit takes; None: no time
+    queue_s: Callable[[], float] | None = None  # how long the next element waits; None: START_S
+    witness: Witness | None = None
     core: Core | None = None
     crashes: int = 0
     full: int = 0  # turns that could not be written
-    _starts: int = 0
+    lives: int = 0  # starts of the daemon
+    crashed_s: float = 0.0  # when it was killed last
     _submitted: int = 0
     _inbox: list[Call | Told] = field(default_factory=list)
     _open: list[Call] = field(default_factory=list)  # asked, not yet answered: broken by a crash
     _due_s: float = 0.0
+    _rests_until_s: float = 0.0  # after a turn that could not be written
+    _busy: bool = False  # a commit takes its time
+
+    def __post_init__(self) -> None:
+        self.hands = Hands(self)
+
+    def saw(self, what: str, *details: Any) -> None:
+        """Tell the witness, if there is one."""
+        if self.witness is not None:
+            self.witness.saw(what, *details)
 
     # the daemon
 
@@ -95,8 +109,10 @@ class World:
         """Start the daemon over the ledger, which is made if there is none."""
         if self.core is not None:
             return
-        self._starts += 1
-        path, epoch = self.folder / "ledger.db", f"{self._starts:08x}"
+        self.lives += 1
+        path, epoch = self.folder / "ledger.db", f"{self.lives:08x}"
+        self.saw("start", epoch)
+        self.hands.start()
         store = FaultyStore(SqliteStore(path, create=not path.exists()), self.faults)
         try:
             with store.transaction():
@@ -107,15 +123,20 @@ class World:
             self.core = Core(store, self._settings(epoch))
             self.core.load(self.clock.now())
             folders, endings = run_folders(str(self.runs_folder.parent)), list(self.ended_files.items())
-            self._inbox.append(Told("leftovers", {"folders": folders, "endings": endings}))
+            self.tell(Told("leftovers", {"folders": folders, "endings": endings}))
         except Crash:
             store.close()
             self.crash()
+        except StorageFull:  # a daemon that cannot begin ends, and somebody starts it again
+            store.close()
+            self.crash(FULL_S)
         self._due_s = 0.0
 
     def crash(self, down_s: float = DOWN_S) -> None:
         """Kill the daemon: memory and open requests are gone. It comes back after `down_s`."""
         self.crashes += 1
+        self.saw("crash")
+        self.crashed_s, self._busy = self.clock.mono_s, False
         if self.core is not None:
             self.core.store.close()
         self.core = None
@@ -141,7 +162,16 @@ class World:
         )
 
     def _read_spool(self, shared: str, incarnation: str) -> list[Any] | None:
-        return None if incarnation in self.unreadable else list(self.spools.get(incarnation, []))
+        if incarnation in self.unreadable:
+            self.saw("unreadable", incarnation)
+            return None
+        return list(self.spools.get(incarnation, []))
+
+    def tell(self, told: Told) -> None:
+        """Bring the daemon word from a hand."""
+        if self.core is not None:
+            self.saw("told", told)
+            self._inbox.append(told)
 
     def _turn(self) -> None:
         """One turn of the daemon, as its wheel makes it."""
@@ -149,82 +179,69 @@ class World:
         events, self._inbox = self._inbox, []
         try:
             outcome = self.core.turn(events, self.clock.now())
-            for call, reply in outcome.replies:
-                self._answer(call, reply)
-            for command in outcome.commands:
-                self._carry_out(command)
         except Crash:
             self.crash()
         except StorageFull:
-            self.full += 1
-            for call in [each for each in self._open if each.verb != "run.submit"]:
-                self._answer(call, Reply(503, {"retry_s": FULL_S}))
-            self.core.load(self.clock.now())
-            self._inbox += [event for event in events if isinstance(event, Told)]
-            self._due_s = self.clock.mono_s + FULL_S
+            self._forget(events)
+        else:
+            if self.witness is not None:
+                self.witness.turned()
+            slow_s = self.commit_s() if self.commit_s is not None else 0.0
+            if slow_s:
+                self._busy = True
+                self.clock.after(slow_s, partial(self._act, outcome, self.lives))
+            else:
+                self._act(outcome, self.lives)
+
+    def _act(self, outcome: Outcome, life: int) -> None:
+        """What is on disk is answered and done, unless the daemon was killed meanwhile."""
+        if self.lives != life or self.core is None:
             return
+        self._busy = False
+        try:
+            for call, reply in outcome.replies:
+                self._answer(call, reply)
+            for command in outcome.commands:
+                self.hands.carry_out(command)
+        except Crash:
+            self.crash()
         if self.core is not None:
             self._due_s = self.clock.mono_s + max(self.core.next_due_s(self.clock.now()), 0.001)
+
+    def _forget(self, events: Sequence[Call | Told]) -> None:
+        """A turn could not be written: it never happened, all who asked ask again."""
+        assert self.core is not None
+        self.full += 1
+        self.saw("full")
+        for call in [each for each in self._open if each.verb != "run.submit"]:
+            self._answer(call, Reply(503, {"retry_s": FULL_S}))
+        self.core.load(self.clock.now())
+        self._inbox += [event for event in events if isinstance(event, Told)]
+        self._due_s = self._rests_until_s = self.clock.mono_s + FULL_S
 
     def _answer(self, call: Call, reply: Reply) -> None:
         if call in self._open:
             self._open.remove(call)
+            self.saw("answer", call, reply)
             call.answer(reply)
-
-    def _carry_out(self, command: Command) -> None:
-        """What the daemon's hands do, at once and in order; each is a point before and after."""
-        match command:
-            case Submit():
-                self._submit(command)
-            case Observe():
-                self.faults.point("before observe")
-                listing = self.batch.observe(command.expected)
-                self.faults.point("after observe")
-                data = {"site": command.site, "listing": listing, "endings": list(self.ended_files.items())}
-                self._inbox.append(Told("listing", data))
-            case Cancel():
-                self._cancel(command)
-            case Remove():
-                self.faults.point("before remove")
-                if self.ended_files.pop(command.path, None) is None:
-                    remove(command.path)
-            case Compare():
-                self._inbox.append(Told("compared", {"call": command.call, "sites": {}}))
-
-    def _cancel(self, command: Cancel) -> None:
-        names = tuple(target.name for target in command.targets)
-        self.faults.point("before cancel")
-        try:
-            self.batch.cancel(command.targets)
-        except SbxError as error:
-            self._inbox.append(Told("cancel failed", {"names": names, "why": error.fact}))
-        for name in names:
-            self._terminate(name)
-        self.faults.point("after cancel")
-
-    def _submit(self, command: Submit) -> None:
-        name, data = command.request.name, {"name": command.request.name, "site": command.site}
-        self.faults.point("before submit")
-        try:
-            job_id = self.batch.submit(command.request)
-        except SbxError as error:
-            kind = next((word for of, word in KINDS if isinstance(error, of)), "failed")
-            self._inbox.append(Told(kind, {**data, "why": error.fact}))
-        else:
-            self._inbox.append(Told("submitted", {**data, "job_id": job_id}))
-        finally:
-            if name in self.batch.tries:
-                self.clock.after(START_S, partial(self.start_elements, name))
-        self.faults.point("after submit")
 
     # elements and agents
 
-    def start_elements(self, name: str) -> None:
-        """Let the pending elements of a try start, each with an agent."""
+    def enqueue(self, name: str) -> None:
+        """Let the elements of a new try start when it is their turn."""
+        if self.queue_s is None:
+            self.clock.after(START_S, partial(self.start_elements, name))
+            return
+        for index in self.batch.tries[name].elements:
+            self.clock.after(self.queue_s(), partial(self.start_elements, name, index))
+
+    def start_elements(self, name: str, *indices: int) -> None:
+        """Let pending elements of a try start, each with an agent; all where none is named."""
         one = self.batch.tries.get(name)
         if one is None or self.hold_elements:
             return
-        for index, seen in list(one.elements.items()):
+        for index in indices or list(one.elements):
+            seen = one.elements[index]
             if seen.phase is Phase.PENDING:
                 self.batch.activate(name, index)
                 incarnation = f"{len(self.agents) + 1:016x}"
@@ -232,64 +249,67 @@ class World:
                 walltime_s, node = one.request.walltime_s, self._free_node()
                 agent = SimulatedAgent(self, *place, walltime_s=walltime_s, node=node)
                 self.agents[incarnation] = agent
+                self.saw("agent", agent, "starts")
+                if self.has_walltimes:
+                    self.clock.after(walltime_s, partial(self._time_is_up, agent))
                 agent.hello()
+
+    def _time_is_up(self, agent: SimulatedAgent) -> None:
+        if not agent.over:
+            self.saw("agent", agent, "has had its walltime")
+            agent.terminate()
+            self.clock.after(KILL_S, partial(self._kill_at_last, agent, Ending.WALLTIME))
+
+    def _kill_at_last(self, agent: SimulatedAgent, ending: Ending) -> None:
+        if not agent.over:
+            self.kill(agent, word=False, ending=ending)
 
     def _free_node(self) -> str:
         taken = {agent.node for agent in self.living()}
         return next((node for node in self.nodes if node not in taken), self.nodes[-1] if self.nodes else "")
 
-    def _terminate(self, name: str) -> None:
-        """What was cancelled while it ran gets SIGTERM."""
+    def terminate(self, name: str) -> None:
+        """What was cancelled while it ran gets SIGTERM, and SIGKILL a little later."""
         for agent in self.living():
             seen = self.batch.tries[name].elements if name in self.batch.tries else {}
-            if agent.try_name == name and seen[agent.element].phase is Phase.ENDED:
+            listed = seen.get(agent.element)
+            if agent.try_name == name and listed is not None and listed.phase is Phase.ENDED:
+                self.saw("agent", agent, "is told to end")
                 agent.terminate()
+                self.clock.after(KILL_S, partial(self._kill_at_last, agent, Ending.CANCELLED))
 
     def living(self) -> list[SimulatedAgent]:
         """Agents whose process lives, oldest first."""
         return [agent for agent in self.agents.values() if not agent.over]
 
     def agent_over(self, agent: SimulatedAgent) -> None:
-        """The wrapper's part: it says, or leaves in a file, that its agent ended."""
-        said = {
-            "try": agent.try_name,
-            "element": agent.element,
-            "incarnation": agent.incarnation,
-            "restart": agent.restart,
-            "status": 0,
-        }
-        until_s = self.clock.mono_s + LAST_WORD_S
-        told: list[bool] = []
+        """The agent's process has ended, its wrapper goes on."""
+        self.saw("agent", agent, "is over")
+        Wrapper(self, agent).begin()
 
-        def say() -> None:
-            if told:
-                return
-            if self.clock.mono_s >= until_s:
-                self.ended_files[f"ended/{agent.incarnation}.json"] = said
-                self.batch.end(agent.try_name, Ending.DONE, agent.element)
-                return
-            self.ask("agent.ended", said, answered, 2.0)
+    def is_current(self, agent: SimulatedAgent) -> bool:
+        """Whether the batch system has not put the agent's element back in the queue meanwhile."""
+        one = self.batch.tries.get(agent.try_name)
+        return one is None or one.elements[agent.element].restarts == agent.restart
 
-        def answered(status: int, _: Json) -> None:
-            if status != 200:
-                self.clock.after(1.0, say)
-            elif not told:
-                told.append(True)
-                self.batch.end(agent.try_name, Ending.DONE, agent.element)
-
-        say()
+    def end_element(self, agent: SimulatedAgent, ending: Ending) -> None:
+        """Let the batch system know that the script of an agent's element has ended."""
+        if agent.try_name in self.batch.tries and self.is_current(agent) and not agent.is_stray:
+            self.batch.end(agent.try_name, ending, agent.element)
 
     def kill(self, agent: SimulatedAgent, *, word: bool = True, ending: Ending | None = None) -> None:
         """Kill -9 an agent. `word`: its wrapper says so; `ending`: how the batch system puts it."""
-        agent.over = True
+        agent.over = agent.killed = True
+        self.saw("agent", agent, f"is killed, {ending or 'unexplained'}")
         if word:
             self.agent_over(agent)
         elif ending is not None:
-            self.batch.end(agent.try_name, ending, agent.element)
+            self.end_element(agent, ending)
 
     def requeue(self, agent: SimulatedAgent) -> None:
         """Preempt an agent's element: it dies without a word and the element starts again later."""
-        agent.over = True
+        agent.over = agent.killed = True
+        self.saw("agent", agent, "is put back in the queue")
         self.batch.requeue(agent.try_name, agent.element)
         self.clock.after(START_S, partial(self.start_elements, agent.try_name))
 
@@ -301,7 +321,10 @@ class World:
         body = json.dumps(args)  # as it is now, and as it looks after the wire
 
         def back(reply: Reply) -> None:
-            for delay_s in self.network.copies(incarnation):
+            copies = self.network.copies(incarnation)
+            if len(copies) != 1:
+                self.saw("network", f"answer to {verb} of {incarnation}", len(copies))
+            for delay_s in copies:
                 self.clock.after(delay_s, partial(deliver, reply.status, json.dumps(reply.body)))
 
         def deliver(status: int, text: str) -> None:
@@ -312,14 +335,19 @@ class World:
             if not came[0]:
                 deliver(0, "{}")
 
-        for delay_s in self.network.copies(incarnation):
-            self.clock.after(delay_s, lambda: self._arrive(Call(verb, json.loads(body), back)))
+        copies = self.network.copies(incarnation)
+        if len(copies) != 1:
+            self.saw("network", f"{verb} of {incarnation}", len(copies))
+        for delay_s in copies:
+            self.clock.after(delay_s, lambda: self.arrive(Call(verb, json.loads(body), back)))
         self.clock.after(timeout_s, give_up)
 
-    def _arrive(self, call: Call) -> None:
+    def arrive(self, call: Call) -> None:
+        """A request is there; nobody answers while the daemon is down."""
         if self.core is None:
             call.answer(Reply(0, {}))
             return
+        self.saw("call", call)
         self._open.append(call)
         self._inbox.append(call)
 
@@ -364,7 +392,7 @@ class World:
         """Do what a person's command asks of the daemon, and return the answer."""
         reply: list[Reply] = []
         self.run(until=lambda: self.core is not None)
-        self._arrive(Call(verb, args, reply.append))
+        self.arrive(Call(verb, args, reply.append))
         self.run(until=lambda: bool(reply))
         return reply[0]
 
@@ -379,10 +407,12 @@ class World:
         """Let the world go on, for a time or until something is so. Raises AssertionError after an hour."""
         limit_s = self.clock.mono_s + (SECONDS_PER_STEP if for_s is None else for_s)
         while until is None or not until():
-            if self.core is not None and (self._inbox or self.clock.mono_s >= self._due_s):
+            turns = self.core is not None and not self._busy and self.clock.mono_s >= self._rests_until_s
+            if turns and (self._inbox or self.clock.mono_s >= self._due_s):
                 self._turn()
                 continue
-            next_s = min(self.clock.next_s(), self._due_s if self.core is not None else float("inf"))
+            due_s = max(self._due_s, self._rests_until_s) if self.core is not None else float("inf")
+            next_s = min(self.clock.next_s(), due_s if not self._busy else float("inf"))
             if next_s > limit_s:
                 self.clock.advance(limit_s)
                 break

@@ -6,6 +6,7 @@ import pytest
 
 from scalebox_hpc.daemon.state import RunPhase
 from scalebox_hpc.domain.allocation import Ending
+from scalebox_hpc.errors import SubmitRefused
 from scalebox_hpc.testing.agent import Json, Played, SimulatedAgent
 from scalebox_hpc.testing.audit import look
 from scalebox_hpc.testing.world import SITE, World
@@ -428,4 +429,23 @@ def test_what_would_not_start_is_tried_next_by_another_agent(make_world: MakeWor
     asked = "SELECT a.agent_id FROM attempt AS a JOIN task USING (task_id) WHERE n = 1 ORDER BY attempt_id"
     [(first,), (second,)] = look(ledger(world), asked)
     assert first != second
+    in_order(world)
+
+
+def test_an_agent_whose_end_had_to_wait_does_not_keep_a_run_open_for_ever(make_world: MakeWorld) -> None:
+    """Its spool could not be read when its element ended; then nothing was left to look at, nor to hear."""
+    world = start(make_world)
+    agent = counting(world)
+    world.unreadable.add(agent.incarnation)
+    world.batch.refusal = SubmitRefused("no more of these")
+    world.kill(agent, word=False, ending=Ending.NODE_LOST)
+    world.run(for_s=60.0)
+    assert not world.batch.alive()
+    world.unreadable.clear()
+    world.run(until=lambda: attempts(world, "count.1") != [])
+    world.batch.refusal = None
+    world.run(for_s=60.0)
+    if world.phase() is RunPhase.PAUSED:
+        world.command("run.resume", run="run-1")
+    assert world.finish() is RunPhase.SUCCEEDED
     in_order(world)

@@ -300,3 +300,18 @@ def test_a_daemon_with_nothing_to_do_does_not_turn(make_world: MakeWorld) -> Non
     before = world.core.turns
     world.run(for_s=60.0)
     assert world.core.turns - before < 60.0 / 0.1
+
+
+def test_a_job_id_that_only_a_listing_told_outlives_the_daemon(make_world: MakeWorld) -> None:
+    world = make_world(player(count=lambda offer, _: Played([("total", offer["body"])], run_s=100.0)))
+    world.batch.after_submit = SubmitUnconfirmed("no answer in 30 s")
+    world.batch.incomplete = "squeue does not answer"
+    world.accept(sums(), [("scatter", "2")])
+    world.run(until=lambda: states(world) == ["ACTIVE"])  # by its hello
+    job_ids = "SELECT job_id FROM try"
+    assert look(ledger(world), job_ids) == [("",)]
+    world.batch.incomplete = ""
+    world.run(for_s=20.0)
+    assert look(ledger(world), job_ids) == [("1000",)]
+    assert world.finish() is RunPhase.SUCCEEDED
+    in_order(world)

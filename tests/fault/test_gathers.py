@@ -170,3 +170,17 @@ def test_the_last_page_says_that_it_is(full: World) -> None:
     assert (task, body) == ("count.1", "1")
     assert identity < page["rows"][1][0]
     assert full.finish() is RunPhase.SUCCEEDED
+
+
+def test_a_part_that_fired_empty_takes_no_more_members_than_fit(make_world: MakeWorld) -> None:
+    """All that was before it had failed; resumed, its members come after all."""
+    world = make_world(player(scatter=lambda offer, _: FAILED))
+    world.accept(sums(gather=Gather("all", size=("3",), missing="run")), [("scatter", "7")])
+    assert world.finish() is RunPhase.FAILED
+    assert totals(world) == ["0"]
+    world.play = player().play
+    world.command("run.resume", run="run-1")
+    assert world.finish() is RunPhase.SUCCEEDED
+    parts = look(ledger(world), "SELECT size, members FROM part ORDER BY part")
+    assert parts == [(3, 3), (3, 3), (3, 1)]
+    in_order(world)

@@ -1,0 +1,126 @@
+"""What the hands of a simulated daemon do: ask the batch system, look at it, remove files.
+
+They act at once and in order, unless they are told how long things take. Then a site's hand does one
+thing after the other, word of it comes late, and what had begun when the daemon was killed happens
+all the same while nobody hears of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from scalebox_hpc.daemon.desk import Cancel, Command, Compare, Observe, Remove, Submit
+from scalebox_hpc.daemon.events import Told
+from scalebox_hpc.daemon.leftovers import remove
+from scalebox_hpc.errors import SbxError, SubmitLimited, SubmitRefused, SubmitUnconfirmed
+from scalebox_hpc.testing.batch import Crash
+
+if TYPE_CHECKING:
+    from scalebox_hpc.testing.world import World
+
+KINDS = ((SubmitRefused, "refused"), (SubmitLimited, "limited"), (SubmitUnconfirmed, "unconfirmed"))
+
+Pace = Callable[[Command], tuple[float, float]]
+"""How long a command takes until it has its effect, and from there until word of it is there."""
+
+
+@dataclass(slots=True)
+class Hands:
+    """Carries out what turns want done. Each act is a point of `faults` before and after."""
+
+    world: World
+    pace: Pace | None = None  # None: at once
+    _free_s: float = 0.0  # when the site's hand has done what it was given
+
+    def carry_out(self, command: Command) -> None:
+        """Do it, or have it done when it is its turn. Raises Crash where the daemon dies of it."""
+        if self.pace is None or not isinstance(command, Submit | Observe | Cancel):
+            self._act(command, self.world.tell)
+            return
+        clock, life = self.world.clock, self.world.lives
+        effect_s, answer_s = self.pace(command)
+        begins_s = max(clock.mono_s, self._free_s)
+        self._free_s = begins_s + effect_s + answer_s
+        clock.after(begins_s + effect_s - clock.mono_s, lambda: self._late(command, life, begins_s, answer_s))
+
+    def start(self) -> None:
+        """Be the hands of a new daemon: what the last one's had not begun is never done."""
+        self._free_s = self.world.clock.mono_s
+
+    def _late(self, command: Command, life: int, begins_s: float, answer_s: float) -> None:
+        world = self.world
+        if world.lives != life and begins_s > world.crashed_s:
+            return
+
+        def tell(told: Told) -> None:
+            world.clock.after(answer_s, lambda: world.tell(told) if world.lives == life else None)
+
+        try:
+            self._act(command, tell)
+        except Crash:
+            world.crash()
+
+    def _act(self, command: Command, tell: Callable[[Told], None]) -> None:
+        point = self.world.faults.point
+        match command:
+            case Submit():
+                point("before submit")
+                self._submit(command, tell)
+                point("after submit")
+            case Observe():
+                point("before observe")
+                listing = self.world.batch.observe(command.expected)
+                point("after observe")
+                endings = list(self.world.ended_files.items())
+                tell(Told("listing", {"site": command.site, "listing": listing, "endings": endings}))
+            case Cancel():
+                point("before cancel")
+                self._cancel(command, tell)
+                point("after cancel")
+            case Remove():
+                point("before remove")
+                if self.world.ended_files.pop(command.path, None) is None:
+                    remove(command.path)
+            case Compare():
+                tell(Told("compared", {"call": command.call, "sites": {}}))
+
+    def _submit(self, command: Submit, tell: Callable[[Told], None]) -> None:
+        name, data = command.request.name, {"name": command.request.name, "site": command.site}
+        try:
+            job_id = self.world.batch.submit(command.request)
+        except SbxError as error:
+            kind = next((word for of, word in KINDS if isinstance(error, of)), "failed")
+            tell(Told(kind, {**data, "why": error.fact}))
+            self.world.saw("submit", name, kind)
+        else:
+            tell(Told("submitted", {**data, "job_id": job_id}))
+            self.world.saw("submit", name, f"{command.request.elements} elements, job {job_id}")
+        finally:
+            if name in self.world.batch.tries:
+                self.world.enqueue(name)
+
+    def _cancel(self, command: Cancel, tell: Callable[[Told], None]) -> None:
+        names = tuple(target.name for target in command.targets)
+        try:
+            self.world.batch.cancel(command.targets)
+        except SbxError as error:
+            tell(Told("cancel failed", {"names": names, "why": error.fact}))
+        for target in command.targets:
+            self.world.saw("cancel", target.name, target.elements or "all")
+            self.world.terminate(target.name)
+
+
+def describe(command: Command) -> Any:
+    """A command in few words, for a trace."""
+    match command:
+        case Submit():
+            return f"submit {command.request.name}"
+        case Observe():
+            return f"observe {len(command.expected)} tries"
+        case Cancel():
+            return "cancel " + " ".join(target.name for target in command.targets)
+        case Remove():
+            return f"remove {command.path.rsplit('/', 1)[-1]}"
+    return type(command).__name__.lower()

@@ -1,0 +1,87 @@
+"""The daemon's wheel on a disk without room: it rests between turns, and hears who tells it to stop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from queue import Empty
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from scalebox_hpc.daemon import loop
+from scalebox_hpc.daemon.core import Core, Outcome
+from scalebox_hpc.daemon.events import Call, Told
+from scalebox_hpc.daemon.home import create
+from scalebox_hpc.daemon.keys import open_keys
+from scalebox_hpc.daemon.premises import Premises
+from scalebox_hpc.daemon.state import Now
+from scalebox_hpc.errors import StorageFull
+
+
+class Inbox:
+    """A queue whose waiting is only a clock that goes on."""
+
+    def __init__(self) -> None:
+        self.events: list[Call | Told] = []
+        self.now_s = 1000.0
+
+    def put(self, event: Call | Told) -> None:
+        self.events.append(event)
+
+    def get(self, timeout: float = 0.0) -> Call | Told:
+        if self.events:
+            return self.events.pop(0)
+        self.now_s += timeout
+        raise Empty
+
+    get_nowait = get
+
+
+@pytest.fixture
+def inbox(monkeypatch: pytest.MonkeyPatch) -> Inbox:
+    made = Inbox()
+    monkeypatch.setattr(loop, "clock", lambda: Now(int(made.now_s * 1e6), made.now_s))
+    return made
+
+
+@pytest.fixture
+def wheel(tmp_path: Path, inbox: Inbox) -> loop.Wheel:
+    home = create(tmp_path / ".sbx")
+    lock: Any = SimpleNamespace(still_held=lambda: True)
+    contact: Any = SimpleNamespace(shared_folders=lambda: [])
+    queue: Any = inbox
+    return loop.Wheel(Premises(home, lock, open_keys(home), contact, queue, "127.0.0.1:1", 0))
+
+
+def test_word_from_a_hand_does_not_make_it_spin_on_a_full_disk(
+    wheel: loop.Wheel, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns_s: list[float] = []
+
+    def turn(core: Core, events: list[Any], now: Now) -> Outcome:
+        turns_s.append(now.mono_s)
+        if len(turns_s) <= 3:
+            raise StorageFull("no room for the ledger")
+        core.stopping = True
+        assert [event.kind for event in events] == ["cancel failed"], "it is not forgotten"
+        return Outcome([], [])
+
+    monkeypatch.setattr(Core, "turn", turn)
+    inbox.put(Told("cancel failed", {"names": (), "why": ""}))
+    wheel.run()
+    assert turns_s == [1000.0 + number * loop.FULL_PAUSE_S for number in range(4)]
+
+
+def test_it_stops_at_once_when_it_is_told_to_while_it_rests(
+    wheel: loop.Wheel, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def turn(core: Core, events: list[Any], now: Now) -> Outcome:
+        if not core.stopping:
+            inbox.put(Told("stop"))
+        raise StorageFull("no room for the ledger")
+
+    monkeypatch.setattr(Core, "turn", turn)
+    inbox.put(Told("cancel failed", {"names": (), "why": ""}))
+    wheel.run()
+    assert inbox.now_s == 1000.0

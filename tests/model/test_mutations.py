@@ -1,0 +1,168 @@
+"""The simulated world is worth something: take one rule of the program away, and some seed finds it.
+
+Each mutation is one line that somebody might have got wrong, patched into the real code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from scalebox_hpc.agent.session import Session
+from scalebox_hpc.daemon import loading, recording, spooled, talking
+from scalebox_hpc.daemon.core import Core
+from scalebox_hpc.daemon.desk import Desk
+from scalebox_hpc.daemon.state import ModuleState, Now, TryState
+from scalebox_hpc.domain.task import Cause, Lease, Standing, TaskState, Verdict
+from scalebox_hpc.engine import retry
+from scalebox_hpc.ledger.statements import statements
+from scalebox_hpc.testing.soak import try_seed
+from scalebox_hpc.testing.world import World
+from scalebox_hpc.wire.messages import Ended
+
+SEEDS = 60
+Patch = pytest.MonkeyPatch
+
+
+def a_grant_does_not_raise_the_number(patch: Patch) -> None:
+    claim = statements()["claim"]
+    assert "lease_n = lease_n + 1" in claim
+    patch.setitem(statements(), "claim", claim.replace("lease_n = lease_n + 1", "lease_n = max(lease_n, 1)"))
+
+
+def a_doubled_report_counts_again(patch: Patch) -> None:
+    judge = recording.judge_report
+
+    def twice(standing: Standing | None, lease: Lease) -> Verdict:
+        verdict = judge(standing, lease)
+        return Verdict.RECORD if verdict is Verdict.KNOWN else verdict
+
+    patch.setattr(recording, "judge_report", twice)
+
+
+def the_last_chunk_is_dropped(patch: Patch) -> None:
+    release = recording._release_chunks
+
+    def but_one(desk: Desk, module: ModuleState, attempt: int, lease: Lease, chunks: Sequence[Any]) -> None:
+        release(desk, module, attempt, lease, chunks[:-1])
+
+    patch.setattr(recording, "_release_chunks", but_one)
+
+
+def an_element_is_given_back_unseen(patch: Patch) -> None:
+    patch.setattr(TryState, "is_listed_pending", lambda attempt, index: True)
+
+
+def leases_lapse_before_the_spool_is_read(patch: Patch) -> None:
+    patch.setattr(spooled, "take_in", lambda desk, agent, lines: None)
+
+
+def a_spool_that_cannot_be_read_counts_as_none(patch: Patch) -> None:
+    read = World._read_spool
+    patch.setattr(World, "_read_spool", lambda world, *which: read(world, *which) or [])
+
+
+def a_restart_forgets_who_holds_what(patch: Patch) -> None:
+    patch.setattr(loading, "_load_leases", lambda desk: None)
+
+
+def a_restart_forgets_what_was_given_back(patch: Patch) -> None:
+    load = loading.load_world
+
+    def forgetful(desk: Desk) -> None:
+        load(desk)
+        for allocation in desk.world.allocations.values():
+            allocation.cancelled.clear()
+
+    patch.setattr(loading, "load_world", forgetful)
+
+
+def an_element_that_started_again_has_two_agents(patch: Patch) -> None:
+    patch.setattr(talking, "_is_newest", lambda desk, attempt, said: True)
+
+
+def silence_counts_from_before_the_daemon_started(patch: Patch) -> None:
+    load = loading._load_agent
+
+    def long_silent(desk: Desk, row: tuple[Any, ...]) -> None:
+        load(desk, row)
+        desk.world.agents[row[1]].heard_s -= 1e6
+
+    patch.setattr(loading, "_load_agent", long_silent)
+
+
+def a_late_word_ends_whoever_is_in_its_element(patch: Patch) -> None:
+    over = talking.incarnation_over
+
+    def anyone(desk: Desk, said: Ended) -> None:
+        over(desk, said)
+        attempt = desk.world.tries.get(said.try_name)
+        for agent in desk.world.agents_of(attempt.try_id, said.element) if attempt is not None else ():
+            talking.end_agent(desk, agent, Cause.AGENT_LOST)
+
+    patch.setattr(talking, "incarnation_over", anyone)
+
+
+def a_lost_node_spends_what_the_user_allowed(patch: Patch) -> None:
+    patch.setattr(retry, "USER_CAUSES", frozenset(Cause))
+
+
+def an_agent_forgets_what_it_has_sent(patch: Patch) -> None:
+    build = Session.build_sync
+
+    def forgetful(session: Session, now: float, clock_us: int = 0) -> Mapping[str, Any] | None:
+        sync = build(session, now, clock_us)
+        for one in list(session._done.values()) if sync is not None else ():
+            session._remove(one, now)
+        return sync
+
+    patch.setattr(Session, "build_sync", forgetful)
+
+
+def what_an_agent_gives_back_is_not_counted(patch: Patch) -> None:
+    moved = ModuleState.moved
+
+    def uncounted(module: ModuleState, source: TaskState | None, target: TaskState, count: int = 1) -> None:
+        if (source, target) != (TaskState.LEASED, TaskState.READY):
+            moved(module, source, target, count)
+
+    patch.setattr(ModuleState, "moved", uncounted)
+
+
+def memory_outlives_a_commit_that_failed(patch: Patch) -> None:
+    load = Core.load
+
+    def once(core: Core, now: Now) -> None:
+        if core.last is None:
+            load(core, now)
+
+    patch.setattr(Core, "load", once)
+
+
+MUTATIONS = (
+    a_grant_does_not_raise_the_number,
+    a_doubled_report_counts_again,
+    the_last_chunk_is_dropped,
+    an_element_is_given_back_unseen,
+    leases_lapse_before_the_spool_is_read,
+    a_spool_that_cannot_be_read_counts_as_none,
+    a_restart_forgets_who_holds_what,
+    a_restart_forgets_what_was_given_back,
+    an_element_that_started_again_has_two_agents,
+    silence_counts_from_before_the_daemon_started,
+    a_late_word_ends_whoever_is_in_its_element,
+    a_lost_node_spends_what_the_user_allowed,
+    an_agent_forgets_what_it_has_sent,
+    what_an_agent_gives_back_is_not_counted,
+    memory_outlives_a_commit_that_failed,
+)
+
+
+@pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda mutate: mutate.__name__)
+def test_some_seed_finds(mutate: Callable[[Patch], None], monkeypatch: Patch) -> None:
+    mutate(monkeypatch)
+    found = next((seen for seen in map(try_seed, range(SEEDS)) if seen.problem), None)
+    assert found is not None, f"{SEEDS} seeds did not find it"
+    print(f"seed {found.seed}, turn {found.turns}: {found.problem[-200:]}")
