@@ -16,6 +16,7 @@ SbxError                      exit  retry
 │   └── DigestChanged           3   never        modules changed since the run began
 ├── EnvironmentProblem          4   safe         Slurm, the site or the ledger cannot be reached
 │   ├── LedgerProblem           4   never        the ledger cannot be read, or is newer than we are
+│   ├── LedgerAway              4   safe         the server of the ledger cannot be reached for now
 │   ├── BatchProblem            4   safe         the batch system did not do what we asked
 │   │   ├── SubmitRefused       4   never        it said no, and would say no again
 │   │   ├── SubmitLimited       4   safe         it takes no more of ours now: fewer, or later
@@ -156,6 +157,10 @@ class LedgerProblem(EnvironmentProblem):
     """The ledger cannot be read, or is newer than this program."""
 
     retry = Retry.NEVER
+
+
+class LedgerAway(EnvironmentProblem):
+    """The server of the ledger cannot be reached for now; whether the last commit arrived is not known."""
 
 
 class BatchProblem(EnvironmentProblem):

@@ -21,6 +21,8 @@ DOORS = {
     "cryptography": ("daemon/keys.py",),
     "spython": ("containers/",),
     "orjson": ("daemon/gate.py",),
+    "sqlalchemy": ("ledger/server.py", "ledger/postgres.py"),
+    "psycopg": ("ledger/server.py",),
 }
 VAGUE = {"utils", "helpers", "common", "manager", "misc", "util", "helper"}
 MOST_LINES = 450

@@ -13,7 +13,6 @@ import secrets
 import socket
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from queue import Empty
 from typing import Final
 
@@ -108,7 +107,7 @@ class Wheel:
             read_spool=reading.read_spool,
             last_words=reading.last_words,
             rss_mib=reading.rss_mib,
-            ledger_bytes=lambda: _size(home.ledger),
+            ledger_bytes=self._store.size_bytes,
         )
 
     def run(self) -> None:
@@ -204,7 +203,3 @@ class Wheel:
         for event in events:
             if isinstance(event, Told):
                 self._premises.inbox.put(event)
-
-
-def _size(path: Path) -> int:
-    return sum(each.stat().st_size for each in (path, path.with_name(path.name + "-wal")) if each.exists())

@@ -30,7 +30,7 @@ class SqliteStore:
                 f"{path}: the ledger of this home is missing",
                 "restore it from a copy, or move the home away to start an empty one",
             )
-        self._sql = statements()
+        self._sql, self._path = statements(), path
         try:
             self._db = apsw.Connection(str(path))
             self._configure(path)
@@ -69,6 +69,10 @@ class SqliteStore:
                 with self._db:
                     self._db.execute(script)
                     self._db.pragma("user_version", number)
+
+    @property
+    def place(self) -> str:
+        return str(self._path)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -112,8 +116,39 @@ class SqliteStore:
         self._db.executemany(self._sql[name], rows)
         return self._db.total_changes() - before
 
+    def size_bytes(self) -> int:
+        files = (self._path, self._path.with_name(self._path.name + "-wal"))
+        return sum(each.stat().st_size for each in files if each.exists())
+
+    def reopen(self) -> None:
+        """A file is not lost, so there is nothing to do."""
+
     def close(self) -> None:
         self._db.close()
+
+    # as a shelf
+
+    def format(self) -> int:
+        """The format of the ledger: the number of its last migration."""
+        return int(self._db.pragma("user_version"))
+
+    def tables(self) -> list[str]:
+        rows = self.ask("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+        return sorted(name for (name,) in rows)
+
+    def scan(self, table: str) -> Iterator[Row]:
+        rows = self.ask("SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk", (table,))
+        key = ", ".join(name for (name,) in rows)
+        yield from self._db.execute(f"SELECT * FROM {table} ORDER BY {key}")
+
+    def fill(self, table: str, rows: Iterable[Row]) -> int:
+        width = len(self.ask("SELECT 1 FROM pragma_table_info(?)", (table,)))
+        before = self._db.total_changes()
+        self._db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * width)})", rows)
+        return self._db.total_changes() - before
+
+    def ask(self, sql: str, params: Params = ()) -> list[Row]:
+        return self._db.execute(sql, params).fetchall()
 
 
 def file_system(path: Path) -> str:

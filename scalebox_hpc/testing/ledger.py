@@ -79,5 +79,15 @@ class FaultyStore:
         self.faults.point(name)
         return changed
 
+    @property
+    def place(self) -> str:
+        return self.store.place
+
+    def size_bytes(self) -> int:
+        return self.store.size_bytes()
+
+    def reopen(self) -> None:
+        self.store.reopen()
+
     def close(self) -> None:
         self.store.close()

@@ -55,6 +55,8 @@ def test_help_imports_nothing_heavy() -> None:
         "ssl",
         "http.client",
         "apsw",
+        "sqlalchemy",
+        "psycopg",
         "starlette",
         "uvicorn",
         "cryptography",
