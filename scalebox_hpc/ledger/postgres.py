@@ -12,7 +12,6 @@ import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
-from threading import Event
 from typing import TYPE_CHECKING, Any, Final
 
 from scalebox_hpc.errors import ConflictError, LedgerAway, LedgerProblem
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
 
 BULK: Final = 5000  # rows of one statement
 PAGE: Final = 500  # rows fetched at once where only the first are wanted
-LOCK_WAIT_S: Final = 5.0  # for the session of a daemon that was just killed to end
-LOCK_LOOK_S: Final = 0.2
+LOCK_WAIT_S: Final = 5  # for the session of a daemon that was just killed to end
+LOCK_NOT_AVAILABLE: Final = "55P03"
 
 _OTHERS: Final = """
     SELECT a.application_name, coalesce(host(a.client_addr), 'the server itself'), a.backend_start
@@ -78,9 +77,18 @@ class PostgresStore:
     """One session in one thread. See Store and Shelf."""
 
     def __init__(
-        self, address: str, home_id: str, *, create: bool, password: str | None = None, lock: bool = True
+        self,
+        address: str,
+        home_id: str,
+        *,
+        create: bool,
+        password: str | None = None,
+        lock: bool = True,
+        copy_of: str | None = None,
     ) -> None:
         """Connect, take the home's lock unless told not to, and open the schema; `create` makes it.
+
+        With `copy_of`, a schema that is missing becomes a copy of that home's.
 
         Raises LedgerAway where the server does not answer, ConflictError where another daemon holds
         the lock, LedgerProblem where the ledger is missing, newer than we are, or not for us.
@@ -94,9 +102,8 @@ class PostgresStore:
         self._locks, self._inside, self._begun = lock, False, False
         self._db: Connection = self._session()
         try:
-            if not self._exists():
-                self._refuse_missing(create)
-                self._make_schema()
+            if not self._exists(self.schema):
+                self._make(create, copy_of)
             self._migrate(writes=lock)
         except BaseException:
             self.close()
@@ -123,12 +130,17 @@ class PostgresStore:
         return connection
 
     def _lock(self) -> None:
-        waited_s, pause = 0.0, Event()
-        while not self._execute("SELECT pg_try_advisory_lock(%s)", (self._key,)).scalar():
-            if waited_s >= LOCK_WAIT_S:
-                raise self._held_elsewhere()
-            pause.wait(LOCK_LOOK_S)
-            waited_s += LOCK_LOOK_S
+        """Take the lock; a daemon that was just killed has it until the server has noticed."""
+        from sqlalchemy.exc import DBAPIError
+
+        self._execute("SELECT set_config('lock_timeout', %s, false)", (f"{LOCK_WAIT_S}s",))
+        try:
+            self._db.exec_driver_sql("SELECT pg_advisory_lock(%s)", (self._key,))
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE:
+                raise self._held_elsewhere() from None
+            raise self._told(error) from error
+        self._execute("SELECT set_config('lock_timeout', '0', false)")
 
     def _held_elsewhere(self) -> ConflictError:
         rows = self._execute(_OTHERS, (self._key,)).all()
@@ -162,22 +174,36 @@ class PostgresStore:
 
     # the schema
 
-    def _exists(self) -> bool:
+    def _exists(self, schema: str) -> bool:
         query = "SELECT count(*) FROM pg_namespace WHERE nspname = %s"
-        return bool(self._execute(query, (self.schema,)).scalar())
+        return bool(self._execute(query, (schema,)).scalar())
 
-    def _refuse_missing(self, create: bool) -> None:
-        if not create:
+    def _make(self, create: bool, copy_of: str | None) -> None:
+        """Make the schema, whole or not at all."""
+        original = schema_of(copy_of) if copy_of else ""
+        if not create and not (original and self._exists(original)):
             raise LedgerProblem(
                 f"{self.place}: the ledger of this home is missing",
                 "`sbx ledger restore FILE` brings back a copy; or move the home away to start an empty one",
             )
-
-    def _make_schema(self) -> None:
         with self.transaction():
+            if original:
+                self._execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             self._execute(f"CREATE SCHEMA {self.schema}")
-            self._execute(f"CREATE TABLE {self.schema}.{FORMAT} (version BIGINT NOT NULL)")
-            self._execute(f"INSERT INTO {self.schema}.{FORMAT} VALUES (0)")
+            self._execute(f"CREATE TABLE {FORMAT} (version BIGINT NOT NULL)")
+            self._execute(f"INSERT INTO {FORMAT} VALUES (0)")
+            if original:
+                self._copy(original)
+
+    def _copy(self, original: str) -> None:
+        """Fill the schema from another one, which may be at work."""
+        version = self._execute(f"SELECT version FROM {original}.{FORMAT}").scalar_one()
+        for number, script in postgres_migrations():
+            if number <= version:
+                self._execute(script)
+        self._execute(f"UPDATE {FORMAT} SET version = %s", (version,))
+        for table in self.tables():
+            self._execute(f"INSERT INTO {table} SELECT * FROM {original}.{table}")
 
     def format(self) -> int:
         """The format of the ledger: the number of its last migration."""

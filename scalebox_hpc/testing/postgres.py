@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import signal
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+from scalebox_hpc.ledger.dialect import translated
+from scalebox_hpc.ledger.postgres import PostgresStore, schema_of
+from scalebox_hpc.ledger.server import connect
+from scalebox_hpc.ledger.store import Params, Row
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 ORDINARY: Final = "nobody"
 PORT: Final = 5432  # part of the socket's name only
@@ -52,6 +61,7 @@ class Postgres:
     folder: Path
     programs: Path
     process: subprocess.Popen[bytes] | None = None
+    _session: Connection | None = None
 
     @property
     def address(self) -> str:
@@ -90,11 +100,13 @@ class Postgres:
 
     def stop(self) -> None:
         """End it as an operator does in a hurry: sessions are cut off."""
+        self._forget_session()
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
         """Kill -9 all of it, and wait until nothing of it is left."""
         assert self.process is not None
+        self._forget_session()
         children = _children(self.process.pid)
         for pid in (self.process.pid, *children):
             try:
@@ -104,6 +116,12 @@ class Postgres:
         self.process.wait()
         wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), START_S)
         self.process = None
+
+    def _forget_session(self) -> None:
+        if self._session is not None:
+            self._session.invalidate()
+            self._session.close()
+            self._session = None
 
     def _end(self, number: int) -> None:
         if self.process is not None:
@@ -117,23 +135,41 @@ class Postgres:
         )
         assert done.returncode == 0, done.stderr.decode()
 
-    def sql(self, text: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run a statement as the server's owner."""
-        from scalebox_hpc.ledger.server import connect
-
-        session = connect(self.address)
-        try:
-            result = session.exec_driver_sql(text, tuple(params) or None)
-            return list(map(tuple, result)) if result.returns_rows else []
-        finally:
-            session.close()
+    def sql(self, text: str, params: Params = (), schema: str = "public") -> list[Row]:
+        """Run a statement as the server's owner, in a session that stays."""
+        if self._session is None or self._session.closed:
+            self._session = connect(self.address)
+        self._session.exec_driver_sql(f"SET search_path TO {schema}")
+        result = self._session.exec_driver_sql(translated(text), params or None)
+        return list(map(tuple, result)) if result.returns_rows else []
 
     def cut(self) -> int:
-        """End every session that holds a ledger; returns how many."""
+        """End every session that holds a ledger; returns how many, once they are gone."""
         ended = self.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND granted"
         )
         return len(ended)
+
+
+class PostgresBooks:
+    """A schema of its own in a server."""
+
+    def __init__(self, server: Postgres) -> None:
+        self.server, self.id = server, secrets.token_hex(8)
+
+    def exists(self) -> bool:
+        found = self.server.sql("SELECT 1 FROM pg_namespace WHERE nspname = ?", (schema_of(self.id),))
+        return bool(found)
+
+    def open(self) -> PostgresStore:
+        return PostgresStore(self.server.address, self.id, create=True)
+
+    def look(self, query: str, params: Params = ()) -> list[Row]:
+        return self.server.sql(query, params, schema_of(self.id))
+
+    def close(self) -> None:
+        """Remove it."""
+        self.server.sql(f"DROP SCHEMA IF EXISTS {schema_of(self.id)} CASCADE")
 
 
 @contextmanager

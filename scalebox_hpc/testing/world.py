@@ -23,12 +23,18 @@ from scalebox_hpc.daemon.state import ACTIVE, RunPhase
 from scalebox_hpc.domain.allocation import Ending, Launch, Phase
 from scalebox_hpc.domain.pipeline import Pipeline
 from scalebox_hpc.domain.site import Machine, Site
-from scalebox_hpc.errors import SbxError, StorageFull, SubmitLimited, SubmitRefused, SubmitUnconfirmed
-from scalebox_hpc.ledger.sqlite import SqliteStore
+from scalebox_hpc.errors import (
+    LedgerAway,
+    SbxError,
+    StorageFull,
+    SubmitLimited,
+    SubmitRefused,
+    SubmitUnconfirmed,
+)
 from scalebox_hpc.testing.agent import Answered, Json, Play, SimulatedAgent
 from scalebox_hpc.testing.batch import Crash, SimulatedBatch
 from scalebox_hpc.testing.clock import VirtualClock
-from scalebox_hpc.testing.ledger import Faults, FaultyStore
+from scalebox_hpc.testing.ledger import Books, Faults, FaultyStore, SqliteBooks
 
 HOME = "0123456789abcdef"
 SITE = Site(
@@ -71,6 +77,7 @@ class World:
     network: Network = field(default_factory=Network)
     faults: Faults = field(default_factory=Faults)
     batch: SimulatedBatch = field(default_factory=lambda: SimulatedBatch(HOME))
+    books: Books = field(init=False)
     agents: dict[str, SimulatedAgent] = field(default_factory=dict)  # by incarnation, also those over
     spools: dict[str, list[Json]] = field(default_factory=dict)
     unreadable: set[str] = field(default_factory=set)  # incarnations whose spool cannot be read now
@@ -82,12 +89,15 @@ class World:
     scratch_mib: int = 1 << 20  # free on each node
     core: Core | None = None
     crashes: int = 0
-    full: int = 0  # turns that could not be written
+    full: int = 0  # turns that could not be written, or were not known to be
     _starts: int = 0
     _submitted: int = 0
     _inbox: list[Call | Told] = field(default_factory=list)
     _open: list[Call] = field(default_factory=list)  # asked, not yet answered: broken by a crash
     _due_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.books = SqliteBooks(self.folder / "ledger.db")
 
     # the daemon
 
@@ -96,8 +106,8 @@ class World:
         if self.core is not None:
             return
         self._starts += 1
-        path, epoch = self.folder / "ledger.db", f"{self._starts:08x}"
-        store = FaultyStore(SqliteStore(path, create=not path.exists()), self.faults)
+        epoch = f"{self._starts:08x}"
+        store = FaultyStore(self.books.open(), self.faults)
         try:
             with store.transaction():
                 if store.one("home") is None:
@@ -108,7 +118,7 @@ class World:
             self.core.load(self.clock.now())
             folders, endings = run_folders(str(self.runs_folder.parent)), list(self.ended_files.items())
             self._inbox.append(Told("leftovers", {"folders": folders, "endings": endings}))
-        except Crash:
+        except (Crash, LedgerAway):
             store.close()
             self.crash()
         self._due_s = 0.0
@@ -124,6 +134,11 @@ class World:
         for call in broken:
             call.answer(Reply(0, {}))
         self.clock.after(down_s, self.start)
+
+    def end(self) -> None:
+        """Close the ledger, for good."""
+        if self.core is not None:
+            self.core.store.close()
 
     def _settings(self, epoch: str) -> Settings:
         return Settings(
@@ -155,12 +170,14 @@ class World:
                 self._carry_out(command)
         except Crash:
             self.crash()
-        except StorageFull:
+        except (StorageFull, LedgerAway) as error:
             self.full += 1
+            if isinstance(error, LedgerAway):
+                self.core.store.reopen()
             for call in [each for each in self._open if each.verb != "run.submit"]:
                 self._answer(call, Reply(503, {"retry_s": FULL_S}))
             self.core.load(self.clock.now())
-            self._inbox += [event for event in events if isinstance(event, Told)]
+            self._inbox += [event.once_more() for event in events if isinstance(event, Told)]
             self._due_s = self.clock.mono_s + FULL_S
             return
         if self.core is not None:

@@ -79,7 +79,7 @@ def test_every_statement_can_be_planned(store: Ledger, name: str) -> None:
     text = re.sub(r"^--.*$", "", statements()[name], flags=re.MULTILINE)
     names = set(re.findall(r"(?<!\w):([a-z]\w*)", text))
     params = dict.fromkeys(names) if names else (None,) * text.count("?")
-    with pytest.raises(Exception, match="NOT NULL|not-null|mismatch|planned"), store.transaction():  # noqa: PT012
+    with pytest.raises(Exception, match=r"NOT NULL|not-null|mismatch|planned"), store.transaction():  # noqa: PT012
         store.run(name, params)
         raise LookupError("planned")
 

@@ -125,7 +125,7 @@ class WorldUnderFire(RuleBasedStateMachine):
 
     @invariant()
     def the_books_agree(self) -> None:
-        if (self.folder / "ledger.db").exists():
+        if self.world.books.exists():
             assert audit(ledger(self.world)) == []
 
     @invariant()
@@ -139,7 +139,7 @@ class WorldUnderFire(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            if (self.folder / "ledger.db").exists():
+            if self.world.books.exists():
                 self.all_ends_well()
         finally:
             if self.world.core is not None:
