@@ -31,6 +31,7 @@ from scalebox_hpc.errors import (
     SubmitRefused,
     SubmitUnconfirmed,
 )
+from scalebox_hpc.ledger.store import Row
 from scalebox_hpc.testing.agent import Answered, Json, Play, SimulatedAgent
 from scalebox_hpc.testing.batch import Crash, SimulatedBatch
 from scalebox_hpc.testing.clock import VirtualClock
@@ -353,7 +354,7 @@ class World:
             reply = self.submit(pipeline, seeds, name)
             self.run(until=lambda: self.core is not None)
             assert self.core is not None
-            if reply.status == 200 or self.core.store.one("run_by_name", (name,)):
+            if reply.status == 200 or self._read("run_by_name", name):
                 return
         raise AssertionError("the run was not accepted")
 
@@ -386,9 +387,15 @@ class World:
         return reply[0]
 
     def phase(self, name: str = "run-1") -> RunPhase | None:
-        """Where a run stands; None while the daemon is down."""
-        row = self.core.store.one("run_by_name", (name,)) if self.core is not None else None
-        return RunPhase(row[2]) if row is not None else None
+        """Where a run stands; None while the daemon is down, or has lost its ledger and not noticed."""
+        rows = self._read("run_by_name", name)
+        return RunPhase(rows[0][2]) if rows else None
+
+    def _read(self, name: str, *params: Any) -> list[Row] | None:
+        try:
+            return self.core.store.rows(name, params) if self.core is not None else None
+        except LedgerAway:
+            return None
 
     # time
 
@@ -419,4 +426,4 @@ class World:
     def _is_tidy(self) -> bool:
         if self.core is None or self.living() or self.batch.alive():
             return False
-        return not self.core.store.rows("open_allocations")
+        return self._read("open_allocations") == []
