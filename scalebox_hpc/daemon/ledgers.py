@@ -16,10 +16,11 @@ from scalebox_hpc.daemon.home import Home
 from scalebox_hpc.errors import ConflictError
 from scalebox_hpc.ledger.address import SQLITE, checked_address
 from scalebox_hpc.ledger.sqlite import SqliteStore
-from scalebox_hpc.ledger.store import Store
 
 if TYPE_CHECKING:
     from scalebox_hpc.ledger.postgres import PostgresStore
+
+    Ledger = SqliteStore | PostgresStore
 
 VARIABLE: Final = "SBX_LEDGER"
 PASSWORD: Final = "PGPASSWORD"
@@ -85,7 +86,7 @@ def take_password(environ: MutableMapping[str, str] = os.environ) -> str | None:
     return environ.pop(PASSWORD, None)
 
 
-def open_ledger(home: Home, where: Whereabouts, password: str | None = None) -> Store:
+def open_ledger(home: Home, where: Whereabouts, password: str | None = None) -> Ledger:
     """Open the ledger of a home to write it, and make it if there is none yet.
 
     Raises LedgerProblem, LedgerAway, ConflictError.

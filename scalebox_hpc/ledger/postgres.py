@@ -189,19 +189,22 @@ class PostgresStore:
         with self.transaction():
             if original:
                 self._execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            self._execute(f"CREATE SCHEMA {self.schema}")
-            self._execute(f"CREATE TABLE {FORMAT} (version BIGINT NOT NULL)")
-            self._execute(f"INSERT INTO {FORMAT} VALUES (0)")
             if original:
                 self._copy(original)
+            else:
+                self._make_tables(())
+
+    def _make_tables(self, scripts: Sequence[tuple[int, str]]) -> None:
+        self._execute(f"CREATE SCHEMA {self.schema}")
+        self._execute(f"CREATE TABLE {FORMAT} (version BIGINT NOT NULL)")
+        self._execute(f"INSERT INTO {FORMAT} VALUES (%s)", (scripts[-1][0] if scripts else 0,))
+        for _, script in scripts:
+            self._execute(script)
 
     def _copy(self, original: str) -> None:
         """Fill the schema from another one, which may be at work."""
         version = self._execute(f"SELECT version FROM {original}.{FORMAT}").scalar_one()
-        for number, script in postgres_migrations():
-            if number <= version:
-                self._execute(script)
-        self._execute(f"UPDATE {FORMAT} SET version = %s", (version,))
+        self._make_tables([(number, script) for number, script in postgres_migrations() if number <= version])
         for table in self.tables():
             self._execute(f"INSERT INTO {table} SELECT * FROM {original}.{table}")
 
@@ -223,11 +226,20 @@ class PostgresStore:
                     self._execute(f"UPDATE {FORMAT} SET version = {number}")
 
     def put_aside(self, word: str) -> str:
-        """Rename the schema so that nobody opens it any more; returns its new name."""
+        """Rename the schema so that nobody opens it any more; returns what it is called now."""
         name = f"{self.schema}_{word}"
-        with self.transaction():
-            self._execute(f"ALTER SCHEMA {self.schema} RENAME TO {name}")
-        return name
+        self._execute(f"ALTER SCHEMA {self.schema} RENAME TO {name}")
+        return f"{self._address} (schema {name})"
+
+    def begin_anew(self, word: str) -> str:
+        """Put the schema aside and make an empty one in its place, in the caller's transaction."""
+        aside = self.put_aside(word)
+        self._make_tables(postgres_migrations())
+        return aside
+
+    def damage(self) -> list[str]:
+        """Nothing: Postgres looks after its files by itself."""
+        return []
 
     # statements
 
@@ -270,6 +282,13 @@ class PostgresStore:
                 self._begun = False
                 with suppress(DBAPIError, InvalidRequestError):
                     self._db.exec_driver_sql("ROLLBACK")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Everything inside sees the ledger as it is now, whatever a daemon writes meanwhile."""
+        with self.transaction():
+            self._execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield
 
     def _commit(self) -> None:
         done = self._db.exec_driver_sql("COMMIT").cursor

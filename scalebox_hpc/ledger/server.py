@@ -110,7 +110,7 @@ def connect(address: str, password: str | None = None) -> Connection:
 def _session(driver: Any, address: str, password: str | None) -> psycopg.Connection[Any]:
     """Connect by libpq, which reads the address, ~/.pgpass and the PG variables by itself."""
     from psycopg.conninfo import conninfo_to_dict
-    from psycopg.types.numeric import Int8Dumper
+    from psycopg.types.numeric import Int8Dumper, IntLoader
 
     given = conninfo_to_dict(address)
     secret = {"password": password} if password is not None else {}
@@ -120,6 +120,7 @@ def _session(driver: Any, address: str, password: str | None) -> psycopg.Connect
     )
     for kind in (int, bool):  # one type for all sizes: one plan for each statement
         made.adapters.register_dumper(kind, Int8Dumper)
+    made.adapters.register_loader("numeric", IntLoader)  # sums of whole numbers; we have no others
     made.prepared_max = PREPARED
     return made
 

@@ -45,6 +45,21 @@ class SqliteStore:
                 f"{path}: the ledger is in use by another program", "end that program (sqlite3, a copy?)"
             ) from error
 
+    @classmethod
+    def reading(cls, path: Path) -> SqliteStore:
+        """Open a file for looking at it, beside a daemon too; nothing in it is changed.
+
+        Raises LedgerProblem where it cannot be read, is not shared, or is newer than we are.
+        """
+        made = cls.__new__(cls)
+        made._sql, made._path = statements(), path
+        version = format_of(path)
+        if version > migrations()[-1][0]:
+            raise _too_new(path, version)
+        made._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        made._db.set_busy_timeout(2000)
+        return made
+
     def _configure(self, path: Path) -> None:
         self._db.set_busy_timeout(2000)
         if file_system(path) in NETWORK_FILE_SYSTEMS:
@@ -60,10 +75,7 @@ class SqliteStore:
         version = self._db.pragma("user_version")
         known = migrations()
         if version > known[-1][0]:
-            raise LedgerProblem(
-                f"{path}: the ledger has format {version}, this program knows up to {known[-1][0]}",
-                "use the newer release that wrote it",
-            )
+            raise _too_new(path, version)
         for number, script in known:
             if number > version:
                 with self._db:
@@ -126,6 +138,29 @@ class SqliteStore:
     def close(self) -> None:
         self._db.close()
 
+    def copy_to(self, path: Path) -> None:
+        """Write the whole ledger, as it is at one moment, to another file."""
+        try:
+            with closing(apsw.Connection(str(path))) as target:
+                with target.backup("main", self._db, "main") as copying:
+                    copying.step(-1)
+                target.execute("PRAGMA journal_mode = DELETE")
+        except apsw.FullError as error:
+            raise StorageFull(f"{path}: no room for the ledger: {error}", "free some disk space") from error
+        except apsw.Error as error:
+            raise LedgerProblem(
+                f"{path}: the ledger cannot be copied there: {error}", "look at its disk"
+            ) from error
+
+    def as_one_file(self) -> None:
+        """Leave nothing beside the file; it has to be opened anew to be written again."""
+        self._db.execute("PRAGMA journal_mode = DELETE")
+
+    def damage(self) -> list[str]:
+        """What SQLite itself finds wrong with the file."""
+        lines = [str(line) for (line,) in self.ask("PRAGMA integrity_check")]
+        return [] if lines == ["ok"] else lines
+
     # as a shelf
 
     def format(self) -> int:
@@ -149,6 +184,32 @@ class SqliteStore:
 
     def ask(self, sql: str, params: Params = ()) -> list[Row]:
         return self._db.execute(sql, params).fetchall()
+
+
+def format_of(path: Path) -> int:
+    """The format of the ledger in this file. Raises LedgerProblem where it cannot be read."""
+    try:
+        ledger = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            ledger.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            return int(ledger.pragma("user_version"))
+        finally:
+            ledger.close()
+    except UNREADABLE as error:
+        raise LedgerProblem(
+            f"{path}: the ledger cannot be read: {error}", "restore it from a copy, or move the home away"
+        ) from error
+    except apsw.BusyError as error:
+        raise LedgerProblem(
+            f"{path}: the ledger is in use by another program", "end that program (sqlite3, a copy?)"
+        ) from error
+
+
+def _too_new(path: Path, version: int) -> LedgerProblem:
+    return LedgerProblem(
+        f"{path}: the ledger has format {version}, this program knows up to {migrations()[-1][0]}",
+        "use the newer release that wrote it",
+    )
 
 
 def file_system(path: Path) -> str:

@@ -208,6 +208,14 @@ def test_pages_of_tasks_are_narrowed(store: Ledger) -> None:
     assert store.rows("tasks_page", {**wanted, "module": "other"}) == []
 
 
+def test_sums_are_whole_numbers(store: Ledger) -> None:
+    store.run("add_module", (1, 1, "count", "digest", "{}"))
+    store.run("save_module", (4, 3, 0, 0, 1, 2, 0, 0, 0, "", 0, "", 1))
+    [row] = store.rows("run_totals")
+    assert row == (1, 6, 1, 2)
+    assert [type(each) for each in (*row, *(store.one("sent_by_task", (1,)) or ()))] == [int] * 5
+
+
 def test_sets_of_tasks_are_settled_by_one_statement(store: Ledger) -> None:
     add_tasks(store, 1, 1, 1)
     store.rows("claim", {**CLAIM, "count": 3})
