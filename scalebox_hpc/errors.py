@@ -12,6 +12,7 @@ SbxError                      exit  retry
 │       └── BuildFailed         2   never        the runtime could not make it
 ├── ConflictError               3   never        the world is not as the request supposes
 │   ├── DaemonAbsent            3   safe         nobody answers for this home
+│   ├── HomeHeld                3   safe         another daemon has this home
 │   ├── IllegalTransition       3   never        the event cannot happen in this state
 │   └── DigestChanged           3   never        modules changed since the run began
 ├── EnvironmentProblem          4   safe         Slurm, the site or the ledger cannot be reached
@@ -123,6 +124,12 @@ class ConflictError(SbxError):
 
 class DaemonAbsent(ConflictError):
     """Nobody answers for this home."""
+
+    retry = Retry.SAFE
+
+
+class HomeHeld(ConflictError):
+    """Another daemon has this home, or may have it."""
 
     retry = Retry.SAFE
 

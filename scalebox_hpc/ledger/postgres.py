@@ -291,9 +291,10 @@ class PostgresStore:
             yield
 
     def _commit(self) -> None:
-        done = self._db.exec_driver_sql("COMMIT").cursor
-        if done is not None and done.statusmessage != "COMMIT":
+        session: Any = self._db.connection.driver_connection
+        if session.info.transaction_status.name == "INERROR":  # COMMIT would undo all, and not say so
             raise AssertionError("a statement failed, and nobody minded")
+        self._db.exec_driver_sql("COMMIT")
         self._begun = False
 
     def rows(self, name: str, params: Params = ()) -> list[Row]:
@@ -382,7 +383,8 @@ class PostgresStore:
         return self._insert(sql, types, rows)
 
     def ask(self, sql: str, params: Params = ()) -> list[Row]:
-        return list(map(tuple, self._execute(translated(sql), keepable_params(params))))
+        done = self._execute(translated(sql), keepable_params(params))
+        return list(map(tuple, done)) if done.returns_rows else []
 
 
 def _signed(number: int) -> int:

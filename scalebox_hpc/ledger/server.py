@@ -62,7 +62,7 @@ _AWAY: Final = ("08", "57", "53", "25006", "25P03", "40")
 _NOT_OURS: Final = (
     "authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist",
     "permission denied", "is not permitted to log in", "definition of service", "invalid connection option",
-    "invalid value", "root certificate", "private key file", "unsupported",
+    "invalid URI", "invalid value", "root certificate", "private key file", "unsupported",
 )  # fmt: skip
 """What libpq says where trying again is of no use; it gives no SQLSTATE while connecting."""
 
@@ -154,9 +154,10 @@ def unconnected(error: DBAPIError, address: str) -> SbxError:
     if not any(words in said for words in _NOT_OURS):
         return LedgerAway(f"{address}: the server of the ledger does not answer: {said}", _ASK_AGAIN)
     if "password" in said:
-        return LedgerProblem(f"{address}: the server lets us not in: {said}", PASSWORD_ELSEWHERE)
+        return LedgerProblem(f"{address}: the server does not let us in: {said}", PASSWORD_ELSEWHERE)
     return LedgerProblem(
-        f"{address}: the server lets us not in: {said}", "check the address, and ask whoever runs the server"
+        f"{address}: the server does not let us in: {said}",
+        "check the address, and ask whoever runs the server",
     )
 
 
@@ -172,9 +173,7 @@ def meaning(error: DBAPIError, address: str) -> SbxError | None:
     if isinstance(error, IntegrityError | DataError):
         return None
     if state == "42501":
-        return LedgerProblem(
-            f"{address}: the server lets us not do this: {said}", "ask whoever runs the server"
-        )
+        return LedgerProblem(f"{address}: the server does not let us do this: {said}", _GRANT)
     if not state:
         return LedgerAway(f"{address}: the server of the ledger was lost: {said}", _ASK_AGAIN)
     if state in _GONE:
@@ -192,3 +191,4 @@ def _said(error: DBAPIError) -> str:
 
 
 _ASK_AGAIN: Final = "nothing is lost; check the server and the way to it, then try again"
+_GRANT: Final = "a user who may make schemas is needed: GRANT CREATE ON DATABASE ... TO ...;"
