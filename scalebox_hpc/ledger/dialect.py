@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from scalebox_hpc.ledger.statements import migrations, overrides, statements
+from scalebox_hpc.ledger.statements import afterwards, migrations, overrides, statements
 from scalebox_hpc.ledger.store import Params
 
 _COMMENT = re.compile(r"--[^\n]*")
@@ -47,7 +47,8 @@ def postgres_statements() -> dict[str, str]:
 @cache
 def postgres_migrations() -> tuple[tuple[int, str], ...]:
     """Return (version, script) of every migration, in order."""
-    return tuple((number, _types(_COMMENT.sub("", script))) for number, script in migrations())
+    scripts = ((number, script + afterwards("postgres", number)) for number, script in migrations())
+    return tuple((number, _types(_COMMENT.sub("", script))) for number, script in scripts)
 
 
 def translated(sql: str) -> str:

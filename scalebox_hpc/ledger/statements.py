@@ -35,6 +35,13 @@ def overrides(database: str) -> dict[str, str]:
     return dict(_named(file.read_text(encoding="utf-8")))
 
 
+@cache
+def afterwards(database: str, number: int) -> str:
+    """Return what a database does after a migration, which others need not; often nothing."""
+    file = resources.files("scalebox_hpc.ledger") / "overrides" / f"{database}_{number:04}.sql"
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
 def sentence(name: str) -> str:
     """What a statement is for, as its comment says it, on one line."""
     comment = _SENTENCE.match(statements()[name])

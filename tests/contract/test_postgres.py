@@ -182,6 +182,34 @@ def test_a_full_disk_is_said(store: PostgresStore) -> None:
     assert store.one("home") is None
 
 
+def steps_of(store: PostgresStore, name: str) -> list[str]:
+    """How Postgres goes about a statement, whatever it is asked for."""
+    numbers = iter(range(1, 100))
+    sql = re.sub(r"%(?:\(\w+\))?s", lambda _: f"${next(numbers)}", postgres_statements()[name])
+    arguments = ", ".join(["NULL"] * (next(numbers) - 1))
+    with store.transaction():
+        store._execute(f"PREPARE looked_at AS {sql}")
+        asked = f"EXPLAIN EXECUTE looked_at ({arguments})".replace("()", "")
+        steps = [row[0] for row in store._execute(asked)]
+        store._execute("DEALLOCATE looked_at")
+    return steps
+
+
+@pytest.mark.parametrize("name", ["members_page", "missing_page", "waiting_parts", "attempts_page"])
+def test_pages_are_read_from_where_the_last_one_ended(store: PostgresStore, name: str) -> None:
+    """No sort: a page costs as much as it has rows, wherever it begins."""
+    steps = steps_of(store, name)
+    assert not any("Sort" in step for step in steps), steps
+
+
+def test_a_claim_reads_no_more_than_it_takes(store: PostgresStore) -> None:
+    """However many tasks became READY in the same microsecond. What it took is sorted."""
+    steps = steps_of(store, "claim")
+    due = steps[next(number for number, step in enumerate(steps) if "CTE due" in step) :][:3]
+    assert "Limit" in due[1], steps
+    assert "Index Scan using task_ready" in due[2], steps
+
+
 @pytest.mark.parametrize(
     ("name", "index"),
     [
@@ -209,14 +237,6 @@ def test_statements_of_every_turn_use_their_index_whatever_is_in_the_tables(
     store: PostgresStore, name: str, index: str
 ) -> None:
     """In an empty ledger too, of which Postgres thinks that reading all of it is best."""
-    numbers = iter(range(1, 100))
-    sql = re.sub(r"%(?:\(\w+\))?s", lambda _: f"${next(numbers)}", postgres_statements()[name])
-    arguments = ", ".join(["NULL"] * (next(numbers) - 1))
-    with store.transaction():
-        store._execute(f"PREPARE looked_at AS {sql}")
-        steps = [
-            row[0] for row in store._execute(f"EXPLAIN EXECUTE looked_at ({arguments})".replace("()", ""))
-        ]
-        store._execute("DEALLOCATE looked_at")
+    steps = steps_of(store, name)
     assert any(index in step for step in steps), steps
     assert not any("Seq Scan on task" in step or "Seq Scan on message" in step for step in steps), steps
