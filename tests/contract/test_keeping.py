@@ -14,6 +14,7 @@ import pytest
 
 from scalebox_hpc.daemon import keeping, ledgers, lock
 from scalebox_hpc.daemon.home import Home, create, say_copied
+from scalebox_hpc.doctor import ask
 from scalebox_hpc.errors import ConflictError, LedgerProblem, NotFound, PipelineErrors, UsageError
 from scalebox_hpc.ledger.postgres import schema_of
 from scalebox_hpc.ledger.store import Store
@@ -342,6 +343,18 @@ def test_a_copied_home_gets_a_copy_of_the_ledger(
         store.ask("DELETE FROM task")
     assert content(home) == before
     assert server.sql("SELECT count(*) FROM pg_namespace WHERE nspname = ?", (schema_of(copy.id),)) == [(1,)]
+
+
+def test_the_doctor_sees_a_ledger_in_postgres(home: Home, fill: Fill, server: Postgres) -> None:
+    fill("postgres")
+    found = ask.ledger(home)
+    assert found is not None
+    assert server.address in found.path
+    assert (found.format, found.problem) == (found.newest_format, None)
+    ledgers.record(home, "postgresql://sbx@/postgres?host=/nowhere/at/all")
+    away = ask.ledger(home)
+    assert away is not None
+    assert "does not answer" in str(away.problem)
 
 
 def test_the_password_leaves_the_environment() -> None:
