@@ -250,7 +250,8 @@ class Wheel:
             except Empty:
                 break
             if isinstance(event, Call):
-                event.answer(_not_now(error))
+                self._core.stopping = event.verb == "daemon.stop"
+                event.answer(Reply(200, {"stopping": True}) if self._core.stopping else _not_now(error))
                 continue
             self._core.stopping = self._core.stopping or event.kind == "stop"
             told.append(event)

@@ -47,8 +47,8 @@ def test_the_points_cover_writes_commits_and_batch_calls(points: list[str]) -> N
 def test_a_crash_after_any_write_and_around_any_batch_call(
     make_world: MakeWorld, points: list[str], request: pytest.FixtureRequest
 ) -> None:
-    """In Postgres after each fifth of them, which takes as long."""
-    every = 5 if "postgres" in request.node.name else 1
+    """In Postgres after each ninth of them, which takes as long."""
+    every = 9 if "postgres" in request.node.name else 1
     for number, name in list(enumerate(points, 1))[::every]:
         world = make_world(player())
         world.faults.at[number] = Crash(name)

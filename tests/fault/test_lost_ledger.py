@@ -41,7 +41,7 @@ def all_is_well(world: World) -> None:
 def test_the_session_is_cut_at_any_write(make_world: MakeWorld, points: list[str], server: Postgres) -> None:
     """The next statement, or the commit, finds out."""
     numbers = [number for number, name in enumerate(points, 1) if " " not in name and name != "committed"]
-    for number in numbers[3::5]:
+    for number in numbers[3::9]:
         world = make_world(player())
         world.faults.do[number] = server.cut
         world.accept(sums(), SEEDS)

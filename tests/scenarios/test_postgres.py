@@ -12,7 +12,7 @@ from scalebox_hpc.testing.postgres import Postgres, postgres, programs
 from tests.scenarios.lab import Lab, ThisMachine, lab_at
 
 TOTAL = "1229\n"  # primes below 10 000
-TASKS = 200
+TASKS = 80
 SMALL = ("-p", "limit=10000", "-p", f"step={10_000 // TASKS}")
 
 
@@ -52,16 +52,23 @@ def test_a_run_is_exact_and_the_home_remembers_its_ledger(pg_lab: Lab, own: Post
     del pg_lab.env["SBX_LEDGER"]
     assert pg_lab.sbx("daemon", "start").exit_code == 0
     assert pg_lab.status()["state"] == "SUCCEEDED"
+    assert pg_lab.sbx("ledger", "move", "sqlite").exit_code == 3, "the daemon has it"
     pg_lab.sbx("daemon", "stop")
     pg_lab.env["SBX_LEDGER"] = "sqlite"
     refused = pg_lab.sbx("daemon", "start")
     assert refused.exit_code == 3
     assert "sbx ledger move sqlite" in refused.stderr
+    before = pg_lab.json("ledger", "info")
+    moved = pg_lab.json("ledger", "move", "sqlite")
+    assert moved["tables"] == before["tables"]
+    assert pg_lab.json("ledger", "info")["kind"] == "sqlite"
+    assert pg_lab.sbx("daemon", "start").exit_code == 0
+    assert pg_lab.status()["state"] == "SUCCEEDED"
 
 
 def test_kill_9_of_the_server_in_the_middle_of_primes(pg_lab: Lab, own: Postgres) -> None:
     pg_lab.run(*SMALL, "--detach")
-    for number in (20, 100):
+    for number in (10, 40):
         pg_lab.wait(lambda: pg_lab.module("count")["succeeded"] >= number, 60, "some tasks")  # noqa: B023
         own.kill()
         said = pg_lab.wait(lambda: _pause(pg_lab), 30, "the pause to be told")
@@ -82,7 +89,7 @@ def _pause(lab: Lab) -> str:
 
 def test_kill_9_of_the_daemon_over_postgres(pg_lab: Lab) -> None:
     pg_lab.run(*SMALL, "--detach")
-    pg_lab.wait(lambda: pg_lab.module("count")["succeeded"] >= 20, 60, "some tasks")
+    pg_lab.wait(lambda: pg_lab.module("count")["succeeded"] >= 10, 60, "some tasks")
     pg_lab.kill_daemon()
     assert pg_lab.sbx("daemon", "start").exit_code == 0
     check_primes(pg_lab)
@@ -108,13 +115,27 @@ def test_a_following_command_waits_for_the_server(pg_lab: Lab, own: Postgres) ->
         cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as follower:  # fmt: skip
         pg_lab.wait(lambda: len(pg_lab.json("status", "--all")["runs"]) == 2, 60, "the second run")
-        pg_lab.wait(lambda: pg_lab.module("count")["succeeded"] >= 20, 60, "some tasks")
+        pg_lab.wait(lambda: pg_lab.module("count")["succeeded"] >= 10, 60, "some tasks")
         own.kill()
         pg_lab.wait(lambda: _pause(pg_lab), 30, "the pause to be told")
         own.start()
         _, said = follower.communicate(timeout=120)
     assert follower.returncode == 0, said
     assert "waits for its ledger" in said
+    check_primes(pg_lab)
+
+
+def test_a_daemon_that_waits_for_its_server_can_be_stopped(pg_lab: Lab, own: Postgres) -> None:
+    pg_lab.run(*SMALL, "--detach")
+    pg_lab.wait(lambda: pg_lab.module("count")["succeeded"] >= 10, 60, "some tasks")
+    own.kill()
+    pg_lab.wait(lambda: _pause(pg_lab), 30, "the pause to be told")
+    stopped = pg_lab.sbx("daemon", "stop")
+    assert stopped.exit_code == 0, str(stopped)
+    refused = pg_lab.sbx("daemon", "start")
+    assert refused.exit_code == 4, str(refused)
+    own.start()
+    assert pg_lab.sbx("daemon", "start").exit_code == 0
     check_primes(pg_lab)
 
 
