@@ -23,6 +23,8 @@ def main():
     where, _, name = os.environ.get("CALL", "").partition(":")
     if not where:
         sys.exit("CALL is not set: " + USAGE)
+    if is_file(where):
+        sys.path.insert(0, os.path.dirname(os.path.abspath(where)))
     if name:
         function = find(load(where), where, name)
         send(function(**arguments(function)), os.path.join(work, "messages.jsonl"))
@@ -34,7 +36,6 @@ def run(where):
     """Run a file or a module as a program; its first argument is the body."""
     sys.argv = [where, os.environ["SBX_BODY"]]
     if is_file(where):
-        sys.path.insert(0, os.path.dirname(os.path.abspath(where)))
         runpy.run_path(where, run_name="__main__")
     else:
         runpy.run_module(where, run_name="__main__", alter_sys=True)
@@ -51,7 +52,6 @@ def load(where):
         return importlib.import_module(where)
     if not os.path.isfile(where):
         sys.exit("CALL: there is no file " + where)
-    sys.path.insert(0, os.path.dirname(os.path.abspath(where)))
     name = os.path.splitext(os.path.basename(where))[0]
     spec = importlib.util.spec_from_file_location(name, where)
     module = importlib.util.module_from_spec(spec)

@@ -17,7 +17,6 @@ from scalebox_hpc.agent.attempt import NOTHING, Attempt
 from scalebox_hpc.agent.broom import Broom
 from scalebox_hpc.agent.child import INF, Children, Process
 from scalebox_hpc.agent.chunks import Sender
-from scalebox_hpc.agent.command import Node
 from scalebox_hpc.agent.contract import Collected, Place, collect, delete_removed
 from scalebox_hpc.agent.disk import NO_ROOM, describe, is_of_the_disk
 from scalebox_hpc.agent.launch import Launcher, LaunchTools
@@ -25,6 +24,7 @@ from scalebox_hpc.agent.lease import DOOMED, ENDED, Effects, Held, Json
 from scalebox_hpc.agent.link import BUSY, Link
 from scalebox_hpc.agent.logs import Frames, Segment
 from scalebox_hpc.agent.loop import Loop
+from scalebox_hpc.agent.node import Node
 from scalebox_hpc.agent.probe import OomCounter
 from scalebox_hpc.agent.say import log
 from scalebox_hpc.agent.session import GAP_S, Session
@@ -265,7 +265,7 @@ class Agent:
         recipe, gather_dir = self.supplies.recipes[one.module], self.supplies.gather_dir(one)
         attempt = self._attempts[one.lease] = Attempt(one, recipe, slot, gather_dir)
         try:
-            tree = self.work.prepare(slot, recipe.links)
+            self.work.prepare(slot, recipe.links)
             now_us = clock_us()
             frame = self._frames.frame(one.offer, one.lease, now_us)
             slot.segments[0].begin(frame)
@@ -280,7 +280,7 @@ class Agent:
                 self._not_started(attempt)
             return
         self._is_tight = False
-        self.launcher.start(attempt, tree.fd, now_us)
+        self.launcher.start(attempt, now_us)
 
     def _not_started(self, attempt: Attempt) -> None:
         attempt.times["ended"] = clock_us()
@@ -355,8 +355,7 @@ class Agent:
         attempt.close(found)
         del self._attempts[one.lease]
         self.work.clear(slot, attempt.left)
-        if attempt.container is not None:
-            self.launcher.clear(attempt)
+        self.launcher.clear(attempt)
         self.slots.give(slot)
         if attempt.gather_dir:
             self.work.discard(attempt.gather_dir)

@@ -150,13 +150,13 @@ class Children:
         path: str,
         argv: list[str],
         env: Environ,
-        work: str | int,
+        work: str,
         redirections: Sequence[tuple[int, int, int]],
         marker: frozenset[bytes],
         time_s: float,
         ended: Ended,
     ) -> Process:
-        """Start a program in `work` (a path or a descriptor) in a session of its own.
+        """Start a program in `work` in a session of its own.
 
         `ended(process)` is called when it and all that it left behind are gone. Raises OSError or
         ValueError when it cannot be started.
@@ -398,6 +398,11 @@ def signal_group(pid: int, number: int) -> None:
         except OSError:
             continue
         return
+
+
+def encoded(env: Mapping[str, str]) -> dict[bytes, bytes]:
+    """Return an environment as processes are given it."""
+    return {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
 
 
 def environ_of(pid: int) -> frozenset[bytes]:

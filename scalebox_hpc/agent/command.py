@@ -10,13 +10,15 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Union
+from typing import Any, Union
 
+from scalebox_hpc.agent.child import encoded
 from scalebox_hpc.agent.container_sheet import read_wanted
 from scalebox_hpc.agent.lease import Amounts, Held
 from scalebox_hpc.agent.messages import Rules
+from scalebox_hpc.agent.node import Node
 from scalebox_hpc.agent.ranks import Ranks
-from scalebox_hpc.agent.runtimes import Runtime
+from scalebox_hpc.agent.runtimes.base import which
 
 Template = Union[str, list[Any]]
 """Constant text, or parts: text, or a placeholder such as ["body"] or ["headers", NAME]."""
@@ -43,17 +45,6 @@ class MissingHeader(Exception):
     """`run` asks for a header that the message does not carry."""
 
 
-class Node(NamedTuple):
-    """What is the same for all modules of this agent."""
-
-    host: str
-    incarnation: str
-    scratch_root: str
-    runtimes: tuple[Runtime, ...]  # the preferred one first
-    environ: Mapping[str, str]  # the agent's own
-    helper: list[str]  # words that start a helper of the agent
-
-
 class Recipe:
     """How attempts of one module run here."""
 
@@ -67,7 +58,7 @@ class Recipe:
         self._node = node
         self.ranks: Ranks | None = None  # of kind "mpi": what runs on the host, and starts ranks in the image
         if sheet.get("kind") == "mpi":
-            self.ranks = Ranks(sheet, node.environ, node.host, node.scratch_root)
+            self.ranks = Ranks(sheet, node, bin_dir)
         self.wanted = read_wanted(sheet) if self.ranks is None else None  # None: the bare host
         self.image_digest: str = (sheet.get("container") or {}).get("digest", "")
         self.bin_dir = bin_dir
@@ -81,7 +72,7 @@ class Recipe:
             for has_bash in (True, False)
             if self.wants_bash
         }
-        self.fixed = _encoded(self._environment())
+        self.fixed = encoded(self._environment())
         self._needs: dict[Amounts, dict[bytes, bytes]] = {}
         self.marker_start = b"SBX_INCARNATION=" + node.incarnation.encode()
 
@@ -105,7 +96,7 @@ class Recipe:
             return word
         path = self._programs.get(word)
         if path is None or not os.path.exists(path):
-            path = self._programs[word] = _which(word, self._search)
+            path = self._programs[word] = which(word, self._search)
         if not path:
             raise CannotLaunch(
                 f"{word}: no such program in PATH on {self._node.host}; ship it in `bin/`, write ./{word}"
@@ -113,33 +104,12 @@ class Recipe:
             )
         return path
 
-    def env(
-        self, held: Held, slot_env: Mapping[bytes, bytes], gather_dir: str, left_s: float
-    ) -> dict[bytes, bytes]:
-        """Return the whole environment of an attempt. Raises UnicodeEncodeError for what is no text."""
-        env = self.fixed.copy()
-        self._add_own(env, held, slot_env, gather_dir, left_s)
-        return env
-
     def own_env(
         self, held: Held, slot_env: Mapping[bytes, bytes], gather_dir: str, left_s: float
     ) -> dict[bytes, bytes]:
         """Return what an attempt has beside `fixed`. Raises UnicodeEncodeError for what is no text."""
-        env: dict[bytes, bytes] = {}
-        self._add_own(env, held, slot_env, gather_dir, left_s)
-        return env
-
-    def _add_own(
-        self,
-        env: dict[bytes, bytes],
-        held: Held,
-        slot_env: Mapping[bytes, bytes],
-        gather_dir: str,
-        left_s: float,
-    ) -> None:
         offer = held.offer
-        env.update(slot_env)
-        env.update(self._needs.get(held.need) or self._add_need(held.need))
+        env = {**slot_env, **(self._needs.get(held.need) or self._add_need(held.need))}
         headers = offer.get("headers")
         env[b"SBX_TASK"] = offer["task"].encode()
         env[b"SBX_ATTEMPT"] = b"%d" % offer["attempt"]
@@ -152,6 +122,7 @@ class Recipe:
         if gather_dir:
             for name in ("members", "bodies", "missing"):
                 env[b"SBX_" + name.upper().encode()] = os.fsencode(gather_path(gather_dir, name))
+        return env
 
     def marker(self, env: Mapping[bytes, bytes]) -> frozenset[bytes]:
         """Return what together marks every process of an attempt."""
@@ -189,7 +160,7 @@ class Recipe:
             return list(words)
         if self.wanted is not None:
             return _shell_words(sheet, ["/bin/sh", "-c", IMAGE_SHELL, "sbx"] if shell == BASH else shell)
-        if os.path.basename(shell[0]) == "bash" and not _which(shell[0], self._search):
+        if os.path.basename(shell[0]) == "bash" and not which(shell[0], self._search):
             shell, self.note = SH, NO_BASH
         return _shell_words(sheet, shell)
 
@@ -254,10 +225,6 @@ def _compiled(template: Template) -> Template:
     return "".join(template) if all(isinstance(part, str) for part in template) else template
 
 
-def _encoded(env: Mapping[str, str]) -> dict[bytes, bytes]:
-    return {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
-
-
 def _variable(name: str) -> bytes:
     return re.sub(r"[^A-Z0-9]", "_", name.upper()).encode()
 
@@ -265,16 +232,6 @@ def _variable(name: str) -> bytes:
 def _search_path(sheet: dict[str, Any], node: Node, bin_dir: str) -> str:
     path: str = sheet.get("env", {}).get("PATH") or node.environ.get("PATH") or DEFAULT_PATH
     return f"{bin_dir}:{path}" if bin_dir else path
-
-
-def _which(word: str, search: str) -> str:
-    if "/" in word:
-        return word if os.access(word, os.X_OK) else ""
-    for directory in search.split(":"):
-        path = os.path.join(directory or ".", word)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return path
-    return ""
 
 
 def _first_line(path: str) -> str:

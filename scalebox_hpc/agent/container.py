@@ -11,19 +11,21 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import BinaryIO, NamedTuple
 
 from scalebox_hpc.agent.anchor import OURS, SCRIPT, ByShell, log_path
-from scalebox_hpc.agent.child import STANDING, Children, Process, environ_of
+from scalebox_hpc.agent.child import Process, encoded, environ_of
 from scalebox_hpc.agent.container_sheet import Wanted
-from scalebox_hpc.agent.guests import LOST, Hands, Order
+from scalebox_hpc.agent.guests import LOST, Hands, Order, Setting, standing_mark
+from scalebox_hpc.agent.image import WRONG, LocalCopy
 from scalebox_hpc.agent.joined import Joined
-from scalebox_hpc.agent.loop import READ, Loop
+from scalebox_hpc.agent.loop import READ
 from scalebox_hpc.agent.mounts import View
 from scalebox_hpc.agent.private_tmp import PrivateTmp
 from scalebox_hpc.agent.runtimes import Execution, Runtime
-from scalebox_hpc.agent.workdir import Slot, WorkDirs
+from scalebox_hpc.agent.say import log
+from scalebox_hpc.agent.workdir import Slot
 
 CLOSED, COPYING, OPENING, UP, FALLING, REFUSING = range(6)
 START_S = 300.0  # until an anchor says that it is up: images may lie on slow disks
@@ -37,18 +39,6 @@ OWN_PIDS = "`container.args` gives it process ids of its own: one container for 
 Go = Callable[[str], None]
 
 
-class Setting(NamedTuple):
-    """What containers of all modules share."""
-
-    loop: Loop
-    children: Children
-    work: WorkDirs
-    helper: list[str]  # words that start a helper of ours: `runner`, `copy`
-    environ: dict[bytes, bytes]  # of runtimes, with SBX_INCARNATION
-    helper_environ: dict[bytes, bytes]  # what helpers need beside
-    log: Callable[[str], None]
-
-
 class Plan(NamedTuple):
     """How the container of a module is opened."""
 
@@ -60,7 +50,7 @@ class Plan(NamedTuple):
     fixed: dict[bytes, bytes]  # of the environment of its tasks, beside the image's own
     env: dict[str, str]  # what the module sets of it
     path_first: str  # a directory to stand first in PATH; "" for none
-    copy: str  # where a copy of the image is to be; "" for none
+    copy: LocalCopy | None  # of the image, to be run in its place
 
 
 class Container:
@@ -71,6 +61,7 @@ class Container:
         self.note = ""  # to be said of every attempt
         self.has_bash: bool | None = None  # None: not known
         self.image = plan.wanted.image
+        self._opened = plan.wanted.image  # what the runtime is given: the image, or its copy
         self._module, self._plan, self._setting = module, plan, setting
         self._state = CLOSED
         self._waiting: dict[Process, Go] = {}
@@ -120,35 +111,26 @@ class Container:
         known, shared = self._tmps.get(slot.number), self._shared_tmp
         if known is not None and not known.is_clean(self._setting.work):
             del self._tmps[slot.number]
-        if shared is not None and not self.has_own_tmp and self._hands is not None and not self._hands.orders:
+        if shared is not None and isinstance(self._hands, ByShell) and not self._hands.orders:
             shared.is_clean(self._setting.work)
 
     def start(self, order: Order) -> None:
         """Start a task in the open container. Raises OSError, ValueError."""
-        hands = self._hands
-        assert hands is not None
-        if isinstance(hands, Joined) and not hands.knows_slot(order.slot.number, order.tmp):
-            view, (out, err) = self._plan.view, order.slot.segments
-            hands.add_slot(order.slot.number, order.tmp, view.private, view.inner, (out.fd, err.fd))
-        hands.start(order)
+        assert self._hands is not None
+        self._hands.start(order)
 
     def one_task(self, tmp: str, pwd: str) -> tuple[list[str], dict[bytes, bytes]]:
         """Return the words before those of a program in a container of its own, and the environment."""
         plan = self._plan
         env = {**plan.env, "TMPDIR": "/tmp"} if "/tmp" in plan.view.private else plan.env
         run = self._execution(tmp, pwd)._replace(env=env, path_first=plan.path_first)
-        outer = {**self._setting.environ, **plan.fixed, **_encoded(plan.runtime.environ(run))}
+        outer = {**self._setting.environ, **plan.fixed, **encoded(plan.runtime.environ(run))}
         outer[b"PATH"] = self._setting.environ.get(b"PATH", b"/usr/bin:/bin")
         return plan.runtime.words(run), outer
 
     def failure(self, exit_code: int | None, stderr: str) -> str:
         """Return what the runtime says of its own failure to run a task."""
         return self._plan.runtime.failure(exit_code, stderr)
-
-    @property
-    def has_own_tmp(self) -> bool:
-        """Whether /tmp is the slot's own."""
-        return self.per_task or isinstance(self._hands, Joined)
 
     def lost_text(self) -> str:
         """Say why a task was lost with its container."""
@@ -170,66 +152,75 @@ class Container:
 
     def _open(self) -> None:
         self._life += 1
-        if self._plan.copy and not os.path.exists(self._plan.copy):
-            self._copy()
-        elif self.per_task:
+        if self._plan.copy is not None:
+            self._copy(self._plan.copy)
+        else:
+            self._open_image()
+
+    def _open_image(self) -> None:
+        if self.per_task:
             self._be_up()
         else:
             self._start_anchor()
 
-    def _copy(self) -> None:
-        wanted, plan = self._plan.wanted, self._plan
+    def _copy(self, copy: LocalCopy) -> None:
+        """Make sure of it each time: it is made only once, but what keeps a node clean may remove it."""
         self._state = COPYING
-        said = self._said_path()
-        fd = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
 
         def ended(process: Process) -> None:
             self._anchor = None
             if self._state != COPYING:
                 return
-            if process.status != 0:
-                self._refuse(self._said() or f"image {wanted.image} could not be copied to {plan.copy}")
+            code = os.waitstatus_to_exitcode(process.status)
+            if code == WRONG:
+                self._refuse(self._said())
+                return
+            if code == 0:
+                self._opened = copy.path
             else:
-                self._state = CLOSED
-                self._open()
+                self._do_without_copy(self._said() or f"its helper ended with {code}")
+            self._open_image()
 
-        argv = [*self._setting.helper, "copy", wanted.image, plan.copy, wanted.digest]
+        argv = [*self._setting.helper, *copy.words]
         try:
-            redirections = self._setting.children.redirections(fd, fd)
-            self._anchor = self._stand(argv, redirections, ended)
+            with self._new_said() as said:
+                redirections = self._setting.children.redirections(said.fileno(), said.fileno())
+                self._anchor = self._setting.stand(argv, redirections, self._marker(), ended)
         except (OSError, ValueError) as problem:
             self._refuse(f"{argv[0]}: {problem}")
-        finally:
-            os.close(fd)
+
+    def _do_without_copy(self, why: str) -> None:
+        """Run the image where it lies: a slow start is better than none."""
+        self._plan, self._opened = self._plan._replace(copy=None), self._plan.wanted.image
+        self._add_note(f"the image is run from where it lies, not from this node's own disk: {why}")
+
+    def _add_note(self, note: str) -> None:
+        self.note = "; ".join(filter(None, (self.note, note)))
 
     def _start_anchor(self) -> None:
         self._state = OPENING
-        plan = self._plan
-        ours, theirs = socket.socketpair()
-        fd = os.open(
-            self._said_path(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600
-        )
+        plan, loop = self._plan, self._setting.loop
+        dup = os.POSIX_SPAWN_DUP2
         try:
-            # A container's own, below that of each slot.
-            self._shared_tmp = PrivateTmp(os.path.join(plan.directory, "tmp"), plan.view)
-            run = self._execution(self._shared_tmp.path, "/")
-            argv = [*plan.runtime.words(run), "/bin/sh", "-c", SCRIPT, "sbx"]
-            dup = os.POSIX_SPAWN_DUP2
-            redirections = [(dup, theirs.fileno(), 0), (dup, theirs.fileno(), 1), (dup, fd, 2)]
-            extra = _encoded(plan.runtime.environ(run))
-            self._anchor = self._stand(argv, redirections, self._anchor_ended, extra)
+            self._wire, theirs = socket.socketpair()
+            self._wire.setblocking(False)
+            self._heard = b""
+            loop.watch(self._wire.fileno(), READ, self._hear)
+            with theirs, self._new_said() as said:
+                # A container's own, below that of each slot.
+                self._shared_tmp = PrivateTmp(os.path.join(plan.directory, "tmp"), plan.view)
+                run = self._execution(self._shared_tmp.path, "/")
+                argv = [*plan.runtime.words(run), "/bin/sh", "-c", SCRIPT, "sbx"]
+                redirections = [(dup, theirs.fileno(), 0), (dup, theirs.fileno(), 1), (dup, said.fileno(), 2)]
+                extra = encoded(plan.runtime.environ(run))
+                self._anchor = self._setting.stand(
+                    argv, redirections, self._marker(), self._anchor_ended, extra
+                )
         except (OSError, ValueError) as problem:
-            ours.close()
             self._refuse(f"{plan.runtime.path} does not start: {problem}")
             return
-        finally:
-            os.close(fd)
-            theirs.close()
-        ours.setblocking(False)
-        self._wire, self._heard = ours, b""
-        self._setting.loop.watch(ours.fileno(), READ, self._hear)
         life = self._life
-        self._setting.loop.at(self._setting.loop.now + START_S, lambda: self._look_at_start(life))
+        loop.at(loop.now + START_S, lambda: self._look_at_start(life))
 
     def _look_at_start(self, life: int) -> None:
         if self._life == life and self._state == OPENING:
@@ -269,22 +260,13 @@ class Container:
         self._join(pid)
 
     def _join(self, pid: int) -> None:
-        setting = self._setting
-        ours, theirs = socket.socketpair()
-        joined = Joined(setting.loop, setting.children, ours, self.image, self._joined, self._fall)
-        argv = [*setting.helper, "runner", str(pid), "1" if setting.children.can_setsid else "0"]
-        dup = os.POSIX_SPAWN_DUP2
-        redirections = [*setting.children.silent[1:2], (dup, theirs.fileno(), 0)]
         try:
-            self._runner = self._stand(argv, redirections, self._runner_ended)
+            self._hands = joined = Joined(self._setting, self._plan.view, self._joined, self._fall)
+            self._runner = joined.begin(pid, self._marker(), self._runner_ended)
         except (OSError, ValueError) as problem:
-            joined.close()
-            self._refuse(f"{argv[0]} does not start: {problem}")
+            self._refuse(f"what starts its tasks does not start: {problem}")
             return
-        finally:
-            theirs.close()
-        self._hands = joined
-        joined.begin(self._runner, self._environment(b"/tmp"))
+        joined.tell(self._module, self._environment(b"/tmp"))
 
     def _joined(self, number: int, has_bash: bool) -> None:
         if self._state != OPENING:
@@ -293,7 +275,7 @@ class Container:
             self.has_bash = has_bash
             self._be_up()
             return
-        self._setting.log(f"{self.image}: no way into its namespaces ({errno.errorcode.get(number, number)})")
+        log(f"{self.image}: no way into its namespaces ({errno.errorcode.get(number, number)})")
         assert self._hands is not None
         self._hands.close()
         self._hands = None
@@ -309,11 +291,12 @@ class Container:
         if not can_log:
             self._go_per_task(NO_WAY_IN)
             return
-        self._hands = ByShell(self._setting.children, self._send, self.image)
+        self._hands = ByShell(self._setting.children, self._send)
         self._be_up()
 
     def _go_per_task(self, note: str) -> None:
-        self.per_task, self.note = True, note
+        self.per_task = True
+        self._add_note(note)
         self._drop_wires()
         self._be_up()
 
@@ -347,8 +330,11 @@ class Container:
         if self.per_task or self._state in (REFUSING, CLOSED):
             return
         if self._state != FALLING:
+            has_copy = self._state == OPENING and self._plan.copy is not None
             self._falls = 1 if self._hands is not None and self._hands.worked else self._falls + 1
             self._state, self._reason = FALLING, reason
+            if has_copy:
+                self._do_without_copy(self._why())
             self._drop_wires()
             for one in (self._runner, self._anchor):
                 if one is not None:
@@ -383,20 +369,8 @@ class Container:
 
     # the parts
 
-    def _stand(
-        self,
-        argv: list[str],
-        redirections: list[tuple[int, int, int]],
-        ended: Callable[[Process], None],
-        extra: dict[bytes, bytes] | None = None,
-    ) -> Process:
-        more = self._setting.helper_environ if extra is None else extra
-        env = {**self._setting.environ, **more, STANDING: self._marker()[len(STANDING) + 1 :]}
-        marker = frozenset((b"SBX_INCARNATION=" + env[b"SBX_INCARNATION"], self._marker()))
-        return self._setting.children.stand(argv, env, redirections, marker, ended)
-
     def _marker(self) -> bytes:
-        return STANDING + b"=%d.%d" % (self._module, self._life)
+        return standing_mark(self._module, self._life)
 
     def _environment(self, tmp: bytes) -> dict[bytes, bytes]:
         plan = self._plan
@@ -412,8 +386,7 @@ class Container:
 
     def _execution(self, tmp: str, pwd: str) -> Execution:
         plan = self._plan
-        image = plan.copy or plan.wanted.image
-        return Execution(image, plan.view.with_private(tmp), plan.wanted.args, plan.gpus, pwd, {}, "")
+        return Execution(self._opened, plan.view.with_private(tmp), plan.wanted.args, plan.gpus, pwd, {}, "")
 
     def _send(self, line: bytes) -> None:
         if self._wire is not None:
@@ -421,6 +394,11 @@ class Container:
                 self._wire.send(line)
             except OSError:
                 self._fall()
+
+    def _new_said(self) -> BinaryIO:
+        """Begin the file in which the runtime or a helper says what went wrong. Raises OSError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+        return os.fdopen(os.open(self._said_path(), flags, 0o600), "wb")
 
     def _said_path(self) -> str:
         return os.path.join(self._plan.directory, "said")
@@ -437,7 +415,3 @@ class Container:
                 return file.read()[-SAID_BYTES:].decode("utf-8", "replace")
         except OSError:
             return ""
-
-
-def _encoded(env: Mapping[str, str]) -> dict[bytes, bytes]:
-    return {os.fsencode(name): os.fsencode(value) for name, value in env.items()}

@@ -20,7 +20,7 @@ class Wanted(NamedTuple):
     binds: tuple[Bind, ...]  # of the site and the module
     per_task: bool  # one container for each task
     gpus: bool
-    local_copy: bool
+    local_copy: str  # "no" | "file" | "unpacked": what is made of it on the node's own disk
     mask: tuple[str, ...]  # what tasks must not see
 
 
@@ -37,6 +37,6 @@ def read_wanted(sheet: dict[str, Any]) -> Wanted | None:
         binds=tuple(Bind(source, target, mode) for source, target, mode in said.get("binds", ())),
         per_task=said.get("reuse", "agent") == "task",
         gpus=bool(said.get("gpus")),
-        local_copy=bool(said.get("local_copy")),
+        local_copy=said.get("local_copy", "no"),
         mask=tuple(said.get("mask", ())),
     )

@@ -1,4 +1,4 @@
-"""Starts attempts, on the bare host or in the container of their module, and stops them.
+"""Has attempts started, on the bare host or in the container of their module, and stopped.
 
 What became of them is judged elsewhere; which one is next, too.
 """
@@ -13,14 +13,18 @@ from typing import NamedTuple
 
 from scalebox_hpc.agent import probe
 from scalebox_hpc.agent.attempt import Attempt
-from scalebox_hpc.agent.child import INF, Children, Process
-from scalebox_hpc.agent.command import NO_BASH, CannotLaunch, MissingHeader, Node, Recipe
-from scalebox_hpc.agent.container import Container, Plan, Setting
-from scalebox_hpc.agent.guests import Order
-from scalebox_hpc.agent.image import copy_path
+from scalebox_hpc.agent.bare_host import BareHost
+from scalebox_hpc.agent.child import INF, Children, Process, encoded
+from scalebox_hpc.agent.command import NO_BASH, CannotLaunch, MissingHeader, Recipe
+from scalebox_hpc.agent.container import Container, Plan
+from scalebox_hpc.agent.container_sheet import Wanted
+from scalebox_hpc.agent.guests import Order, Setting, explain
+from scalebox_hpc.agent.image import IMAGE, TREE, LocalCopy, plan_copy
 from scalebox_hpc.agent.loop import Loop
 from scalebox_hpc.agent.mounts import missing_source, plan_view
-from scalebox_hpc.agent.runtimes import Unavailable, choose
+from scalebox_hpc.agent.node import Node
+from scalebox_hpc.agent.runner import NO_PLACE, NO_START
+from scalebox_hpc.agent.runtimes import Runtime, Unavailable, choose
 from scalebox_hpc.agent.say import log
 from scalebox_hpc.agent.workdir import Slot, WorkDirs
 
@@ -49,30 +53,28 @@ class Launcher:
         self._tools = tools
         self._loop, self._children, self._work = tools.loop, tools.children, tools.work
         self._clock_us, self._left_s = tools.clock_us, tools.left_s
+        self._setting = self._make_setting()
+        self._host = BareHost(self._setting)
         self._containers: dict[int, Container] = {}
 
-    def start(self, attempt: Attempt, work: int, now_us: int) -> None:
-        """Start an attempt in its slot, whose work directory is open as `work`, perhaps later."""
-        recipe = attempt.recipe
+    def start(self, attempt: Attempt, now_us: int) -> None:
+        """Start an attempt in its slot, perhaps later."""
+        recipe, one, slot = attempt.recipe, attempt.held, attempt.slot
         if recipe.wanted is not None:
             self._ask_for_container(attempt)
             return
-        one, slot, word = attempt.held, attempt.slot, ""
+        word = ""
         try:
-            env = recipe.env(one, slot.env, attempt.gather_dir, self._time_s(attempt))
+            own = recipe.own_env(one, slot.env, attempt.gather_dir, self._time_s(attempt))
             argv = recipe.argv(one, slot.number, slot.work, attempt.gather_dir)
             word = argv[0]
             attempt.times["started"] = now_us
-            attempt.process = self._children.start(
-                recipe.program(word),
-                argv,
-                env,
-                work,
-                slot.redirections,
-                recipe.marker(env),
-                one.time_s,
-                functools.partial(self._tools.ended, attempt),
-            )
+            ended = functools.partial(self._tools.ended, attempt)
+            process = attempt.process = Process(0, recipe.marker(own), INF, ended)
+            not_started = functools.partial(self._not_started_here, attempt, word)
+            path = recipe.program(word)
+            order = Order(process, slot, one.module, "", path, argv, own, one.time_s, not_started)
+            self._host.start(order, recipe.fixed)
         except MissingHeader as problem:
             self._fail(attempt, "output", str(problem))
         except CannotLaunch as problem:
@@ -82,7 +84,7 @@ class Launcher:
 
     def stop(self, attempt: Attempt, why: str) -> None:
         """Stop an attempt; its end is told as any other."""
-        process, container = attempt.process, self._containers.get(attempt.held.module)
+        process, container = attempt.process, attempt.container
         if process is None:
             return
         if container is not None and container.withdraw(process):
@@ -93,19 +95,19 @@ class Launcher:
 
     def clear(self, attempt: Attempt) -> None:
         """Leave nothing of an attempt that is over in its container's temporary files."""
-        container = self._containers.get(attempt.held.module)
-        if container is not None:
+        if attempt.container is not None:
             try:
-                container.clear(attempt.slot)
+                attempt.container.clear(attempt.slot)
             except OSError as problem:
                 log(f"temporary files of {attempt.held.offer['task']}: {problem}")
 
     def close(self) -> None:
-        """Let containers end, for a while."""
-        for container in self._containers.values():
-            container.close()
+        """Let what starts tasks end, for a while."""
+        standing: list[BareHost | Container] = [self._host, *self._containers.values()]
+        for one in standing:
+            one.close()
         until = self._loop.now + CLOSE_S
-        while self._loop.now < until and not all(each.is_gone for each in self._containers.values()):
+        while self._loop.now < until and not all(one.is_gone for one in standing):
             self._loop.turn(until)
 
     def _time_s(self, attempt: Attempt) -> float:
@@ -116,6 +118,10 @@ class Launcher:
         attempt.process = None
         attempt.fail(cause, text)
         self._tools.failed(attempt)
+
+    def _not_started_here(self, attempt: Attempt, word: str, missing: int, number: int) -> None:
+        problem, word = OSError(number, os.strerror(number)), "" if missing == NO_PLACE else word
+        self._fail(attempt, "launch", attempt.recipe.explain(word, attempt.slot.work, problem))
 
     # in containers
 
@@ -144,7 +150,6 @@ class Launcher:
         directory = os.path.join(node.scratch_root, "containers", str(module))
         view = plan_view(wanted, recipe.sheet, node.scratch_root, os.path.join(directory, "masks"))
         runtime = choose(node.runtimes, wanted.runtime, wanted.image, view.binds, node.host)
-        is_copied = wanted.local_copy and wanted.digest and os.path.isfile(wanted.image)
         plan = Plan(
             wanted,
             runtime,
@@ -154,18 +159,26 @@ class Launcher:
             recipe.fixed,
             recipe.sheet.get("env", {}),
             recipe.bin_dir,
-            copy_path(os.path.dirname(node.scratch_root), wanted.digest) if is_copied else "",
+            self._copy_of(wanted, runtime),
         )
-        container = self._containers[module] = Container(module, plan, self._setting())
+        container = self._containers[module] = Container(module, plan, self._setting)
         return container
 
-    def _setting(self) -> Setting:
+    def _copy_of(self, wanted: Wanted, runtime: Runtime) -> LocalCopy | None:
+        is_asked = wanted.local_copy in ("file", "unpacked")
+        if not is_asked or not wanted.digest or not os.path.isfile(wanted.image):
+            return None
+        is_unpacked = wanted.local_copy == "unpacked"
+        unpack = runtime.unpack_words(IMAGE, TREE, wanted.args) if is_unpacked else []
+        scratch = os.path.dirname(self._tools.node.scratch_root)
+        return plan_copy(scratch, wanted.image, wanted.digest, unpack)
+
+    def _make_setting(self) -> Setting:
         node = self._tools.node
         environ = {name: node.environ[name] for name in RUNTIME_NAMES if name in node.environ}
         environ["SBX_INCARNATION"] = node.incarnation
         helper = {name: node.environ[name] for name in HELPER_NAMES if name in node.environ}
-        encoded = [{os.fsencode(k): os.fsencode(v) for k, v in env.items()} for env in (environ, helper)]
-        return Setting(self._loop, self._children, self._work, node.helper, encoded[0], encoded[1], log)
+        return Setting(self._loop, self._children, self._work, node.helper, encoded(environ), encoded(helper))
 
     def _start_inside(self, attempt: Attempt, container: Container, problem: str) -> None:
         one, slot, recipe, word = attempt.held, attempt.slot, attempt.recipe, ""
@@ -195,21 +208,21 @@ class Launcher:
     def _order(
         self, attempt: Attempt, container: Container, tmp: str, argv: list[str], env: dict[bytes, bytes]
     ) -> None:
-        assert attempt.process is not None
+        process, one = attempt.process, attempt.held
+        assert process is not None
         outer = container.outer_environment(tmp)
-        not_started = functools.partial(self._fail, attempt, "launch")
-        time_s = attempt.held.time_s
-        container.start(
-            Order(
-                attempt.process,
-                attempt.slot,
-                tmp,
-                argv,
-                {**outer, **env} if outer else env,
-                time_s,
-                not_started,
-            )
-        )
+        own = {**outer, **env} if outer else env
+        not_started = functools.partial(self._not_started_inside, attempt, container, argv[0])
+        container.start(Order(process, attempt.slot, one.module, tmp, "", argv, own, one.time_s, not_started))
+
+    def _not_started_inside(
+        self, attempt: Attempt, container: Container, word: str, missing: int, number: int
+    ) -> None:
+        if missing == NO_PLACE:
+            text = f"its work directory cannot be entered in the container: {os.strerror(number)}"
+        else:
+            text = explain(word, container.image, number, missing == NO_START)
+        self._fail(attempt, "launch", text)
 
     def _start_alone(
         self, attempt: Attempt, container: Container, tmp: str, argv: list[str], env: dict[bytes, bytes]

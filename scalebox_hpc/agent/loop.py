@@ -62,9 +62,10 @@ class Loop:
         wait_s = until - time.monotonic()
         happened = self._epoll.poll(min(wait_s, LONGEST_S) if wait_s > 0 else 0)
         self.now = time.monotonic()
-        for fd, _ in happened:
-            call = self._calls.get(fd)
-            if call is not None:
+        calls = [(fd, self._calls.get(fd)) for fd, _ in happened]
+        for fd, call in calls:
+            # One call may close the descriptor of another event, and open one of the same number.
+            if call is not None and self._calls.get(fd) is call:
                 call(fd)
         while self._timers and self._timers[0][0] <= self.now:
             heapq.heappop(self._timers)[2]()

@@ -17,12 +17,12 @@ from typing import Any
 from scalebox_hpc.agent import steps
 from scalebox_hpc.agent.agent import Agent, Tools
 from scalebox_hpc.agent.child import Children, best_watch
-from scalebox_hpc.agent.command import Node
 from scalebox_hpc.agent.disk import describe
 from scalebox_hpc.agent.hello import AGAIN_S, Greeter, introduction
 from scalebox_hpc.agent.lease import read_terms
 from scalebox_hpc.agent.link import Link
 from scalebox_hpc.agent.loop import Loop
+from scalebox_hpc.agent.node import Node
 from scalebox_hpc.agent.options import Options, UsageProblem, read_options, read_token
 from scalebox_hpc.agent.runtimes import find
 from scalebox_hpc.agent.say import log

@@ -12,9 +12,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalebox_hpc.agent import runtimes
+from scalebox_hpc.agent import probe
 from scalebox_hpc.agent.container_sheet import read_wanted
 from scalebox_hpc.agent.mounts import missing_source, plan_view
+from scalebox_hpc.agent.node import Node
+from scalebox_hpc.agent.runtimes import Execution, Unavailable, choose
 from scalebox_hpc.agent.steps import surroundings
 
 ASK_S = 60.0
@@ -47,20 +49,21 @@ class NoRanks(Exception):
 class Ranks:
     """The ranks of one module's tasks on this element."""
 
-    def __init__(self, sheet: Mapping[str, Any], environ: Mapping[str, str], host: str, root: str) -> None:
-        """Write the machine file and what starts a rank into `root`. Raises OSError.
+    def __init__(self, sheet: dict[str, Any], node: Node, bin_dir: str) -> None:
+        """Write the machine file and what starts a rank. Raises OSError.
 
         `problem` says why tasks cannot be started here, "" when they can.
         """
+        environ = node.environ
         self.count: int = sheet["ntasks"]
         self.problem = ""
         self.env: dict[str, str] = _for_launchers(environ)  # beside the variables of all tasks
-        base = os.path.join(root, f"ranks-{sheet['module']}")
+        base = os.path.join(node.scratch_root, f"ranks-{sheet['module']}")
         try:
-            names = hosts(environ, host)
+            names = hosts(environ, node.host)
             if len(names) < sheet["nodes"]:
                 raise NoRanks(f"it needs {sheet['nodes']} nodes, and its element has {len(names)}")
-            script = _rank_in_image(dict(sheet), environ, host, root)
+            script = _rank_in_image(sheet, node, bin_dir)
         except NoRanks as problem:
             self.problem = str(problem)
             return
@@ -134,7 +137,7 @@ def _for_launchers(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _rank_in_image(sheet: dict[str, Any], environ: Mapping[str, str], host: str, root: str) -> str:
+def _rank_in_image(sheet: dict[str, Any], node: Node, bin_dir: str) -> str:
     """Return what starts a rank in the module's image; "" without one. Raises NoRanks, OSError.
 
     Ranks share /tmp with their launcher, which meets them there.
@@ -144,20 +147,15 @@ def _rank_in_image(sheet: dict[str, Any], environ: Mapping[str, str], host: str,
         return ""
     missing = missing_source(wanted)
     if missing:
-        raise NoRanks(f"{missing} does not exist on {host}; look at `binds`")
-    view = plan_view(wanted, sheet, root, os.path.join(root, "masks"))
+        raise NoRanks(f"{missing} does not exist on {node.host}; look at `binds`")
+    view = plan_view(wanted, sheet, node.scratch_root, os.path.join(node.scratch_root, "masks"))
     try:
-        present = runtimes.find(environ)
-        runtime = runtimes.choose(present, wanted.runtime, wanted.image, view.binds, host)
-    except runtimes.Unavailable as problem:
+        runtime = choose(node.runtimes, wanted.runtime, wanted.image, view.binds, node.host)
+    except Unavailable as problem:
         raise NoRanks(str(problem)) from None
-    gpus = "nvidia" if wanted.gpus else ""
-    bin_directory = os.path.join(root, "bin", str(sheet["module"]))  # as link_bin made it
-    bin_directory = bin_directory if os.path.isdir(bin_directory) else ""
-    execution = runtimes.Execution(
-        wanted.image, view.binds, wanted.args, gpus, PWD, sheet.get("env", {}), bin_directory
-    )
-    return start_script(runtime.words(execution), runtime.environ(execution))
+    gpus = probe.gpu_kind() if wanted.gpus else ""
+    run = Execution(wanted.image, view.binds, wanted.args, gpus, PWD, sheet.get("env", {}), bin_dir)
+    return start_script(runtime.words(run), runtime.environ(run))
 
 
 def _write(path: str, text: str, mode: int) -> str:

@@ -6,10 +6,9 @@ processes, on other nodes too, so the agent cannot see to them itself. It looks 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 
-from scalebox_hpc.agent.child import Children, Process
+from scalebox_hpc.agent.child import Children, Process, encoded
 
 LAST_S = 60.0  # for all of it; what outlives this is on a node that does not answer
 
@@ -76,7 +75,7 @@ def end_then(
     def ended(process: Process) -> None:
         over("it is not sure that all its ranks have ended" if process.status else "")
 
-    env = {os.fsencode(name): os.fsencode(value) for name, value in surroundings(environ).items()}
+    env = encoded(surroundings(environ))
     marker = frozenset((b"what ends steps carries no marker",))
     children.start(words[0], words, env, "/", children.silent, marker, LAST_S, ended)
 

@@ -12,11 +12,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from scalebox_hpc.agent.command import Node, Recipe
+from scalebox_hpc.agent.command import Recipe
 from scalebox_hpc.agent.gather import Fetch, Problem, Wanted
 from scalebox_hpc.agent.lease import PREPARING, Held, Json
 from scalebox_hpc.agent.link import Link
 from scalebox_hpc.agent.loop import Loop
+from scalebox_hpc.agent.node import Node
 from scalebox_hpc.agent.say import log
 from scalebox_hpc.agent.workdir import link_bin
 
@@ -55,7 +56,7 @@ class Supplies:
             if len(waiting) == 1:
                 self._ask_for_sheet(one.module)
         elif one.state == PREPARING and one.offer.get("gather"):
-            self._fetch(one, bool(one.offer["gather"].get("missing")))
+            self._fetch(one)
         else:
             self._ready(one)
 
@@ -65,7 +66,8 @@ class Supplies:
         if fetch is not None:
             fetch.stop()
 
-    def _fetch(self, one: Held, has_missing: bool) -> None:
+    def _fetch(self, one: Held) -> None:
+        has_missing = bool(one.offer["gather"].get("missing"))
         wanted = Wanted(self._node.incarnation, one.lease, self.gather_dir(one), has_missing)
         done = functools.partial(self._gathered, one)
         self._fetches[one.lease] = fetch = Fetch(self._loop, self._link, wanted, done)

@@ -28,6 +28,8 @@ def check(
       sbx check pipeline.toml
       sbx check pipeline.toml -p limit=1000 --site hpc1 --json
     """
+    from scalebox_hpc.report.text import count
+
     try:
         loaded = load(pipeline, param, site)
     except PipelineErrors as error:
@@ -40,6 +42,6 @@ def check(
         return
     for warning in loaded.warnings:
         say.remark(f"warning: {warning}")
-    modules, warnings = len(loaded.pipeline.modules), len(loaded.warnings)
-    also = f", {warnings} warning{'s' if warnings > 1 else ''}" if warnings else ""
-    typer.echo(f"{loaded.pipeline.name}: no problems in {modules} module{'s' if modules > 1 else ''}{also}")
+    also = f", {count(len(loaded.warnings), 'warning')}" if loaded.warnings else ""
+    modules = count(len(loaded.pipeline.modules), "module")
+    typer.echo(f"{loaded.pipeline.name}: no problems in {modules}{also}")

@@ -13,7 +13,7 @@ from math import prod
 from scalebox_hpc.batch.slurm_script import script
 from scalebox_hpc.config.pools import cpus_here, memory_here_mib
 from scalebox_hpc.domain.allocation import AllocationRequest, Launch
-from scalebox_hpc.domain.pipeline import Module, Pipeline, Pool, Ranks
+from scalebox_hpc.domain.pipeline import Module, Pipeline, Pool
 from scalebox_hpc.domain.site import Machine, Site
 from scalebox_hpc.engine import pools
 
@@ -55,36 +55,21 @@ def _planned(
     pipeline: Pipeline, pool: Pool, members: list[Module], site: Site, launch: Launch
 ) -> PlannedPool:
     machine = site.machines.get(pool.machine) if pool.machine else site.default_machine()
-    seeded = [module for module in members if module.seed is not None]
+    any_seeded = any(module.seed is not None for module in members)
     local = pools.LocalMachine(cpus_here(), memory_here_mib()) if site.batch == "local" else None
     ranks = members[0].ranks
-    facts = pools.PoolFacts(
-        pool=pool.name,
-        slots=pool.slots,
-        walltime_s=pool.walltime_s,
-        machine=machine,
-        modules=tuple(
-            pools.ModuleWork(module.name, module.taken, _open(module, pool, bool(seeded)))
-            for module in members
-        ),
-        ranks=ranks,
-    )
+    work = [pools.ModuleWork(each.name, each.taken, _open(each, pool, any_seeded)) for each in members]
+    facts = pools.PoolFacts(pool.name, pool.slots, pool.walltime_s, machine, tuple(work), ranks=ranks)
     decisions = pools.decide([facts], pools.SiteFacts(limits=site.limits, local=local), now=0.0)
     asked = next((decision for decision in decisions if isinstance(decision, pools.Submit)), None)
     paused = next((decision.reason for decision in decisions if isinstance(decision, pools.PausePool)), "")
     shape = pools.element_shape(facts, local)
-    text = ""
-    if asked is not None and local is None:
-        name = f"sbx-{pipeline.name}-XXXX-{pool.name}.{launch.home}.EPOCH.1.1"
-        if ranks is not None and ranks.nodes > 1:  # works where all its nodes see it, as the daemon has it
-            launch = replace(launch, scratch=f"{launch.shared}/runs/{pipeline.name}-XXXX/work")
-        text = script(_request(name, asked, machine, launch, ranks))
     return PlannedPool(
         pool=pool.name,
         site=site.name,
         machine=machine.name if machine else "",
         modules=tuple(module.name for module in members),
-        when="at once" if seeded else f"when messages reach {' or '.join(one.name for one in members)}",
+        when="at once" if any_seeded else f"when messages reach {' or '.join(one.name for one in members)}",
         elements=asked.elements if asked else 0,
         slots_per_element=shape.slots,
         cpus=shape.cpus,
@@ -93,7 +78,7 @@ def _planned(
         walltime_s=pool.walltime_s,
         nodes=ranks.nodes if ranks else 1,
         ntasks=ranks.count if ranks else 0,
-        script=text,
+        script=script(_request(pipeline.name, facts, asked, launch)) if asked and not local else "",
         problem=paused,
         containers=tuple(_container(module, site) for module in members if module.image is not None),
     )
@@ -118,17 +103,19 @@ def _open(module: Module, pool: Pool, any_seeded: bool) -> int:
     return prod(len(values) for _, values in seed.axes) if seed.kind == "product" else pool.slots
 
 
-def _request(
-    name: str, asked: pools.Submit, machine: Machine | None, launch: Launch, ranks: Ranks | None
-) -> AllocationRequest:
+def _request(pipeline: str, pool: pools.PoolFacts, asked: pools.Submit, launch: Launch) -> AllocationRequest:
+    """What the batch system would be asked for; XXXX and EPOCH stand for what the daemon draws."""
+    if pool.ranks is not None and pool.ranks.nodes > 1:
+        # It works where all its nodes see it, as the daemon has it.
+        launch = replace(launch, scratch=f"{launch.shared}/runs/{pipeline}-XXXX/work")
     return AllocationRequest(
-        name=name,
+        name=f"sbx-{pipeline}-XXXX-{pool.pool}.{launch.home}.EPOCH.1.1",
         elements=asked.elements,
         cpus=asked.cpus,
         memory_mib=asked.memory_mib,
         gpus=asked.gpus,
         walltime_s=asked.walltime_s,
-        machine=machine or Machine("default"),
+        machine=pool.machine or Machine("default"),
         launch=launch,
-        ranks=ranks,
+        ranks=pool.ranks,
     )

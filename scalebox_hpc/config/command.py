@@ -74,7 +74,7 @@ def read_run(module: Table, filler: Filler, *, is_gather: bool) -> Run:
 def _list_run(module: Table, filler: Filler) -> Run:
     texts = module.texts("run")
     words = tuple(_template(module, filler, text, index) for index, text in enumerate(texts))
-    if "shell" in module.data and ("defaults", "shell") != module.notes.inherited.get(module.at("shell")):
+    if "shell" in module.data and module.notes.origin(module.at("shell"))[1] != ("defaults", "shell"):
         module.problem(
             "shell", "is for a `run` text, and this `run` is a list", "make `run` a text, or take it out"
         )

@@ -13,7 +13,7 @@ from scalebox_hpc.config import keys
 from scalebox_hpc.config.binds import Sight, read_binds
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.config.templates import Filler
-from scalebox_hpc.domain.container import RUNTIMES, Container, Containers
+from scalebox_hpc.domain.container import COPIES, RUNTIMES, Container, Containers
 
 SITE_CONTAINER_KEYS: Final = ("runtime", "binds", "args", "local_copy")
 _BIND: Final = re.compile(r"(?:--bind|--volume|--mount)(?:=|$)|-[Bb]")
@@ -43,7 +43,7 @@ def read_containers(top: Table, expand: Callable[[str], str], *, is_here: bool) 
         runtime=runtime,
         binds=read_binds(table, lambda text, _: expand(text), lambda _: None, Sight(None, is_here)),
         args=_args(table),
-        local_copy=table.flag("local_copy", False),
+        local_copy=table.choice("local_copy", COPIES, "no"),
     )
 
 

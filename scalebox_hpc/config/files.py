@@ -174,6 +174,12 @@ def normal_name(word: str) -> str | None:
     return "/".join(parts) or "."
 
 
+def near_name(file: Path) -> str:
+    """Return a remedy that names the file beside a missing one that is called most like it; "" for none."""
+    names = [item.name for item in file.parent.iterdir() if item.is_file()] if file.parent.is_dir() else []
+    return did_you_mean(file.name, names)
+
+
 def mentions(text: str) -> frozenset[str]:
     """Return which of our variables a text mentions.
 

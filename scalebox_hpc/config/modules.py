@@ -75,6 +75,7 @@ def module_tables(top: Table, search: Sequence[Path]) -> tuple[dict[str, Table],
     for key in keys.NO_DEFAULT:
         if key in defaults.data:
             defaults.problem(key, "has no default", "write it in each module")
+    usual = replace(defaults, data={key: defaults.data[key] for key in keys.DEFAULTS if key in defaults.data})
     tables: dict[str, Table] = {}
     standards: dict[str, Standard] = {}
     for table in top.tables("modules"):
@@ -84,26 +85,10 @@ def module_tables(top: Table, search: Sequence[Path]) -> tuple[dict[str, Table],
                 "", f"{name!r} is no name for a module", "use a-z, 0-9 and -, and begin with a letter"
             )
         whole, standard = take(table, search)
-        tables[name] = _with_defaults(whole, defaults)
+        tables[name] = whole.over(usual)
         if standard is not None:
             standards[name] = standard
     return tables, standards
-
-
-def _with_defaults(table: Table, defaults: Table) -> Table:
-    data: dict[str, Any] = dict(table.data)
-    for key in keys.DEFAULTS:
-        if key not in defaults.data:
-            continue
-        value = defaults.data[key]
-        if key not in data:
-            data[key] = value
-            table.notes.inherited[table.at(key)] = defaults.at(key)
-        elif key in keys.MERGED and isinstance(value, dict) and isinstance(data[key], dict):
-            for inner in value.keys() - data[key].keys():
-                table.notes.inherited[table.at(key, inner)] = defaults.at(key, inner)
-            data[key] = {**value, **data[key]}
-    return replace(table, data=data)
 
 
 def read_module(table: Table, reading: Reading) -> Module:

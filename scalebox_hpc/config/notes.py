@@ -19,15 +19,14 @@ from scalebox_hpc.errors import PipelineErrors, Problem
 class Notes:
     """Problems and warnings about one file, each with its key and line.
 
-    `inherited` says of a key that it was really written elsewhere (in `[defaults]`), `borrowed`
-    that it was written in another file, with its notes and its place there: notes about a key
-    name the real place, and the same note is kept only once.
+    `origins` says of a key that it was really written elsewhere (in `[defaults]`, or in another
+    file): the notes of that file, and the place in it. Notes about a key name the real place,
+    and the same note is kept only once.
     """
 
     def __init__(self, file: str, lines: Mapping[KeyPath, int]) -> None:
         self.file = file
-        self.inherited: dict[KeyPath, KeyPath] = {}
-        self.borrowed: dict[KeyPath, tuple[Notes, KeyPath]] = {}
+        self.origins: dict[KeyPath, tuple[Notes, KeyPath]] = {}
         self._lines = lines
         self._problems: dict[Problem, None] = {}
         self._warnings: dict[Problem, None] = {}
@@ -62,11 +61,9 @@ class Notes:
     def origin(self, path: KeyPath) -> tuple[Notes, KeyPath]:
         """Return where a key was really written: the notes of that file, and the place in it."""
         for length in range(len(path), 0, -1):
-            if path[:length] in self.borrowed:
-                other, start = self.borrowed[path[:length]]
-                return other, (*start, *path[length:])
-            if path[:length] in self.inherited:
-                return self, (*self.inherited[path[:length]], *path[length:])
+            if path[:length] in self.origins:
+                notes, start = self.origins[path[:length]]
+                return notes, (*start, *path[length:])
         return self, path
 
     def _make(self, path: KeyPath, problem: str, remedy: str) -> Problem:

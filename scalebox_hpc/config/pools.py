@@ -77,7 +77,7 @@ def choose_pool(
 
 def _is_shared_default(module: Table, value: object) -> bool:
     """Tell whether `pool` is a name that `[defaults]` gives to all modules."""
-    return isinstance(value, str) and ("defaults", "pool") == module.notes.inherited.get(module.at("pool"))
+    return isinstance(value, str) and module.notes.origin(module.at("pool"))[1] == ("defaults", "pool")
 
 
 def finish_pools(

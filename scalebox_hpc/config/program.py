@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from scalebox_hpc.config.command import Run
-from scalebox_hpc.config.files import normal_name
+from scalebox_hpc.config.files import near_name, normal_name
 from scalebox_hpc.config.notes import did_you_mean
 from scalebox_hpc.config.table import Table
 
@@ -114,8 +114,7 @@ def _check_scripts(module: Table, run: Run, around: Surroundings) -> None:
 
 
 def _beside(file: Path) -> str:
-    names = [item.name for item in file.parent.iterdir() if item.is_file()] if file.parent.is_dir() else []
-    return did_you_mean(file.name, names) or "put it beside pipeline.toml, or correct the name"
+    return near_name(file) or "put it beside pipeline.toml, or correct the name"
 
 
 def _check_file(module: Table, word: str, file: Path, *, certain: bool) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from scalebox_hpc.config import keys, templates
+from scalebox_hpc.config.files import near_name
 from scalebox_hpc.config.message_line import BadLine, parse_line
 from scalebox_hpc.config.notes import did_you_mean
 from scalebox_hpc.config.params import show
@@ -77,7 +78,7 @@ def _file(table: Table, filler: Filler, directory: Path) -> Seed | None:
     if source.suffix.lower() in (".csv", ".tsv"):
         with source.open(encoding="utf-8-sig", errors="replace") as stream:
             first = stream.readline(65536).rstrip("\n")
-        mark = "\t" if source.suffix.lower() == ".tsv" else ","
+        mark = delimiter(source)
         if mark in first:
             column = first.split(mark)[0].strip('" ') or "column"
             remedy = (
@@ -239,10 +240,7 @@ def _existing(table: Table, key: str, filler: Filler, directory: Path) -> str | 
     if source.exists():
         table.problem(key, f"{name} is not a file", "name a file with a message a line")
         return None
-    beside = (
-        [item.name for item in source.parent.iterdir() if item.is_file()] if source.parent.is_dir() else []
-    )
-    remedy = did_you_mean(source.name, beside) or "names are relative to the pipeline's directory"
+    remedy = near_name(source) or "names are relative to the pipeline's directory"
     table.problem(key, f"there is no file {name}", remedy)
     return None
 

@@ -10,13 +10,13 @@ import os
 import re
 import tomllib
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
 from scalebox_hpc.config import keys
 from scalebox_hpc.config.container import read_containers
 from scalebox_hpc.config.notes import did_you_mean, read_toml
+from scalebox_hpc.config.places import folders
 from scalebox_hpc.config.rules import read_env
 from scalebox_hpc.config.table import Table, kind_of
 from scalebox_hpc.domain.site import Limits, Machine, Site
@@ -60,18 +60,8 @@ _OURS: Final = re.compile(
 
 
 def search_path(directory: Path | None) -> tuple[Path, ...]:
-    """Return the folders that are searched for site files, first match wins.
-
-    `directory` is the pipeline's, None where there is no pipeline.
-    """
-    beside = [directory / "site-configs"] if directory is not None else []
-    settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return (*beside, settings / "sbx" / "sites", installed())
-
-
-def installed() -> Path:
-    """Return the folder of the site files that came with the package."""
-    return Path(str(resources.files("scalebox_hpc._data"))) / "site-configs"
+    """Return the folders that are searched for site files, first match wins."""
+    return folders(directory, "site-configs", "sites")
 
 
 def usual_site(pipeline: Path) -> str:

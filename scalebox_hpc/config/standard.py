@@ -6,16 +6,15 @@ What is read here is put under the table that uses it; nothing is run.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
 from scalebox_hpc.config import keys
-from scalebox_hpc.config.notes import Notes, did_you_mean, read_toml
+from scalebox_hpc.config.notes import did_you_mean, read_toml
+from scalebox_hpc.config.places import folders
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.errors import PipelineErrors, UsageError
 
@@ -67,18 +66,8 @@ class Standard:
 
 
 def search_path(directory: Path | None) -> tuple[Path, ...]:
-    """Return the folders that are searched for standard modules, first match wins.
-
-    `directory` is the pipeline's, None where there is no pipeline.
-    """
-    beside = [directory / "modules"] if directory is not None else []
-    settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return (*beside, settings / "sbx" / "modules", installed())
-
-
-def installed() -> Path:
-    """Return the folder of the standard modules that came with the package."""
-    return Path(str(resources.files("scalebox_hpc._data"))) / "modules"
+    """Return the folders that are searched for standard modules, first match wins."""
+    return folders(directory, "modules", "modules")
 
 
 def find_modules(search: Sequence[Path]) -> dict[str, Path]:
@@ -162,33 +151,21 @@ def take(table: Table, search: Sequence[Path]) -> tuple[Table, Standard | None]:
     except UsageError as error:
         table.problem("use", error.fact, error.hint)
         return table, None
-    return replace(table, data=_merged(table, standard.table)), standard
+    whole = table.over(standard.table)
+    return replace(whole, data={**whole.data, **_added(table, standard.table)}), standard
 
 
-def _merged(table: Table, under: Table) -> dict[str, Any]:
-    data = dict(table.data)
-    notes = table.notes
-    for key, value in under.data.items():
-        own = data.get(key)
-        if own is None:
-            data[key] = value
-            notes.borrowed[table.at(key)] = (under.notes, (key,))
-        elif key in keys.MERGED and isinstance(value, dict) and isinstance(own, dict):
-            data[key] = {**value, **own}
-            for inner in value.keys() - own.keys():
-                notes.borrowed[table.at(key, inner)] = (under.notes, (key, inner))
-        elif key in _ADDED and isinstance(value, list) and isinstance(own, list):
-            data[key] = [*value, *own]
-            _renumber(table, key, under.notes, len(value), len(own))
-    return data
-
-
-def _renumber(table: Table, key: str, under: Notes, before: int, count: int) -> None:
-    """Remember where the items of a list were really written."""
-    for index in range(before):
-        table.notes.borrowed[table.at(key, index)] = (under, (key, index))
-    for index in range(count):
-        table.notes.inherited[table.at(key, before + index)] = table.at(key, index)
+def _added(table: Table, under: Table) -> dict[str, list[Any]]:
+    """Join the lists to which the table adds, and remember where each item was really written."""
+    joined: dict[str, list[Any]] = {}
+    for key in _ADDED:
+        if all(isinstance(part.data.get(key), list) for part in (under, table)):
+            items = joined[key] = []
+            for part in (under, table):
+                for index, item in enumerate(part.data[key]):
+                    table.notes.origins[table.at(key, len(items))] = (part.notes, part.at(key, index))
+                    items.append(item)
+    return joined
 
 
 def check_inputs(table: Table, standard: Standard, env: Mapping[str, str]) -> None:

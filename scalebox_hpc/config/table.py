@@ -6,11 +6,11 @@ Every reader returns its default after noting a problem, so that reading goes on
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
 from scalebox_hpc import units
-from scalebox_hpc.config.keys import LATER, MISPLACED
+from scalebox_hpc.config.keys import LATER, MERGED, MISPLACED
 from scalebox_hpc.config.notes import Notes, did_you_mean
 from scalebox_hpc.config.toml_lines import KeyPath
 
@@ -46,6 +46,23 @@ class Table:
             else:
                 remedy = MISPLACED.get(key) or did_you_mean(key, known, "keys here")
                 self.problem(key, "unknown key", remedy)
+
+    def over(self, under: Table) -> Table:
+        """Return this table with what it does not say taken from `under`, and remember where that stands.
+
+        A value wins as a whole; in the tables of MERGED key by key.
+        """
+        data = dict(self.data)
+        for key, value in under.data.items():
+            own = data.get(key)
+            if own is None:
+                data[key] = value
+                self.notes.origins[self.at(key)] = (under.notes, under.at(key))
+            elif key in MERGED and isinstance(value, dict) and isinstance(own, dict):
+                data[key] = {**value, **own}
+                for inner in value.keys() - own.keys():
+                    self.notes.origins[self.at(key, inner)] = (under.notes, under.at(key, inner))
+        return replace(self, data=data)
 
     def text(self, key: str, default: str | None = None) -> str | None:
         """Read a text without NUL."""

@@ -18,12 +18,13 @@ from scalebox_hpc.containers.definition import definition_seen
 from scalebox_hpc.containers.flight import WAIT_S, Say, alone
 from scalebox_hpc.containers.runtime import Runtime, SpythonRuntime
 from scalebox_hpc.containers.source import Source, missing_or_unreadable, source_of
-from scalebox_hpc.containers.store import PIECE_BYTES, REMEDY, Reference, Shelf, Stored, digest_of, key_of
+from scalebox_hpc.containers.store import REMEDY, Reference, Shelf, Stored, digest_of, key_of
 from scalebox_hpc.disk import problem_with
 from scalebox_hpc.domain.image import Image
 from scalebox_hpc.errors import ImageCorrupt, ImageMissing, ImageProblem, WrongArchitecture
 from scalebox_hpc.holder import Processes, ProcFs
 
+PIECE_BYTES: Final = 1 << 20
 _FILES: Final = ("sif", "squashfs")
 _LEAST_PREFIX: Final = 6  # hex digits that name an image
 

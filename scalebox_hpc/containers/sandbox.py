@@ -15,7 +15,6 @@ from typing import Final
 from scalebox_hpc.containers.formats import elf_arch
 from scalebox_hpc.errors import ImageCorrupt
 
-PIECE_BYTES: Final = 1 << 20
 _PROGRAMS: Final = ("bin/sh", "usr/bin/env", "bin/busybox", "usr/bin/bash", "bin/true", "sbin/init")
 _PROGRAM_FOLDERS: Final = ("usr/bin", "bin", "usr/local/bin", "usr/sbin", "sbin", "")
 _MOST_LOOKS: Final = 200
@@ -55,14 +54,11 @@ def tree_digest(root: Path) -> str:
 
 
 def _content(path: Path, size: int) -> str:
-    content = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while piece := file.read(PIECE_BYTES):
-                content.update(piece)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except PermissionError:
         return f"unreadable {size}"
-    return content.hexdigest()
 
 
 def _entries(root: Path) -> Iterator[tuple[str, os.stat_result]]:

@@ -30,11 +30,6 @@ class Source:
     kind: str  # "sif" "squashfs" "sandbox" "def", or the word before the colon of an address
     path: Path | None = None  # of a file or directory here
 
-    @property
-    def is_remembered(self) -> bool:
-        """Whether its name may come to mean something else without our seeing it."""
-        return self.path is None
-
 
 def source_of(text: str, base: Path) -> Source:
     """Take a text apart; relative paths start at `base`.

@@ -28,7 +28,6 @@ from scalebox_hpc.disk import problem_with, sync_folder, write_whole
 from scalebox_hpc.domain.image import Image
 from scalebox_hpc.errors import ImageCorrupt
 
-PIECE_BYTES: Final = 1 << 20
 OLD_NS: Final = 24 * 3600 * 10**9  # nothing is fetched for that long
 SUFFIXES: Final = {"sif": ".sif", "squashfs": ".sqfs"}
 REMEDY: Final = "check who owns the image store, and whether there is room; `paths.images` sets its place"
@@ -196,11 +195,8 @@ def key_of(source: str) -> str:
 
 def digest_of(path: Path) -> str:
     """The digest of a file's bytes. Raises OSError."""
-    content = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(PIECE_BYTES):
-            content.update(piece)
-    return f"sha256:{content.hexdigest()}"
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def _is_whole(target: Path, look: formats.Look) -> bool:

@@ -6,12 +6,12 @@ It reads and writes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from scalebox_hpc.domain.task import Cause
-from scalebox_hpc.wire.messages import Log, Result, Times
+from scalebox_hpc.wire.messages import Log, Message, Result, Times
 
 OUTCOMES: Mapping[str, str] = {"": "SUCCEEDED", Cause.CANCELLED: "CANCELLED"}
 
@@ -62,6 +62,11 @@ def attempt_row(task: Of, result: Result, made: Made) -> tuple[Any, ...]:
         json.dumps(dict(result.user_times)) if result.user_times else "",
         result.image or task.image, _log_text(result.log) if result.log else "",
     )  # fmt: skip
+
+
+def sent_to(messages: Sequence[Message]) -> str:
+    """The modules that messages go to, each once, as the table has them."""
+    return ",".join(dict.fromkeys([message.to for message in messages])) if messages else ""
 
 
 def output_row(attempt_id: int, result: Result) -> tuple[Any, ...] | None:

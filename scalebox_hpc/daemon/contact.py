@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from scalebox_hpc.daemon.home import Home, build_agent, make_shared, problem_with, shared_path, write_whole
+from scalebox_hpc.daemon.home import Home, build_agent, make_shared, shared_path
+from scalebox_hpc.disk import problem_with, write_whole
 from scalebox_hpc.domain.site import Site
 from scalebox_hpc.errors import EnvironmentProblem, SbxError
 

@@ -15,10 +15,11 @@ from scalebox_hpc.daemon import allocating, cancelling, endings, loading, runs, 
 from scalebox_hpc.daemon.desk import Command, Desk, Ids
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.handlers import HANDLERS, run_resume
+from scalebox_hpc.daemon.refusal import refusal
 from scalebox_hpc.daemon.state import ACTIVE, Now, RunState, World
 from scalebox_hpc.domain.allocation import Listing
 from scalebox_hpc.domain.task import TaskState
-from scalebox_hpc.errors import ImagesPending, NotFound, PipelineErrors, SbxError
+from scalebox_hpc.errors import SbxError
 from scalebox_hpc.ledger.store import Store
 
 SLICE_S: Final = 0.02  # of one turn, for seeds and chunks
@@ -114,7 +115,7 @@ class Core:
         try:
             HANDLERS[call.verb](self, call)
         except SbxError as error:
-            self.desk.answer(call, error_body(error), status_of(error))
+            self.desk.replies.append((call, refusal(error)))
 
     def _told(self, told: Told) -> None:
         desk, data = self.desk, told.data
@@ -135,7 +136,7 @@ class Core:
             case "compared":
                 run_resume.compared(self, data["call"], data["sites"])
             case "answer":
-                desk.answer(data["call"], data["body"], data["status"])
+                desk.replies.append((data["call"], data["reply"]))
         self.timers.decide_s = 0.0
 
     def _listed(self, site: str, listing: Listing, words: Sequence[endings.Word]) -> None:
@@ -153,7 +154,7 @@ class Core:
         try:
             run = runs.create(self.desk, prepared, again=again)
         except SbxError as error:
-            self.desk.answer(call, error_body(error), status_of(error))
+            self.desk.replies.append((call, refusal(error)))
         else:
             self.desk.answer(call, {"run": run.name})
 
@@ -296,30 +297,3 @@ def _steady(now: Now, last: Now) -> Now:
     if now.wall_us >= last.wall_us:
         return now
     return Now(last.wall_us + round((now.mono_s - last.mono_s) * 1e6), now.mono_s)
-
-
-_STATUS: Final = {2: 400, 3: 409, 4: 503}
-
-
-def status_of(error: SbxError) -> int:
-    """The HTTP status of an error."""
-    return 404 if isinstance(error, NotFound) else _STATUS.get(error.exit_code, 400)
-
-
-def error_body(error: SbxError) -> dict[str, Any]:
-    """An error as the API tells it."""
-    body: dict[str, Any] = {"error": error.fact, "hint": error.hint, "exit_code": error.exit_code}
-    if isinstance(error, ImagesPending):
-        body |= {"fetching": list(error.images), "retry_s": 1.0}
-    if isinstance(error, PipelineErrors):
-        body["problems"] = [
-            {
-                "file": each.file,
-                "key": each.key,
-                "line": each.line,
-                "problem": each.problem,
-                "remedy": each.remedy,
-            }
-            for each in error.problems
-        ]
-    return body

@@ -18,15 +18,15 @@ from scalebox_hpc.batch.base import BatchSystem
 from scalebox_hpc.batch.local import LocalBatch
 from scalebox_hpc.batch.slurm_cli import SlurmCli
 from scalebox_hpc.daemon.allocating import machine_of_site, request_for
-from scalebox_hpc.daemon.core import error_body, status_of
 from scalebox_hpc.daemon.desk import Cancel, Command, Compare, Observe, Prepare, Remove, SiteFacts, Submit
-from scalebox_hpc.daemon.events import Reply, Told
-from scalebox_hpc.daemon.home import problem_with, write_whole
+from scalebox_hpc.daemon.events import Told
 from scalebox_hpc.daemon.images import Fetching
 from scalebox_hpc.daemon.leftovers import read_endings, remove, run_folders
 from scalebox_hpc.daemon.pace import Pace, user_state
 from scalebox_hpc.daemon.premises import Premises
 from scalebox_hpc.daemon.prepare import compare, prepare, read_sites
+from scalebox_hpc.daemon.refusal import refusal
+from scalebox_hpc.disk import problem_with, write_whole
 from scalebox_hpc.domain.allocation import AllocationRequest
 from scalebox_hpc.domain.pipeline import Pipeline, Pool
 from scalebox_hpc.engine import pools
@@ -193,8 +193,7 @@ class Hands:
             self._tell(Told("compared", {"call": command.call, "sites": sites}))
 
     def _answer_error(self, call: Any, error: SbxError) -> None:
-        reply = Reply(status_of(error), error_body(error))
-        self._tell(Told("answer", {"call": call, "body": reply.body, "status": reply.status}))
+        self._tell(Told("answer", {"call": call, "reply": refusal(error)}))
 
     def _verify(self, facts: SiteFacts, pipeline: Pipeline) -> None:
         """Try the first request of each pool at the batch system, asking for nothing."""

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from scalebox_hpc.disk import problem_with as problem_with
-from scalebox_hpc.disk import write_whole as write_whole
+from scalebox_hpc.disk import problem_with, write_whole
 from scalebox_hpc.errors import ConflictError, EnvironmentProblem, UsageError
 
 IDENTITY: Final = "home.json"

@@ -72,7 +72,7 @@ class Fetching:
         missing = wait([flight.result for flight in flights.values()], self._wait_s).not_done
         if missing:
             raise ImagesPending([key.text for key, each in flights.items() if each.result in missing])
-        return {self._landed(key): _outcome(flight.result) for key, flight in flights.items()}
+        return {key: _outcome(self._flights.pop(key).result) for key in flights}
 
     def _flight(self, wanted: Wanted) -> _Flight:
         if wanted not in self._flights:
@@ -92,10 +92,6 @@ class Fetching:
             flight.ended_s = time.monotonic()
             flight.result.set_result(image)
 
-    def _landed(self, wanted: Wanted) -> Wanted:
-        del self._flights[wanted]
-        return wanted
-
 
 def _outcome(result: Future[Image]) -> Image | SbxError:
     try:
@@ -110,11 +106,7 @@ def with_images(pipeline: Pipeline, sites: Mapping[str, SiteFacts], fetching: Fe
     Raises PipelineErrors that tells of every image that cannot be used, EnvironmentProblem where only the
     surroundings are to blame, ImagesPending.
     """
-    wanted = {
-        module.name: wanted_by(module.image, sites[pipeline.pools[module.pool].site], pipeline.directory)
-        for module in pipeline.modules.values()
-        if module.image is not None
-    }
+    wanted = _wanted(pipeline, sites)
     found = fetching.all_of(wanted.values())
     outcomes = {name: found[each] for name, each in wanted.items()}
     wrong = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, SbxError)}
@@ -129,10 +121,16 @@ def _with(module: Module, image: Image | None) -> Module:
     return module if image is None else with_image(module, image)
 
 
-def wanted_by(image: str, facts: SiteFacts, directory: str) -> Wanted:
-    """What is wanted for a module whose tasks run at this site."""
-    store = directory_for(facts.site.images, Path(facts.launch.shared))
-    return Wanted(store, image, Path(directory), facts.site.containers.runtime)
+def _wanted(pipeline: Pipeline, sites: Mapping[str, SiteFacts]) -> dict[str, Wanted]:
+    """By module, of those that have an image and run at one of these sites."""
+    wanted = {}
+    for module in pipeline.modules.values():
+        facts = sites.get(pipeline.pools[module.pool].site)
+        if module.image is not None and facts is not None:
+            store = directory_for(facts.site.images, Path(facts.launch.shared))
+            runtime = facts.site.containers.runtime
+            wanted[module.name] = Wanted(store, module.image, Path(pipeline.directory), runtime)
+    return wanted
 
 
 def _raise_all(file: Path, wrong: Mapping[str, SbxError]) -> None:
@@ -154,11 +152,7 @@ def changed_images(
     A run older than the store has no images on record: there its modules count as they are written.
     Raises ImagesPending.
     """
-    wanted = {
-        module.name: wanted_by(module.image, sites[now.pools[module.pool].site], now.directory)
-        for module in now.modules.values()
-        if module.image is not None and now.pools[module.pool].site in sites
-    }
+    wanted = _wanted(now, sites)
     found = fetching.all_of(wanted.values())
     result: dict[str, tuple[Module, str]] = {}
     for name, module in now.modules.items():
@@ -174,11 +168,6 @@ def changed_images(
         else:
             result[name] = module, ""
     return result
-
-
-def images_of(pipeline: Pipeline) -> dict[str, Image]:
-    """By module, of those that have one."""
-    return {module.name: module.stored for module in pipeline.modules.values() if module.stored is not None}
 
 
 def must_be_there(recorded: Mapping[str, Image]) -> None:

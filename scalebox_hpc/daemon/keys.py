@@ -18,7 +18,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from scalebox_hpc.daemon.home import Home, problem_with
+from scalebox_hpc.daemon.home import Home
+from scalebox_hpc.disk import problem_with
 from scalebox_hpc.errors import EnvironmentProblem
 
 KEY_BYTES: Final = 32

@@ -27,6 +27,7 @@ from scalebox_hpc.domain.container import containers
 from scalebox_hpc.domain.site import Limits, Machine, Site
 from scalebox_hpc.domain.task import Lease, TaskState
 from scalebox_hpc.engine.dispatch import Room
+from scalebox_hpc.engine.launches import Streak
 from scalebox_hpc.engine.session import Offer
 
 
@@ -137,9 +138,7 @@ def _module(desk: Desk, run: RunState, row: tuple[Any, ...]) -> ModuleState:
         next_n=next_n,
         counts=dict(zip(STATES, counts, strict=True)),
         ignored=ignored,
-        launches=launches,
-        launch_node=node,
-        launch_spread=bool(spread),
+        streak=Streak(launches, node, bool(spread)),
         broken=broken,
         waiting_parts=waiting[0] if waiting else 0,
         fired_once=desk.store.one("any_part", (module_id,)) is not None,
@@ -154,10 +153,8 @@ def load_world(desk: Desk) -> None:
     desk.ids = next_ids(desk)
     for row in desk.store.rows("active_runs"):
         load_run(desk, row)
-    for allocation_id, pool_id, request, created_us, given_back in desk.store.rows("open_allocations"):
-        _load_allocation(desk, allocation_id, pool_id, json.loads(request), created_us)
-        if (allocation := desk.world.allocations.get(allocation_id)) is not None:
-            allocation.cancelled = set(json.loads(given_back))
+    for row in desk.store.rows("open_allocations"):
+        _load_allocation(desk, row)
     for row in desk.store.rows("live_agents"):
         _load_agent(desk, row)
     _load_leases(desk)
@@ -172,11 +169,10 @@ def _pool(desk: Desk, pool_id: int) -> PoolState | None:
     return desk.world.pools.get(pool_id)
 
 
-def _load_allocation(
-    desk: Desk, allocation_id: int, pool_id: int, kept: dict[str, Any], created_us: int
-) -> None:
+def _load_allocation(desk: Desk, row: tuple[Any, ...]) -> None:
     from scalebox_hpc.daemon.allocating import how_to_ask, request_for
 
+    allocation_id, pool_id, asked, given_back = row
     pool = _pool(desk, pool_id)
     if pool is None:
         return
@@ -192,12 +188,12 @@ def _load_allocation(
         attempt.ended = {element: None for element, _ in desk.store.rows("ended_elements", (try_id,))}
         tries[try_n] = attempt
         desk.world.tries[name] = attempt
-    newest = tries[max(tries)]
+    newest, kept = tries[max(tries)], json.loads(asked)
     how = how_to_ask(pool, facts)
     request: AllocationRequest = request_for(
         newest.name, kept["elements"], tuple(kept["shape"]), kept["walltime_s"], how, pool.ranks
     )
-    allocation = AllocationState(allocation_id, pool_id, request, tries)
+    allocation = AllocationState(allocation_id, pool_id, request, tries, set(json.loads(given_back)))
     pool.allocations[allocation_id] = allocation
     pool.asked = request.elements
     desk.world.allocations[allocation_id] = allocation

@@ -22,6 +22,7 @@ from scalebox_hpc.daemon.core import IDLE_EXIT_S, Core, Outcome, Settings
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.hands import Hands
 from scalebox_hpc.daemon.premises import Premises
+from scalebox_hpc.daemon.refusal import refusal
 from scalebox_hpc.daemon.state import Now
 from scalebox_hpc.errors import ConflictError, LedgerAway, StorageFull
 
@@ -260,7 +261,5 @@ class Wheel:
 
 def _not_now(error: StorageFull | LedgerAway) -> Reply:
     """The answer to whoever asked in a turn that was not written."""
-    body = {"error": error.fact, "hint": error.hint, "exit_code": error.exit_code, "retry_s": FULL_PAUSE_S}
-    if isinstance(error, LedgerAway):
-        body["paused"] = True
-    return Reply(503, body)
+    paused = {"paused": True} if isinstance(error, LedgerAway) else {}
+    return Reply(503, {**refusal(error).body, **paused, "retry_s": FULL_PAUSE_S})

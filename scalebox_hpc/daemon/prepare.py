@@ -20,11 +20,12 @@ from scalebox_hpc.config.seeds import read_seed
 from scalebox_hpc.config.site import load_site, search_path
 from scalebox_hpc.daemon.contact import Contact
 from scalebox_hpc.daemon.desk import Compare, SiteFacts
-from scalebox_hpc.daemon.home import Home, problem_with
-from scalebox_hpc.daemon.images import Fetching, changed_images, images_of, must_be_there, with_images
+from scalebox_hpc.daemon.home import Home
+from scalebox_hpc.daemon.images import Fetching, changed_images, must_be_there, with_images
 from scalebox_hpc.daemon.runs import Prepared
 from scalebox_hpc.daemon.sheets import refuse_secret_binds
 from scalebox_hpc.daemon.ship import ship
+from scalebox_hpc.disk import problem_with
 from scalebox_hpc.domain.allocation import Launch
 from scalebox_hpc.domain.pipeline import Pipeline
 from scalebox_hpc.domain.site import Site
@@ -70,7 +71,7 @@ def prepare(
     stdin = Path(args["stdin"]) if args.get("stdin") else None
     seeds = _spool_seeds(home, pipeline, name, stdin)
     notes = tuple(str(warning) for warning in checked.warnings)
-    return Prepared(name, pipeline, sites, shared, str(results), str(seeds), notes, images_of(pipeline))
+    return Prepared(name, pipeline, sites, shared, str(results), str(seeds), notes)
 
 
 def _site_names(pipeline: Pipeline) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scalebox_hpc.daemon import firing, successes
-from scalebox_hpc.daemon.attempt_row import Made, Of, attempt_row, output_row
+from scalebox_hpc.daemon.attempt_row import Made, Of, attempt_row, output_row, sent_to
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.headers import inherited_by, read_headers
 from scalebox_hpc.daemon.routing import Batch, Sizes, route, sizes_problem
@@ -26,7 +26,7 @@ from scalebox_hpc.domain.task import (
     advance,
     judge_report,
 )
-from scalebox_hpc.engine.launches import module_is_broken
+from scalebox_hpc.engine.launches import Streak, module_is_broken
 from scalebox_hpc.engine.retry import (
     Again,
     Ended,
@@ -184,7 +184,8 @@ def _succeed(
     _settle(desk, task, TaskEvent.SUCCEEDED, cause="", ready_us=task.ready_us)
     if task.generation > 1:
         firing.drop_earlier(desk, task.task_id)
-    made = Made(attempt_id, agent_id, desk.now.wall_us, sent=sent, sent_to=_sent_to(task, result))
+    receivers = ",".join(module.spec.to) if result.chunks else sent_to(result.messages)
+    made = Made(attempt_id, agent_id, desk.now.wall_us, sent=sent, sent_to=receivers)
     _add_attempt(desk, task, result, made)
     if result.messages:
         inherited = inherited_by(task.headers, task.inherited)
@@ -192,17 +193,9 @@ def _succeed(
             desk, Batch(module.run, attempt_id, 0, inherited, result.messages, replacing=task.generation > 1)
         )
     _release_chunks(desk, module, attempt_id, result.lease, chunks)
-    times = result.times
-    if times.started and times.ended:
-        module.durations.add(max(0.0, (times.ended - times.started) / 1e6))
+    module.took(result.times)
     module.rate.add(1, desk.now.mono_s)
-    module.launches = 0
-
-
-def _sent_to(task: TaskRow, result: Result) -> str:
-    if result.chunks:
-        return ",".join(task.module.spec.to)
-    return ",".join(dict.fromkeys(message.to for message in result.messages))
+    module.streak = Streak()
 
 
 def _release_chunks(
@@ -249,10 +242,10 @@ def _count_launch(desk: Desk, module: ModuleState, agent_id: int, note: str) -> 
     row = desk.store.one("node_of_agent", (agent_id,))
     assert row is not None, "who reports said hello"
     module.launch_failed(row[0])
-    elsewhere = desk.world.serves_elsewhere(module, module.launch_node)
+    elsewhere = desk.world.serves_elsewhere(module, module.streak.node)
     succeeded = module.counts[TaskState.SUCCEEDED]
     if not module.broken and module_is_broken(module.streak, succeeded, elsewhere=elsewhere):
-        module.broken = f"its program would not start {module.launches} times: {note}"
+        module.broken = f"its program would not start {module.streak.launches} times: {note}"
         module.restless = True
         module.run.note(f"{module.spec.name} failed as a whole: {module.broken}")
 

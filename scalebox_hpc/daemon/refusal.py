@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from scalebox_hpc.daemon.events import Reply
-from scalebox_hpc.errors import PipelineErrors, SbxError
+from scalebox_hpc.errors import ImagesPending, NotFound, PipelineErrors, SbxError
 
 _STATUS: Final = {2: 400, 3: 409, 4: 503}
 
@@ -14,9 +14,11 @@ _STATUS: Final = {2: 400, 3: 409, 4: 503}
 def refusal(error: SbxError) -> Reply:
     """The answer to a request that ended in this error."""
     body: dict[str, Any] = {"error": error.fact, "hint": error.hint, "exit_code": error.exit_code}
+    if isinstance(error, ImagesPending):
+        body |= {"fetching": list(error.images), "retry_s": 1.0}
     if isinstance(error, PipelineErrors):
         body["problems"] = [asdict(problem) for problem in error.problems]
-    return Reply(_STATUS.get(error.exit_code, 500), body)
+    return Reply(404 if isinstance(error, NotFound) else _STATUS.get(error.exit_code, 400), body)
 
 
 def not_found(fact: str, hint: str = "") -> Reply:

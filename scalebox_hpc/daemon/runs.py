@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from scalebox_hpc.daemon.loading import load_run, write_frozen
 from scalebox_hpc.daemon.routing import SEED, Batch, route
 from scalebox_hpc.daemon.sheets import sheet_of
 from scalebox_hpc.daemon.state import ACTIVE, ModuleState, RunPhase, RunState
-from scalebox_hpc.domain.image import Image
 from scalebox_hpc.domain.pipeline import Module, Pipeline
 from scalebox_hpc.domain.task import HELD, Cause, TaskState
 from scalebox_hpc.engine.closing import close
+from scalebox_hpc.engine.launches import Streak
 from scalebox_hpc.errors import ConflictError, UsageError
 
 SEED_BYTES = 1 << 20  # of the spooled seeds, read in one turn
@@ -36,7 +36,6 @@ class Prepared:
     results: str
     seed_path: str
     notes: tuple[str, ...] = ()
-    images: Mapping[str, Image] = field(default_factory=dict)  # by module, of those that have one
 
 
 def create(desk: Desk, prepared: Prepared, *, again: bool = False) -> RunState:
@@ -81,9 +80,8 @@ def create(desk: Desk, prepared: Prepared, *, again: bool = False) -> RunState:
 def _sheet(desk: Desk, prepared: Prepared, module: Module, module_id: int) -> dict[str, Any]:
     """What agents are told of a module of this run."""
     site = prepared.pipeline.pools[module.pool].site
-    image = prepared.images.get(module.name)
     return {
-        **sheet_of(prepared.pipeline, module, prepared.sites[site], image, desk.home_path),
+        **sheet_of(prepared.pipeline, module, prepared.sites[site], desk.home_path),
         "module": module_id,
         "run": prepared.name,
         "results": prepared.results,
@@ -250,7 +248,7 @@ def resume(desk: Desk, run: RunState) -> int:
 
 
 def _unbreak(module: ModuleState) -> None:
-    module.broken, module.restless, module.launches, module.dirty = "", False, 0, True
+    module.broken, module.restless, module.streak, module.dirty = "", False, Streak(), True
 
 
 def _go_on(desk: Desk, run: RunState) -> None:

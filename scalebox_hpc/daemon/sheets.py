@@ -19,14 +19,9 @@ from scalebox_hpc.errors import UsageError
 MESSAGE_LIMIT = 1_000_000
 
 
-def sheet_of(
-    pipeline: Pipeline, module: Module, facts: SiteFacts, image: Image | None, home: str
-) -> dict[str, Any]:
-    """All of a module's sheet but what belongs to one run.
-
-    `image` is None where the module runs on the bare host; `home` is the path of the home.
-    """
-    command, gathers = module.command, {}
+def sheet_of(pipeline: Pipeline, module: Module, facts: SiteFacts, home: str) -> dict[str, Any]:
+    """All of a module's sheet but what belongs to one run; `home` is the path of the home."""
+    command, image, gathers = module.command, module.stored, {}
     for name in module.to:
         gather = pipeline.modules[name].gather
         if gather is not None:

@@ -24,6 +24,7 @@ from scalebox_hpc.engine.launches import Shun, Streak, one_more
 from scalebox_hpc.engine.pools import LostDisk
 from scalebox_hpc.engine.rates import Durations, Rate
 from scalebox_hpc.engine.session import Session
+from scalebox_hpc.wire.messages import Times
 
 
 class Now(NamedTuple):
@@ -64,9 +65,7 @@ class ModuleState:
     next_n: int
     counts: dict[TaskState, int]
     ignored: int = 0
-    launches: int = 0  # that failed since its last success
-    launch_node: str = ""  # of the first of them
-    launch_spread: bool = False  # another node had one too
+    streak: Streak = field(default_factory=Streak)  # of launch failures
     broken: str = ""
     chunks: int = 0  # recorded, sent by it, not yet turned into tasks
     waiting_parts: int = 0  # parts open or changed
@@ -117,14 +116,15 @@ class ModuleState:
             self.rooms[memory_mib] = room
         return room
 
-    @property
-    def streak(self) -> Streak:
-        return Streak(self.launches, self.launch_node, self.launch_spread)
-
     def launch_failed(self, node: str) -> None:
         """Count a launch failure."""
-        self.launches, self.launch_node, self.launch_spread = one_more(self.streak, node)
+        self.streak = one_more(self.streak, node)
         self.dirty = True
+
+    def took(self, times: Times) -> None:
+        """Note how long a task of it ran."""
+        if times.started and times.ended:
+            self.durations.add(max(0.0, (times.ended - times.started) / 1e6))
 
     def moved(self, source: TaskState | None, target: TaskState, count: int = 1) -> None:
         """Note that tasks came, or changed state."""

@@ -10,12 +10,13 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from scalebox_hpc.daemon.attempt_row import Made, Of, attempt_row, output_row
+from scalebox_hpc.daemon.attempt_row import Made, Of, attempt_row, output_row, sent_to
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.headers import inherited_by, read_headers
 from scalebox_hpc.daemon.routing import Batch, route, sizes_problem
 from scalebox_hpc.daemon.state import ModuleState
 from scalebox_hpc.domain.task import HELD, Lease, TaskEvent, TaskState, advance
+from scalebox_hpc.engine.launches import Streak
 from scalebox_hpc.wire.messages import Outcome, Result
 
 SOURCES: Final = {
@@ -76,14 +77,12 @@ def _count(desk: Desk, plain: Iterable[Plain]) -> None:
     for each in plain:
         place = (each.module.module_id, each.source)
         moves[place] = moves.get(place, 0) + 1
-        times = each.result.times
-        if times.started and times.ended:
-            each.module.durations.add(max(0.0, (times.ended - times.started) / 1e6))
+        each.module.took(each.result.times)
     for (module_id, source), count in moves.items():
         module = desk.world.modules[module_id]
         module.moved(source, TaskState.SUCCEEDED, count)
         module.rate.add(count, desk.now.mono_s)
-        module.launches = 0
+        module.streak = Streak()
 
 
 def _write(desk: Desk, agent_id: int, plain: Sequence[Plain]) -> None:
@@ -91,8 +90,7 @@ def _write(desk: Desk, agent_id: int, plain: Sequence[Plain]) -> None:
     rows, outputs = [], []
     for attempt_id, each in enumerate(plain, first):
         messages = each.result.messages
-        sent_to = ",".join(dict.fromkeys(message.to for message in messages)) if messages else ""
-        made = Made(attempt_id, agent_id, now_us, sent=len(messages), sent_to=sent_to)
+        made = Made(attempt_id, agent_id, now_us, sent=len(messages), sent_to=sent_to(messages))
         rows.append(attempt_row(each.task, each.result, made))
         if (output := output_row(attempt_id, each.result)) is not None:
             outputs.append(output)

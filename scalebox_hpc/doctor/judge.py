@@ -201,6 +201,8 @@ def _used(runtime: Runtime, seen: Containers) -> Finding:
         return warn(
             "containers",
             f"{fact}; no squashfuse or /dev/fuse: an image file is unpacked at each start",
-            "ask the site's staff for squashfuse, or name a sandbox directory as `image`",
+            'ask the site\'s staff for squashfuse, or write `local_copy = "unpacked"` in the site file',
         )
+    if not seen.root and runtime.name != "charliecloud":
+        fact = f'{fact}; image files are read through squashfuse, unless `local_copy` is "unpacked"'
     return ok("containers", fact)

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from scalebox_hpc.domain.plain import build
+
 RUNTIMES = ("apptainer", "singularity", "charliecloud")
+COPIES = ("no", "file", "unpacked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +40,20 @@ class Containers:
     runtime: str = ""
     binds: tuple[Bind, ...] = ()
     args: tuple[str, ...] = ()
-    local_copy: bool = False  # copy an image to node-local scratch once per node
+    local_copy: str = "no"  # of COPIES: what is made of an image on node-local scratch, once per node
 
 
 def container(data: Mapping[str, Any]) -> Container:
-    """Read a Container that was kept as plain data."""
-    return Container(**{**data, "args": tuple(data.get("args", ()))})
+    """Read a Container that was kept as plain data; unknown keys are passed over, here and below."""
+    return build(Container, {**data, "args": tuple(data.get("args", ()))})
 
 
 def containers(data: Mapping[str, Any]) -> Containers:
     """Read a Containers that was kept as plain data."""
-    return Containers(**{**data, "args": tuple(data.get("args", ())), "binds": binds(data.get("binds", ()))})
+    read = {"args": tuple(data.get("args", ())), "binds": binds(data.get("binds", ()))}
+    return build(Containers, {**data, **read})
 
 
 def binds(data: Any) -> tuple[Bind, ...]:
     """Read binds that were kept as plain data."""
-    return tuple(Bind(**each) for each in data)
+    return tuple(build(Bind, each) for each in data)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
+
+from scalebox_hpc.domain.plain import build
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,4 @@ class Image:
 
 def image(data: Mapping[str, Any] | None) -> Image | None:
     """Read an Image that was kept as plain data; unknown keys are passed over."""
-    if data is None:
-        return None
-    known = {item.name for item in fields(Image)}
-    return Image(**{key: value for key, value in data.items() if key in known})
+    return None if data is None else build(Image, data)

@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from scalebox_hpc.domain.container import Bind, Container, binds, container
 from scalebox_hpc.domain.image import Image, image
+from scalebox_hpc.domain.plain import build
 
 Part = str | tuple[str, ...]
 """Literal text, or a placeholder: one word of body, task, slot, members, bodies; or ("headers", NAME)."""
 
 Template = tuple[Part, ...]
-
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,14 +179,9 @@ def to_json(pipeline: Pipeline) -> dict[str, Any]:
 def from_json(data: Mapping[str, Any]) -> Pipeline:
     """Read what `to_json` wrote, perhaps in an earlier release: unknown keys are passed over."""
     modules = {name: _module(value) for name, value in data["modules"].items()}
-    pools = {name: _build(Pool, value) for name, value in data["pools"].items()}
-    bin_files = tuple(_build(ShippedFile, value) for value in data.get("bin", ()))
-    return _build(Pipeline, {**data, "modules": modules, "pools": pools, "bin": bin_files})
-
-
-def _build(cls: type[Made], data: Mapping[str, Any]) -> Made:
-    known = {item.name for item in fields(cls)}  # type: ignore[arg-type]
-    return cls(**{key: value for key, value in data.items() if key in known})
+    pools = {name: build(Pool, value) for name, value in data["pools"].items()}
+    bin_files = tuple(build(ShippedFile, value) for value in data.get("bin", ()))
+    return build(Pipeline, {**data, "modules": modules, "pools": pools, "bin": bin_files})
 
 
 def _template(parts: list[Any] | tuple[Any, ...]) -> Template:
@@ -197,7 +191,7 @@ def _template(parts: list[Any] | tuple[Any, ...]) -> Template:
 def _module(data: Mapping[str, Any]) -> Module:
     command = data["command"]
     gather, seed = data.get("gather"), data.get("seed")
-    return _build(
+    return build(
         Module,
         {
             **data,
@@ -208,14 +202,14 @@ def _module(data: Mapping[str, Any]) -> Module:
                 values=tuple(_template(value) for value in command["values"]),
                 shell=tuple(command["shell"]),
             ),
-            "resources": _build(Resources, data["resources"]),
+            "resources": build(Resources, data["resources"]),
             "stored": image(data.get("stored")),
             "container": container(data.get("container", {})),
             "binds": binds(data.get("binds", ())),
-            "retry": tuple(_build(RetryRule, {**rule, "on": tuple(rule["on"])}) for rule in data["retry"]),
+            "retry": tuple(build(RetryRule, {**rule, "on": tuple(rule["on"])}) for rule in data["retry"]),
             "gather": None if gather is None else _gather(gather),
             "seed": None if seed is None else _seed(seed),
-            "files": tuple(_build(ShippedFile, value) for value in data["files"]),
+            "files": tuple(build(ShippedFile, value) for value in data["files"]),
         },
     )
 
@@ -228,7 +222,7 @@ def with_image(module: Module, image: Image) -> Module:
 
 def _gather(data: Mapping[str, Any]) -> Gather:
     size = data["size"]
-    return _build(Gather, {**data, "size": None if size is None else _template(size)})
+    return build(Gather, {**data, "size": None if size is None else _template(size)})
 
 
 def _seed(data: Mapping[str, Any]) -> Seed:

@@ -18,7 +18,7 @@ UPDATE allocation SET ended_us = ? WHERE allocation_id = ?;
 
 -- name: open_allocations
 -- Allocations that are not over.
-SELECT allocation_id, pool_id, request, created_us, given_back FROM allocation WHERE ended_us IS NULL;
+SELECT allocation_id, pool_id, request, given_back FROM allocation WHERE ended_us IS NULL;
 
 -- name: give_back_elements
 -- Which of its elements we cancel, written before we do.

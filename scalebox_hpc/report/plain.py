@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from scalebox_hpc.client import RunStatus
 from scalebox_hpc.report.failures import Examples, failures
-from scalebox_hpc.report.text import printable, rate
+from scalebox_hpc.report.text import count, printable, rate
 from scalebox_hpc.units import show_duration
 
 SPACING_S = 5.0
@@ -91,17 +91,9 @@ def progress_line(status: RunStatus) -> str:
 def _held_up(status: RunStatus) -> str:
     """Why nothing runs though tasks wait, as far as the pools say."""
     reasons = [
-        f"{_count(pool['elements_pending'], 'element')} of {pool['pool']} pending"
+        f"{count(pool['elements_pending'], 'element')} of {pool['pool']} pending"
         + (f": {pool['reason']}" if pool["reason"] else "")
         for pool in status["pools"]
         if pool["elements_pending"] and pool["state"] == "ok"
     ]
     return f" ({'; '.join(reasons)})" if reasons else ""
-
-
-def _count(number: int, noun: str) -> str:
-    """
-    >>> _count(1, "element"), _count(2, "element")
-    ('1 element', '2 elements')
-    """
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""No-op tasks a second in containers: warm, one container a task, HyperQueue doing the same, the bare host.
+"""No-op tasks a second in containers: warm, unpacked, one a task, in HyperQueue; and on the bare host.
 
 Needs a container runtime and an image; `scripts/bench` runs this part in the cluster in a box where this
 machine has none. Rounds are interleaved and compared round by round.
@@ -31,6 +31,12 @@ pool = "some"
 resources = {{ memory = "50M", time = "1m" }}
 {image}
 """
+SITE = """batch = "local"
+[paths]
+scratch = "{scratch}"
+[containers]
+local_copy = "unpacked"
+"""
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -50,6 +56,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             {
                 "bare": _sbx(here / "bare", options.contained_tasks, options.slots, ""),
                 "warm": _sbx(here / "warm", options.contained_tasks, options.slots, warm),
+                "unpacked": _sbx(here / "unpacked", options.contained_tasks, options.slots, warm, SITE),
                 "each": _sbx(here / "each", options.each_tasks, options.slots, each),
                 "hq": _hyperqueue(here / "hq", options.each_tasks, options.slots, runtime, image),
             }
@@ -58,11 +65,16 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {"containers": {"slots": options.slots, "rounds": rounds}}
 
 
-def _sbx(folder: Path, count: int, slots: int, image: str) -> dict[str, float]:
+def _sbx(folder: Path, count: int, slots: int, image: str, site: str = "") -> dict[str, float]:
     """Tasks a second from the first start to the last end, and what starting the container took."""
     home = BenchHome(folder)
+    words = []
+    if site:  # its copies go into the home's folder, so that each round pays for it
+        (folder / "site-configs").mkdir()
+        (folder / "site-configs" / "here.toml").write_text(site.format(scratch=folder), encoding="utf-8")
+        words = ["--site", "here"]
     with home.running() as daemon:
-        run = home.run(PIPELINE.format(count=count, slots=slots, image=image))
+        run = home.run(PIPELINE.format(count=count, slots=slots, image=image), *words)
         attempts = [each for each in daemon.attempts(run) if each["outcome"] == "SUCCEEDED"]
     if len(attempts) != count:
         raise SystemExit(f"bench: {len(attempts)} of {count} tasks succeeded")
@@ -96,6 +108,8 @@ def _show(options: argparse.Namespace, rounds: list[dict[str, Any]]) -> None:
         row("the bare host", of("bare"), of("bare")),
         row("a warm container", of("warm"), of("bare")),
         row("the same, its start counted", of("warm", "whole_per_s"), of("bare", "whole_per_s")),
+        row("a warm container, image unpacked on the node's disk", of("unpacked"), of("bare")),
+        row("the same, unpacking counted", of("unpacked", "whole_per_s"), of("bare", "whole_per_s")),
         row("one container a task", of("each"), of("bare")),
         row("HyperQueue, `exec` a task", of("hq"), of("bare")),
     ]

@@ -6,14 +6,17 @@ shell inside starts the tasks), and once per task; and the real runtimes, in the
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,8 +51,8 @@ class Kind:
 
     @property
     def has_runner(self) -> bool:
-        """Whether its tasks are started by a process of ours inside."""
-        return self.is_warm and self.image != "plain"
+        """Whether its tasks are started by a process of ours there."""
+        return not self.per_task and self.image != "plain"
 
     @property
     def has_views(self) -> bool:
@@ -76,6 +79,7 @@ class Lab:
     def __init__(self, kind: Kind, outer: Path, inner: Path, site: Site | None = None) -> None:
         self.kind, self.outer, self.inner, self.site = kind, outer, inner, site
         self.incarnation = ""  # of the last agent
+        self.scratch = f"{inner}/scratch"
         for name in ("pipeline/.sbx/shared/runs/r", "pipeline/results", "pipeline/bin", "scratch", "seen"):
             (outer / name).mkdir(parents=True, exist_ok=True)
         (outer / "pipeline/.sbx/secret").write_text("the token\n")
@@ -107,7 +111,7 @@ class Lab:
             "binds": [[self.seen, self.seen, "rw"]],
             "reuse": "task" if kind.per_task else "agent",
             "gpus": False,
-            "local_copy": False,
+            "local_copy": "no",
             "mask": [home, f"{home}/shared"],
             **keys,
         }
@@ -131,12 +135,13 @@ class Lab:
             "container": self.container(),
             **keys,
         }
-        path = {"PATH": f"{here}/path:/usr/bin:/bin:/usr/sbin:/sbin"} if not self.kind.is_real else {}
+        has_path = (self.outer / "path").is_dir()
+        path = {"PATH": f"{here}/path:/usr/bin:/bin:/usr/sbin:/sbin"} if has_path else {}
         spec = {
             "sheets": {1: sheet},
             "slots": slots,
             "shared": f"{here}/pipeline/.sbx/shared",
-            "scratch": f"{here}/scratch",
+            "scratch": self.scratch,
             "environ": {"SECRET": "s", **path},
             "steps": steps,
         }
@@ -375,12 +380,12 @@ def test_an_agent_that_is_told_to_end_leaves_nothing(lab: Lab) -> None:
     assert out["results"] == {}
 
 
-# containers that die
+# what starts tasks dies
 
 
 @pytest.mark.parametrize("what", ["anchor", "shell", "runner"])
-def test_a_task_whose_container_dies_is_launch_and_the_next_gets_a_new_one(lab: Lab, what: str) -> None:
-    if not lab.kind.is_warm or (what != "anchor" and not lab.kind.has_runner):
+def test_a_task_whose_starter_dies_is_launch_and_the_next_gets_a_new_one(lab: Lab, what: str) -> None:
+    if (what != "runner" and not lab.kind.is_warm) or (what != "anchor" and not lab.kind.has_runner):
         pytest.skip("it has no such process")
     script = f"""
         if [ "$SBX_BODY" = long ]; then
@@ -395,8 +400,19 @@ def test_a_task_whose_container_dies_is_launch_and_the_next_gets_a_new_one(lab: 
     )
     outcomes = [(result["outcome"], result["cause"]) for result in out["results"].values()]
     assert outcomes == [("ok", None), ("failed", "launch"), ("ok", None), ("ok", None)]
-    assert "its container ended" in out["results"]["2"]["note"]
+    assert "the next task gets a new one" in out["results"]["2"]["note"]
     assert out["seen"] == [[False]]
+
+
+def test_what_starts_tasks_lets_a_term_pass_that_the_batch_system_sends_to_everybody(lab: Lab) -> None:
+    if not lab.kind.has_runner:
+        pytest.skip("it has no such process")
+    out = lab.run(
+        f"[ $SBX_BODY = short ] || : > {lab.seen}/up; while [ ! -e {lab.seen}/go ]; do sleep 0.01; done",
+        *(add("long"), ["file", f"{lab.seen}/up"], ["kill", "runner", signal.SIGTERM]),
+        *(add("short"), ["write", f"{lab.seen}/go", ""], ["results", 2]),
+    )
+    assert [result["outcome"] for result in out["results"].values()] == ["ok", "ok"]
 
 
 def test_an_image_whose_files_vanish_is_launch_and_the_next_task_gets_a_new_container(lab: Lab) -> None:
@@ -415,8 +431,8 @@ def test_an_image_whose_files_vanish_is_launch_and_the_next_task_gets_a_new_cont
     assert "the files of its image cannot be read any more" in out["2"]["note"]
 
 
-def test_a_killed_agent_takes_its_containers_with_it(lab: Lab) -> None:
-    if not lab.kind.is_warm:
+def test_a_killed_agent_takes_with_it_what_starts_its_tasks(lab: Lab) -> None:
+    if lab.kind.per_task:
         pytest.skip("nothing of it outlives a task")
     script = f"if [ $SBX_BODY = long ]; then : > {lab.seen}/up; sleep 60; fi"
     steps = (add("short"), ["results", 1], add("long"), ["file", f"{lab.seen}/up"], ["die"])
@@ -461,6 +477,18 @@ def test_a_container_that_never_starts_is_launch_and_says_why(fake: Lab) -> None
     assert all("FATAL: the image is broken" in result["note"] for result in out.values())
 
 
+@pytest.mark.parametrize("local_copy", ["no", "file", "unpacked"])
+def test_a_container_without_room_for_its_files_is_launch_and_the_agent_works_on(
+    fake: Lab, local_copy: str
+) -> None:
+    container = {**(fake.container() or {}), "local_copy": local_copy}
+    occupied = ["occupy", "containers/1/said"]
+    steps = (occupied, add("a"), ["results", 1], add("b"), ["results", 2])
+    out = fake.run("", *steps, container=container)["results"]
+    assert {result["cause"] for result in out.values()} == {"launch"}
+    assert all("containers/1/said" in result["note"] for result in out.values())
+
+
 def test_three_deaths_in_a_row_are_enough(fake: Lab) -> None:
     steps: list[list[Any]] = []
     for number in range(1, 4):
@@ -490,23 +518,57 @@ def test_what_cannot_be_is_said(fake: Lab) -> None:
         assert text in result["note"]
 
 
-def test_an_image_is_copied_once_to_the_node(fake: Lab) -> None:
-    image = (fake.outer / "image").read_bytes()
-    import hashlib
+def copied(fake: Lab, local_copy: str, **keys: Any) -> Json:
+    """A container whose image is copied to the node, with the digest that it has now."""
+    digest = "sha256:" + hashlib.sha256((fake.outer / "image").read_bytes()).hexdigest()
+    return {**(fake.container() or {}), "local_copy": local_copy, "digest": digest, **keys}
 
-    digest = "sha256:" + hashlib.sha256(image).hexdigest()
-    local = {**(fake.container() or {}), "local_copy": True, "digest": digest}
+
+def kept(fake: Lab) -> list[str]:
+    """How the names end of what is kept of images on the node."""
     copies = fake.outer / "scratch" / f"sbx-images-{os.getuid()}"
+    return sorted(path.name.partition(".")[2] for path in copies.iterdir())
+
+
+@pytest.mark.parametrize(("local_copy", "suffix"), [("file", "sif"), ("unpacked", "dir")])
+@pytest.mark.parametrize("reuse", ["agent", "task"])
+def test_an_image_is_copied_once_to_the_node(fake: Lab, local_copy: str, suffix: str, reuse: str) -> None:
+    local = copied(fake, local_copy, reuse=reuse)
     for _ in range(2):
         result = fake.run("", add("a"), ["results", 1], container=local)["results"]["1"]
-        assert (result["outcome"], result["image"]) == ("ok", digest)
-        names = [path.name for path in copies.iterdir()]
-        assert sorted(names) == [f"{digest.replace(':', '-')}.sif", f"{digest.replace(':', '-')}.sif.lock"]
+        assert (result["outcome"], result["image"], result["note"]) == ("ok", local["digest"], "")
+        assert kept(fake) == [suffix, f"{suffix}.lock"]
         (fake.outer / "image").write_text("dies\n")  # the copy is used
     wrong = {**local, "digest": DIGEST}
     result = fake.run("", add("a"), ["results", 1], container=wrong)["results"]["1"]
     assert result["cause"] == "launch"
     assert "is not what the run began with" in result["note"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"), [("solid", "could not be unpacked: it is solid"), ("shut", "containers are not allowed")]
+)
+def test_an_image_whose_copy_is_of_no_use_is_run_from_where_it_lies(fake: Lab, kind: str, why: str) -> None:
+    (fake.outer / "image").write_text(f"{kind}\n")
+    steps = add("a", "b"), ["results", 2], add("c"), ["results", 3]
+    out = fake.run("", *steps, container=copied(fake, "unpacked"))["results"]
+    assert {result["outcome"] for result in out.values()} == {"ok"}
+    assert all("run from where it lies" in result["note"] for result in out.values())
+    assert all(why in result["note"] for result in out.values())
+
+
+def test_without_a_place_for_copies_an_image_is_run_from_where_it_lies(fake: Lab) -> None:
+    (fake.outer / "scratch" / f"sbx-images-{os.getuid()}").touch()
+    for local_copy in ("file", "unpacked"):
+        out = fake.run("", add("a"), ["results", 1], container=copied(fake, local_copy))["results"]
+        assert out["1"]["outcome"] == "ok"
+        assert "run from where it lies" in out["1"]["note"]
+
+
+def test_a_container_that_may_be_written_gets_no_directory_that_others_use(fake: Lab) -> None:
+    local = copied(fake, "unpacked", args=["--writable"])
+    assert fake.run("", add("a"), ["results", 1], container=local)["results"]["1"]["outcome"] == "ok"
+    assert kept(fake) == ["sif", "sif.lock"]
 
 
 # and with the real one
@@ -521,4 +583,85 @@ def test_a_real_image_without_a_shell_gets_a_container_for_each_task(node: Site)
     out = lab.run("", add("a"), ["results", 1], words=["/busybox", "echo", [["body"]]])["results"]["1"]
     assert (out["outcome"], out["stdout"]) == ("ok", "a\n")
     assert "one container for each task" in out["note"]
+    shutil.rmtree(outer)
+
+
+@pytest.fixture
+def closed_image(node: Site) -> Iterator[Path]:
+    """A real image with a directory that its owner may not write to, from outside; it can be run too."""
+    node.run(
+        node.nodes[0],
+        "cd /scratch/images && rm -rf closed.dir && cp -a bb.dir closed.dir && mkdir closed.dir/closed"
+        " && touch closed.dir/closed/file && chmod 500 closed.dir/closed && chmod 555 closed.dir"
+        " && apptainer -q build --force closed.sif closed.dir && chmod 644 closed.sif && rm -r closed.dir",
+        root=True,
+    )
+    image = node.scratch / "images/closed.sif"
+    yield image
+    image.unlink()
+
+
+def digest_of(image: Path) -> str:
+    return "sha256:" + hashlib.sha256(image.read_bytes()).hexdigest()
+
+
+SERVERS = """
+for each in /proc/[0-9]*; do
+    read -r name <$each/comm && case $name in squashfuse*) echo "$name" ;; esac
+done 2>/dev/null
+ls -d /closed
+"""
+COUNTED = """#!/bin/sh
+case " $* " in *" build "*) echo "$*" >>"${0%/*}/built" ;; esac
+exec /usr/bin/apptainer "$@"
+"""
+
+
+@pytest.mark.cluster
+def test_two_agents_unpack_a_real_image_once_and_run_it_as_a_directory(
+    node: Site, closed_image: Path
+) -> None:
+    outer = node.scratch / "runtimes" / secrets.token_hex(4)
+    inner = Path("/scratch") / outer.relative_to(node.scratch)
+    kind = Kind("apptainer", "/scratch/images/closed.sif", is_real=True)
+    labs = [Lab(kind, outer / name, inner / name, node) for name in ("one", "two")]
+    for lab in labs:
+        lab.scratch = str(inner / "scratch")
+        (lab.outer / "path").mkdir()
+        (lab.outer / "path/apptainer").write_text(COUNTED)
+        (lab.outer / "path/apptainer").chmod(0o755)
+    (outer / "scratch").mkdir()
+    node.run(node.nodes[0], f"chmod 777 {inner}/scratch", root=True)
+    digest = digest_of(closed_image)
+
+    def run(lab: Lab, local_copy: str) -> Json:
+        container = lab.container(local_copy=local_copy, digest=digest)
+        result: Json = lab.run(SERVERS, add("a"), ["results", 1], container=container)["results"]["1"]
+        assert (result["outcome"], result["note"], result["image"]) == ("ok", "", digest)
+        return result
+
+    with ThreadPoolExecutor(2) as pool:
+        for result in pool.map(run, labs, ["unpacked", "unpacked"]):
+            assert result["stdout"] == "/closed\n"
+    assert sum(path.read_text().count("\n") for path in outer.glob("*/path/built")) == 1
+    (copies,) = (outer / "scratch").glob("sbx-images-*")
+    assert len(list(copies.iterdir())) == 2  # and the lock
+    assert "squashfuse" in run(labs[0], "no")["stdout"]  # so it would have been seen
+    shutil.rmtree(outer)
+
+
+@pytest.mark.cluster
+def test_what_was_unpacked_in_vain_is_removed_by_an_ordinary_user(node: Site, closed_image: Path) -> None:
+    outer = node.scratch / "runtimes" / secrets.token_hex(4)
+    outer.mkdir(parents=True)
+    build(outer / "agent.pyz")
+    here = Path("/scratch") / outer.relative_to(node.scratch)
+    node.run(node.nodes[0], f"chmod -R a+rwX {here}", root=True)
+    script = "apptainer -q build --sandbox tree image.sif 2>/dev/null; ls -d tree/closed; exit 7"
+    words = ["copy", "/scratch/images/closed.sif", f"{here}/copies/x.dir", digest_of(closed_image)]
+    command = shlex.join(["python3", "-I", f"{here}/agent.pyz", *words, "/bin/sh", "-c", script])
+    done = node.run(node.nodes[0], command, check=False)
+    assert done.returncode == 1
+    assert "could not be unpacked: tree/closed" in done.stderr
+    assert node.run(node.nodes[0], f"ls {here}/copies").stdout == "x.dir.lock\n"
     shutil.rmtree(outer)

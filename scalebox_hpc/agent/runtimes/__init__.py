@@ -5,12 +5,11 @@ Asking each for its version is all that is started here.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from scalebox_hpc.agent.runtimes import apptainer, charliecloud
-from scalebox_hpc.agent.runtimes.base import Bind, Execution, Runtime
+from scalebox_hpc.agent.runtimes.base import Bind, Execution, Runtime, which
 
 __all__ = ["Bind", "Execution", "Runtime", "Unavailable", "choose", "find"]
 
@@ -38,7 +37,7 @@ class Unavailable(Exception):
 
 def find(environ: Mapping[str, str]) -> tuple[Runtime, ...]:
     """Return the runtimes in PATH, the preferred one first."""
-    found = [(kind, _which(kind.program, environ.get("PATH", ""))) for kind in KINDS]
+    found = [(kind, which(kind.program, environ.get("PATH", ""))) for kind in KINDS]
     present = [(kind, path) for kind, path in found if path]
     said = _versions([path for _, path in present], environ) if present else []
     return tuple(kind.recognise(kind.name, path, text) for (kind, path), text in zip(present, said))
@@ -63,14 +62,6 @@ def choose(
         if not reason:
             return runtime
     raise Unavailable(f"on {host}: {reasons[0]}")
-
-
-def _which(program: str, search: str) -> str:
-    for directory in search.split(":"):
-        path = os.path.join(directory, program)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return path
-    return ""
 
 
 def _versions(paths: list[str], environ: Mapping[str, str]) -> list[str]:

@@ -14,6 +14,7 @@ from scalebox_hpc.agent.runtimes.base import Bind, Execution
 FATAL = "FATAL:"  # how it begins the line that says why
 FAILED = 255
 NO_PROGRAM = re.compile(r"executable file not found|stat \S+: no such file|no such file or directory", re.I)
+WRITABLE = re.compile(r"--writable(=|$)|-[a-zA-Z]*w")
 ARCHIVES = ("oci-archive", "docker-archive", "oci")  # schemes whose rest is a path
 GPU_FLAGS = {"nvidia": "--nv", "rocm": "--rocm"}
 ROCM_SINCE = (3, 5)  # of Singularity
@@ -57,6 +58,12 @@ class Apptainer(NamedTuple):
         if flag:
             words.append(flag)
         return [*words, "--pwd", execution.pwd, *execution.args, execution.image]
+
+    def unpack_words(self, image: str, directory: str, args: tuple[str, ...]) -> list[str]:
+        """Return the words that unpack an image file; empty when tasks could write to what comes of it."""
+        if any(WRITABLE.match(word) for word in args):
+            return []
+        return [self.path, "--quiet", "build", "--sandbox", directory, image]
 
     def environ(self, execution: Execution) -> dict[str, str]:
         """Return the variables that the runtime itself must find."""

@@ -5,6 +5,7 @@ Nothing is started here. One more runtime is one more file beside this one and a
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
@@ -50,6 +51,12 @@ class Runtime(Protocol):
     def words(self, execution: Execution) -> list[str]:
         """Return the words that stand before those of the program."""
 
+    def unpack_words(self, image: str, directory: str, args: tuple[str, ...]) -> list[str]:
+        """Return the words that unpack an image file to a new directory, for containers with these args.
+
+        Empty where it has none, or where such containers might write to the directory.
+        """
+
     def environ(self, execution: Execution) -> dict[str, str]:
         """Return the variables that the runtime itself must find, beside those for the program."""
 
@@ -58,3 +65,14 @@ class Runtime(Protocol):
 
     def lacks_program(self, stderr: str) -> bool:
         """Tell whether it says that the image does not hold the program asked for."""
+
+
+def which(word: str, search: str) -> str:
+    """Return the path of a program, found as a shell does in this PATH; "" when there is none."""
+    if "/" in word:
+        return word if os.access(word, os.X_OK) else ""
+    for directory in search.split(":"):
+        path = os.path.join(directory or ".", word)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return ""

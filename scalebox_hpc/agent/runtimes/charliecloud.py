@@ -46,6 +46,10 @@ class Charliecloud(NamedTuple):
             words.append("--set-env=PATH=" + execution.path_first + ":$PATH")
         return [*words, f"--cd={execution.pwd}", *execution.args, execution.image, "--"]
 
+    def unpack_words(self, image: str, directory: str, args: tuple[str, ...]) -> list[str]:
+        """Return no words: ch-run packs and unpacks nothing."""
+        return []
+
     def environ(self, execution: Execution) -> dict[str, str]:
         """Return the variables that the runtime itself must find."""
         return {}

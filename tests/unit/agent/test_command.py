@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from scalebox_hpc.agent.command import NO_BASH, CannotLaunch, MissingHeader, Node, Recipe
+from scalebox_hpc.agent.command import NO_BASH, CannotLaunch, MissingHeader, Recipe
 from scalebox_hpc.agent.lease import Held
+from scalebox_hpc.agent.node import Node
 
 CONTAINER = {"image": "/i.sif", "digest": "sha256:1"}
 BASH = ["bash", "-euo", "pipefail", "-c"]
@@ -77,7 +78,8 @@ def test_the_environment_is_the_whole_list_and_nothing_leaks() -> None:
     made = recipe(
         words=[["p"]], environ=environ, env={"MINE": "1"}, params={"a-b": "2"}, shared="/s", results="/r"
     )
-    env = made.env(held("b", {"x-y": "z"}), {b"SBX_WORK": b"/w", b"SBX_SLOT": b"0"}, "", 59.9)
+    own = made.own_env(held("b", {"x-y": "z"}), {b"SBX_WORK": b"/w", b"SBX_SLOT": b"0"}, "", 59.9)
+    env = {**made.fixed, **own}
     text = {name.decode(): value.decode() for name, value in env.items()}
     assert json.loads(text.pop("SBX_HEADERS")) == {"x-y": "z"}
     assert text == {
@@ -110,13 +112,13 @@ def test_the_environment_is_the_whole_list_and_nothing_leaks() -> None:
 
 def test_one_task_does_not_see_the_headers_of_another() -> None:
     made = recipe(words=[["p"]])
-    made.env(held("b", {"x": "1"}), {}, "", 1)
-    assert b"SBX_HEADER_X" not in made.env(held("b"), {}, "", 1)
+    made.own_env(held("b", {"x": "1"}), {}, "", 1)
+    assert b"SBX_HEADER_X" not in {**made.fixed, **made.own_env(held("b"), {}, "", 1)}
 
 
 def test_the_marker_is_in_the_environment() -> None:
     made = recipe(words=[["p"]])
-    env = made.env(held(), {}, "", 1)
+    env = {**made.fixed, **made.own_env(held(), {}, "", 1)}
     assert made.marker(env) <= {name + b"=" + value for name, value in env.items()}
 
 

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from scalebox_hpc.agent import steps
+from scalebox_hpc.agent import probe, steps
+from scalebox_hpc.agent.node import Node
 from scalebox_hpc.agent.ranks import PWD, Ranks, per_node, spread, start_script
+from scalebox_hpc.agent.runtimes import apptainer
 
+INCARNATION = "00112233445566aa"
 SHEET: dict[str, Any] = {"module": 3, "kind": "mpi", "nodes": 2, "ntasks": 5, "name": "work"}
 
 
@@ -30,7 +33,8 @@ def path(tmp_path: Path) -> str:
 
 
 def ranks(root: Path, sheet: dict[str, Any] | None = None, **environ: str) -> Ranks:
-    return Ranks(sheet or SHEET, environ, "n1", str(root))
+    runtime = apptainer.recognise("apptainer", "/opt/apptainer", "apptainer version 1.4.5")
+    return Ranks(sheet or SHEET, Node("n1", INCARNATION, str(root), (runtime,), environ, []), "/bin-dir")
 
 
 def test_the_machine_file_has_a_line_for_each_rank(tmp_path: Path, path: str) -> None:
@@ -81,6 +85,21 @@ def test_a_rank_starts_where_its_launcher_is_with_blanks_in_any_word(tmp_path: P
     assert done.stdout == f"it's an image {tmp_path} a b\n"
 
 
+@pytest.mark.parametrize(("kind", "flags"), [("nvidia", ["--nv"]), ("rocm", ["--rocm"]), ("", [])])
+def test_a_rank_in_an_image_gets_the_gpus_of_its_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, flags: list[str]
+) -> None:
+    monkeypatch.setattr(probe, "gpu_kind", lambda: kind)
+    (tmp_path / "i.sif").touch()
+    container = {"image": str(tmp_path / "i.sif"), "gpus": True}
+    made = ranks(tmp_path, {**SHEET, "nodes": 1, "container": container}, PATH="/nowhere")
+    assert made.problem == ""
+    script = Path(made.env["SBX_CONTAINER"]).read_text()
+    assert [flag for flag in ("--nv", "--rocm") if f" {flag} " in script] == flags
+    assert "/opt/apptainer --quiet exec" in script
+    assert "export APPTAINERENV_PREPEND_PATH=/bin-dir\n" in script
+
+
 # steps
 
 SQUEUE = 'cat "$(dirname "$0")/steps"'
@@ -88,7 +107,6 @@ SCANCEL = 'echo "$@" >>"$(dirname "$0")/cancelled"; : >"$(dirname "$0")/steps"'
 SRUN = """
 while [ "$1" != /bin/sh ]; do echo "$1" >>"$(dirname "$0")/asked"; shift; done
 exec "$@" """
-INCARNATION = "00112233445566aa"
 
 
 def test_outside_slurm_there_are_no_steps_to_end() -> None:

@@ -267,9 +267,10 @@ def site(tmp_path):
 
 def test_a_site_says_what_holds_for_all_its_containers(site, tmp_path, monkeypatch):
     monkeypatch.setenv("SITE_TEST", str(tmp_path))
-    text = 'runtime = "charliecloud"\nbinds = ["/tmp", "$SITE_TEST:/x:ro"]\nargs = ["--x"]\nlocal_copy = true'
+    text = 'runtime = "charliecloud"\nbinds = ["/tmp", "$SITE_TEST:/x:ro"]\nargs = ["--x"]'
+    text += '\nlocal_copy = "unpacked"'
     binds = (Bind("/tmp", "/tmp"), Bind(str(tmp_path), "/x", "ro"))
-    assert site(SITE + text).containers == Containers("charliecloud", binds, ("--x",), True)
+    assert site(SITE + text).containers == Containers("charliecloud", binds, ("--x",), "unpacked")
     assert site(SITE + 'runtime = ""').containers == site('batch = "local"').containers == Containers()
 
 
@@ -282,7 +283,9 @@ def test_a_site_says_what_holds_for_all_its_containers(site, tmp_path, monkeypat
         ("binds = ['$NOPE_X/y']", "containers.binds[0]", "not filled in", "in full"),
         ("binds = ['/tmp/nothing-there/x']", "containers.binds[0]", "there is no", "make it"),
         ("args = ['-B/x']", "containers.args[0]", "said by `binds`", "binds ="),
-        ("local_copy = 'yes'", "containers.local_copy", "must be true or false", "quotes"),
+        ("local_copy = 'yes'", "containers.local_copy", "'yes' is not a value", "no, file, unpacked"),
+        ("local_copy = 'unpack'", "containers.local_copy", "'unpack'", "did you mean `unpacked`?"),
+        ("local_copy = true", "containers.local_copy", "must be a text", "in quotes"),
     ],
 )
 def test_a_wrong_key_of_a_site_is_named(site, line, key, problem, remedy):

@@ -4,6 +4,7 @@ import pytest
 
 from scalebox_hpc.config import site as sites
 from scalebox_hpc.config.container import SITE_CONTAINER_KEYS
+from scalebox_hpc.config.places import installed
 from scalebox_hpc.domain.site import Limits
 from scalebox_hpc.errors import PipelineErrors, UsageError
 
@@ -147,13 +148,13 @@ def test_an_unknown_site_lists_those_there_are(tmp_path):
 
 
 def test_the_installed_sites_are_read():
-    search = (sites.installed(),)
+    search = (installed("site-configs"),)
     assert sites.load_site("local", search).batch == "local"
     assert sites.load_site("slurm", search).default_machine().partition is None
 
 
 def test_the_template_shows_every_key_and_is_right_when_uncommented(tmp_path):
-    lines = (sites.installed() / "template.toml").read_text().splitlines()
+    lines = (installed("site-configs") / "template.toml").read_text().splitlines()
     keys = [line.removeprefix("# ") for line in lines if "=" in line or "[" in line]
     text = "\n".join(line for line in keys if line[:1] == "[" or line.split(" = ")[0].isidentifier())
     data = tomllib.loads(text)

@@ -7,6 +7,7 @@ import pytest
 
 from scalebox_hpc.config import standard
 from scalebox_hpc.config.pipeline import load_standards
+from scalebox_hpc.config.places import installed
 from scalebox_hpc.domain.container import Bind, Container
 from scalebox_hpc.errors import PipelineErrors, UsageError
 
@@ -196,7 +197,7 @@ def test_those_beside_the_pipeline_come_first_then_the_users(tmp_path, monkeypat
 
 
 def test_the_installed_ones_say_what_goes_in_and_out():
-    for path in standard.find_modules((standard.installed(),)).values():
+    for path in standard.find_modules((installed("modules"),)).values():
         found = standard.read_standard(path)
         assert found.description
         assert {"body"} <= {item.name for item in found.inputs}

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from scalebox_hpc.daemon import home as homes
+from scalebox_hpc.disk import write_whole
 from scalebox_hpc.errors import ConflictError, EnvironmentProblem, StorageFull, UsageError
 
 
@@ -134,10 +135,10 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    homes.write_whole(tmp_path / "a", "one", 0o600)
-    homes.write_whole(tmp_path / "a", "two", 0o600)
+    write_whole(tmp_path / "a", "one", 0o600)
+    write_whole(tmp_path / "a", "two", 0o600)
     assert (tmp_path / "a").read_text() == "two"
     assert mode(tmp_path / "a") == 0o600
     with pytest.raises(OSError, match="Is a directory"):
-        homes.write_whole(tmp_path, "three", 0o600)
+        write_whole(tmp_path, "three", 0o600)
     assert [one.name for one in tmp_path.iterdir()] == ["a"]

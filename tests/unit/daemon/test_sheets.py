@@ -18,11 +18,14 @@ from scalebox_hpc.errors import UsageError
 
 HOME, SHARED = "/proj/.sbx", "/scratch/sbx-1"
 IMAGE = Image("/images/sha256-ab.sif", "sha256:ab", "sif")
-OF_SITE = Containers("singularity", (Bind("/data", "/data"), Bind("/sw", "/sw", "ro")), ("--site",), True)
+OF_SITE = Containers(
+    "singularity", (Bind("/data", "/data"), Bind("/sw", "/sw", "ro")), ("--site",), "unpacked"
+)
 MODULE = Module(
     "count",
     Command(words=(("count",),)),
     image="/proj/python.sif",
+    stored=IMAGE,
     container=Container("task", "", ("--own",)),
     binds=(Bind("/fast/data", "/data", "ro"),),
     resources=Resources(gpus=1),
@@ -38,7 +41,7 @@ def pipeline(module: Module) -> Pipeline:
 
 
 def test_a_sheet_holds_all_that_a_container_needs() -> None:
-    sheet = sheet_of(pipeline(MODULE), MODULE, facts(), IMAGE, HOME)
+    sheet = sheet_of(pipeline(MODULE), MODULE, facts(), HOME)
     assert sheet["kind"] == "task"
     assert sheet["container"] == {
         "image": "/images/sha256-ab.sif",
@@ -48,23 +51,23 @@ def test_a_sheet_holds_all_that_a_container_needs() -> None:
         "binds": [["/sw", "/sw", "ro"], ["/fast/data", "/data", "ro"]],
         "reuse": "task",
         "gpus": True,
-        "local_copy": True,
+        "local_copy": "unpacked",
         "mask": [HOME, SHARED],
     }
 
 
 def test_a_modules_runtime_wins_and_nothing_is_chosen_where_nobody_says_one() -> None:
     own = replace(MODULE, container=Container(runtime="charliecloud"))
-    assert sheet_of(pipeline(own), own, facts(), IMAGE, HOME)["container"]["runtime"] == "charliecloud"
+    assert sheet_of(pipeline(own), own, facts(), HOME)["container"]["runtime"] == "charliecloud"
     plain = replace(MODULE, container=Container(), binds=(), resources=Resources())
-    container = sheet_of(pipeline(plain), plain, facts(Containers()), IMAGE, HOME)["container"]
+    container = sheet_of(pipeline(plain), plain, facts(Containers()), HOME)["container"]
     assert (container["runtime"], container["args"], container["binds"]) == ("", [], [])
-    assert (container["reuse"], container["gpus"], container["local_copy"]) == ("agent", False, False)
+    assert (container["reuse"], container["gpus"], container["local_copy"]) == ("agent", False, "no")
 
 
 def test_the_bare_host_has_no_container() -> None:
-    bare = replace(MODULE, image=None)
-    assert sheet_of(pipeline(bare), bare, facts(), None, HOME)["container"] is None
+    bare = replace(MODULE, image=None, stored=None)
+    assert sheet_of(pipeline(bare), bare, facts(), HOME)["container"] is None
 
 
 def test_directories_of_ours_cannot_be_bound(tmp_path: Path) -> None:

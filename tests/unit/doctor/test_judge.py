@@ -165,6 +165,7 @@ def test_images_that_cannot_be_kept_where_the_site_says() -> None:
         ({"runtimes": (replace(APPTAINER, setuid=True),), "root": True}, "ok", "warm by entering namespaces"),
         ({"namespaces": "Operation not permitted"}, "warn", "cannot run here"),
         ({"namespaces": "Operation not permitted", "root": True}, "ok", "warm by entering namespaces"),
+        ({}, "ok", "read through squashfuse"),
         ({"squashfuse": False}, "warn", "unpacked at each start"),
         ({"runtimes": ()}, "warn", "no container runtime is in PATH"),
         ({"wanted": "charliecloud"}, "warn", "charliecloud is not in PATH"),
