@@ -12,10 +12,12 @@ SbxError                      exit  retry
 │       └── BuildFailed         2   never        the runtime could not make it
 ├── ConflictError               3   never        the world is not as the request supposes
 │   ├── DaemonAbsent            3   safe         nobody answers for this home
+│   ├── HomeHeld                3   safe         another daemon has this home
 │   ├── IllegalTransition       3   never        the event cannot happen in this state
 │   └── DigestChanged           3   never        modules changed since the run began
 ├── EnvironmentProblem          4   safe         Slurm, the site or the ledger cannot be reached
 │   ├── LedgerProblem           4   never        the ledger cannot be read, or is newer than we are
+│   ├── LedgerAway              4   safe         the server of the ledger cannot be reached for now
 │   ├── BatchProblem            4   safe         the batch system did not do what we asked
 │   │   ├── SubmitRefused       4   never        it said no, and would say no again
 │   │   ├── SubmitLimited       4   safe         it takes no more of ours now: fewer, or later
@@ -126,6 +128,12 @@ class DaemonAbsent(ConflictError):
     retry = Retry.SAFE
 
 
+class HomeHeld(ConflictError):
+    """Another daemon has this home, or may have it."""
+
+    retry = Retry.SAFE
+
+
 class IllegalTransition(ConflictError):
     """The event cannot happen to a thing in this state."""
 
@@ -156,6 +164,10 @@ class LedgerProblem(EnvironmentProblem):
     """The ledger cannot be read, or is newer than this program."""
 
     retry = Retry.NEVER
+
+
+class LedgerAway(EnvironmentProblem):
+    """The server of the ledger cannot be reached for now; whether the last commit arrived is not known."""
 
 
 class BatchProblem(EnvironmentProblem):

@@ -48,12 +48,13 @@ VERBS = (
     "export",
     "image",
     "daemon",
+    "ledger",
     "schema",
     "describe",
     "module",
     "doctor",
 )
-NOUNS = ("image", "daemon", "module")
+NOUNS = ("image", "daemon", "ledger", "module")
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -13,7 +13,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # Each third-party library has one door: the only places that may import it.
 DOORS = {
-    "apsw": ("ledger/",),
+    "apsw": ("ledger/", "testing/ledger.py"),
     "typer": ("cli/",),
     "rich": ("report/", "cli/"),
     "starlette": ("daemon/",),
@@ -21,6 +21,8 @@ DOORS = {
     "cryptography": ("daemon/keys.py",),
     "spython": ("containers/",),
     "orjson": ("daemon/gate.py",),
+    "sqlalchemy": ("ledger/server.py", "ledger/postgres.py", "testing/postgres.py"),
+    "psycopg": ("ledger/server.py",),
 }
 VAGUE = {"utils", "helpers", "common", "manager", "misc", "util", "helper"}
 MOST_LINES = 450

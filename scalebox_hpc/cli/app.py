@@ -16,6 +16,7 @@ from scalebox_hpc.cli import (
     doctor,
     export,
     image,
+    ledger,
     log,
     module,
     plan,
@@ -53,6 +54,7 @@ app.command("export")(export.export)
 app.add_typer(module.app, name="module")
 app.add_typer(image.app, name="image")
 app.add_typer(daemon.app, name="daemon")
+app.add_typer(ledger.app, name="ledger")
 
 
 def _print_version(wanted: bool) -> None:

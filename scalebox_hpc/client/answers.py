@@ -25,6 +25,7 @@ class DaemonStatus(TypedDict):
     rss_mib: float
     runs_open: int
     agents: int
+    ledger: str  # where it is
     ledger_bytes: int
 
 

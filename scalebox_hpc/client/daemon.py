@@ -204,6 +204,11 @@ class Daemon:
             if fetching := answer.get("fetching"):
                 until = time.monotonic() + PATIENCE_S  # it takes as long as it takes
                 self._tell(f"fetching images: {', '.join(map(str, fetching))}")
+            if answer.get("paused"):
+                if method == "GET" and not wait_s:
+                    raise error_of(status, answer, self.home)  # who looks is told why
+                until = time.monotonic() + PATIENCE_S
+                self._tell(f"the daemon waits for its ledger: {answer.get('error')}")
             if status not in (429, 503) or later_s is None or time.monotonic() + later_s > until:
                 raise error_of(status, answer, self.home)
             self._nap.wait(max(0.1, float(later_s)))

@@ -132,7 +132,7 @@ class Core:
                 endings.take_in(desk, endings.read(data["endings"]))
                 runs.remove_folders(desk, data["folders"])
             case "prepared":
-                self._accept(data["call"], data["prepared"])
+                self._accept(data["call"], data["prepared"], again=bool(data.get("again")))
             case "compared":
                 run_resume.compared(self, data["call"], data["sites"])
             case "answer":
@@ -150,9 +150,9 @@ class Core:
         allocating.listed(desk, site, listing, self.books)
         endings.take_in(desk, heard)
 
-    def _accept(self, call: Call, prepared: runs.Prepared) -> None:
+    def _accept(self, call: Call, prepared: runs.Prepared, *, again: bool) -> None:
         try:
-            run = runs.create(self.desk, prepared)
+            run = runs.create(self.desk, prepared, again=again)
         except SbxError as error:
             self.desk.replies.append((call, refusal(error)))
         else:

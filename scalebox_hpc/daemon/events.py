@@ -36,3 +36,7 @@ class Told:
 
     kind: str  # "submitted", "refused", "unconfirmed", "listing", "cancelled", "seeds", ...
     data: Mapping[str, Any] = field(default_factory=dict)
+
+    def once_more(self) -> Told:
+        """The same word for a turn after one of which we do not know whether it was written."""
+        return Told(self.kind, {**self.data, "again": True})

@@ -12,7 +12,7 @@ from typing import Final
 
 from scalebox_hpc.daemon.home import Home
 from scalebox_hpc.disk import problem_with
-from scalebox_hpc.errors import ConflictError
+from scalebox_hpc.errors import HomeHeld
 from scalebox_hpc.holder import (
     Holder,
     Kind,
@@ -66,7 +66,7 @@ def acquire(home: Home, processes: Processes | None = None, takeover: bool = Fal
     """Take the home's lock.
 
     With `takeover` the user has said that a holder we cannot judge is gone; one that provably
-    lives is never robbed. Raises ConflictError that names the holder, EnvironmentProblem.
+    lives is never robbed. Raises HomeHeld that names the holder, EnvironmentProblem.
     """
     processes = processes or ProcFs()
     me = processes.myself()
@@ -83,7 +83,7 @@ def acquire(home: Home, processes: Processes | None = None, takeover: bool = Fal
             continue  # given back meanwhile
         if may_go(holder) and take_over(home.lock, holder, me, KIND, may_go):
             return Lock(home.lock, me)
-    raise ConflictError(f"the lock {home.lock} changes hands too fast", "try again")
+    raise HomeHeld(f"the lock {home.lock} changes hands too fast", "try again")
 
 
 def read_holder(home: Home) -> Holder | None:
@@ -95,10 +95,10 @@ def _must_be_gone(home: Home, holder: Holder, processes: Processes, takeover: bo
     if provably_gone(holder, processes):
         return
     if provably_lives(holder, processes):
-        raise ConflictError(f"a daemon of {home.path} is running: {holder}", "`sbx daemon stop` ends it")
+        raise HomeHeld(f"a daemon of {home.path} is running: {holder}", "`sbx daemon stop` ends it")
     if not takeover:
         here = processes.myself().host
-        raise ConflictError(
+        raise HomeHeld(
             f"the home {home.path} is held by {holder}, and from {here} nobody can tell whether it runs",
             f"stop it there; if it is gone for certain, say `sbx daemon takeover` on {here}",
         )

@@ -13,23 +13,23 @@ import secrets
 import socket
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from queue import Empty
 from typing import Final
 
 from scalebox_hpc import __version__
-from scalebox_hpc.daemon import reading
+from scalebox_hpc.daemon import ledgers, reading
 from scalebox_hpc.daemon.core import IDLE_EXIT_S, Core, Outcome, Settings
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.hands import Hands
 from scalebox_hpc.daemon.premises import Premises
 from scalebox_hpc.daemon.refusal import refusal
 from scalebox_hpc.daemon.state import Now
-from scalebox_hpc.errors import ConflictError, StorageFull
-from scalebox_hpc.ledger.sqlite import SqliteStore
+from scalebox_hpc.errors import ConflictError, LedgerAway, StorageFull
 
 MOST_EVENTS: Final = 500  # of one turn
 FULL_PAUSE_S: Final = 2.0
+AWAY_FIRST_S: Final = 0.5  # before a lost server is tried again; then twice as long each time
+AWAY_MOST_S: Final = 15.0
 HANDS_END_S: Final = 30.0
 YOUNG_OBJECTS: Final = 20_000  # made before the collector looks for cycles: a turn makes thousands
 INTERRUPT: Final = "interrupt"
@@ -52,34 +52,33 @@ class Wheel:
         self.interrupted: Sequence[str] = ()
         self._rests_until_s = 0.0  # monotonic: after a turn that found no room
         home = premises.home
-        is_new = not home.ledger.exists() and not home.recorded().get("ledger")
-        if is_new:
-            home.ledger.touch(mode=0o600)
-        self._store = SqliteStore(home.ledger, create=is_new)
-        epoch = secrets.token_hex(4)
-        self._open_home(epoch)
-        if is_new:
-            home.record({"ledger": True})
-        self._core = Core(self._store, self._settings(epoch))
+        where = ledgers.find(home)
+        self._store = ledgers.open_ledger(home, where, ledgers.take_password())
+        self._epoch = secrets.token_hex(4)
+        self._open_home()
+        if ledgers.recorded(home) != where.address:
+            ledgers.record(home, where.address)
+        log.info("the ledger is %s", self._store.place)
+        self._core = Core(self._store, self._settings())
         self._core.load(clock())
         self._hands = Hands(premises, premises.inbox.put)
         self._hands.look_for_leftovers()
 
-    def _open_home(self, epoch: str) -> None:
+    def _open_home(self) -> None:
         home, now_us = self._premises.home, clock().wall_us
         with self._store.transaction():
             row = self._store.one("home")
             if row is None:
-                self._store.run("add_home", (home.id, str(home.path), epoch, now_us))
+                self._store.run("add_home", (home.id, str(home.path), self._epoch, now_us))
             elif row[0] == home.recorded().get("copied_from"):
                 self._adopt(now_us)
             elif row[0] != home.id:
                 raise ConflictError(
-                    f"{home.ledger} belongs to home {row[0]}, not to {home.id}",
+                    f"{self._store.place} belongs to home {row[0]}, not to {home.id}",
                     "put the ledger of this home back, or the whole home",
                 )
             else:
-                self._store.run("open_home", (str(home.path), epoch))
+                self._store.run("open_home", (str(home.path), self._epoch))
 
     def _adopt(self, now_us: int) -> None:
         """A copied home: what the original asked for, and what its agents hold, stays the original's."""
@@ -90,13 +89,13 @@ class Wheel:
         for name in ("disown_agents", "disown_allocations"):
             store.run(name, (now_us,))
 
-    def _settings(self, epoch: str) -> Settings:
+    def _settings(self) -> Settings:
         premises = self._premises
         home = premises.home
         return Settings(
             home_id=home.id,
             home_path=str(home.path),
-            epoch=epoch,
+            epoch=self._epoch,
             token_of=premises.keys.incarnation_token,
             facts={
                 "version": __version__,
@@ -104,13 +103,14 @@ class Wheel:
                 "host": socket.gethostname(),
                 "started_us": premises.started_us,
                 "address": premises.address,
+                "ledger": self._store.place,
             },
             read_log=reading.read_log,
             find_frame=reading.find_frame,
             read_spool=reading.read_spool,
             last_words=reading.last_words,
             rss_mib=reading.rss_mib,
-            ledger_bytes=lambda: _size(home.ledger),
+            ledger_bytes=self._store.size_bytes,
         )
 
     def run(self) -> None:
@@ -120,7 +120,7 @@ class Wheel:
         try:
             while not self._core.stopping:
                 self._turn(self._wait())
-                if self._is_over():
+                if self._core.stopping or self._is_over():
                     return
         finally:
             self._hands.end(HANDS_END_S)
@@ -177,19 +177,26 @@ class Wheel:
         return events
 
     def _turn(self, events: list[Call | Told]) -> None:
+        try:
+            self._heed(events)
+            self._must_hold_the_home()
+            outcome = self._core.turn(events, clock())
+        except (StorageFull, LedgerAway) as error:
+            self._forget(events, error)
+        else:
+            self._act(outcome)
+
+    def _heed(self, events: Sequence[Call | Told]) -> None:
+        """Do what we are told of our own end."""
         for event in events:
             if isinstance(event, Told) and event.kind == "stop":
                 self._core.stopping = True
             if isinstance(event, Told) and event.kind == INTERRUPT:
                 self.interrupted = self._core.interrupt(clock(), "the command that ran it was told to stop")
+
+    def _must_hold_the_home(self) -> None:
         if not self._premises.lock.still_held():
             raise ConflictError("another daemon has taken this home over", "nothing was written since")
-        try:
-            outcome = self._core.turn(events, clock())
-        except StorageFull as error:
-            self._forget(events, error)
-        else:
-            self._act(outcome)
 
     def _act(self, outcome: Outcome) -> None:
         for call, reply in outcome.replies:
@@ -197,25 +204,78 @@ class Wheel:
         for command in outcome.commands:
             self._hands.carry_out(command, self._core.desk.sites)
 
-    def _forget(self, events: Sequence[Call | Told], error: StorageFull) -> None:
-        """The turn never happened: read memory again, let everybody ask again a little later."""
+    def _forget(self, events: Sequence[Call | Told], error: StorageFull | LedgerAway) -> None:
+        """The turn never happened, or we do not know: read memory again, let everybody ask again later."""
         log.error("%s; %s. Nothing is lost: agents keep their results", error.fact, error.hint)
-        for agent in self._core.desk.world.agents.values():
-            if agent.parked is not None:
-                agent.parked[0].answer(Reply(503, {"retry_s": FULL_PAUSE_S}))
-        watchers = [each for run in self._core.desk.world.runs.values() for each in run.watchers]
-        full = Reply(503, {**refusal(error).body, "retry_s": FULL_PAUSE_S})
-        for call, _, _ in watchers:
-            call.answer(full)
-        for event in events:
-            if isinstance(event, Call):
-                event.answer(full)
+        told = [event.once_more() for event in events if isinstance(event, Told)]
+        for call in self._unanswered(events, told):
+            call.answer(_not_now(error))
+        if isinstance(error, LedgerAway):
+            told += self._await_ledger(error)
+        else:
+            self._core.load(clock())
+            self._rests_until_s = clock().mono_s + FULL_PAUSE_S
+        for word in told:
+            self._premises.inbox.put(word)
+
+    def _unanswered(self, events: Sequence[Call | Told], told: Sequence[Told]) -> list[Call]:
+        """Whoever waits for an answer, but for those whom the hands' word will get one."""
+        desk = self._core.desk
+        waiting = [agent.parked[0] for agent in desk.world.agents.values() if agent.parked is not None]
+        waiting += [call for run in desk.world.runs.values() for call, _, _ in run.watchers]
+        waiting += [call for call, _ in desk.replies]
+        waiting += [event for event in events if isinstance(event, Call)]
+        later = {id(word.data.get("call")) for word in told}
+        return [call for key, call in {id(call): call for call in waiting}.items() if key not in later]
+
+    def _await_ledger(self, error: LedgerAway) -> list[Told]:
+        """Wait until the server is back, as long as it takes; then begin again, as at a start.
+
+        Returns what the hands said meanwhile. Raises ConflictError where the home is another's now.
+        """
+        lost_s, pause_s, told = clock().mono_s, AWAY_FIRST_S, []
+        while not self._core.stopping:
+            try:
+                self._come_back()
+            except LedgerAway as again:
+                error = again
+            else:
+                log.info("the ledger is back after %.1f s", clock().mono_s - lost_s)
+                break
+            told += self._put_off(pause_s, error)
+            pause_s = min(pause_s * 2, AWAY_MOST_S)
+        return told
+
+    def _come_back(self) -> None:
+        self._must_hold_the_home()
+        self._store.reopen()
+        row = self._store.one("home")
+        if row is None or (row[0], row[2]) != (self._premises.home.id, self._epoch):
+            raise ConflictError(
+                f"{self._store.place}: another daemon has opened the ledger of this home meanwhile",
+                "nothing was written since; look for it, and stop one of them",
+            )
         self._core.load(clock())
-        for event in events:
-            if isinstance(event, Told):
-                self._premises.inbox.put(event)
-        self._rests_until_s = clock().mono_s + FULL_PAUSE_S
+        self._hands.look_for_leftovers()
+
+    def _put_off(self, for_s: float, error: LedgerAway) -> list[Told]:
+        """For a while tell everybody to ask again; return what the hands say."""
+        until_s, told = clock().mono_s + for_s, []
+        while (left_s := until_s - clock().mono_s) > 0 and not self._core.stopping:
+            try:
+                event = self._premises.inbox.get(timeout=left_s)
+            except Empty:
+                break
+            if isinstance(event, Call):
+                self._core.stopping = event.verb == "daemon.stop"
+                event.answer(Reply(200, {"stopping": True}) if self._core.stopping else _not_now(error))
+                continue
+            self._core.stopping = self._core.stopping or event.kind == "stop"
+            told.append(event)
+        return told
 
 
-def _size(path: Path) -> int:
-    return sum(each.stat().st_size for each in (path, path.with_name(path.name + "-wal")) if each.exists())
+def _not_now(error: StorageFull | LedgerAway) -> Reply:
+    """The answer to whoever asked in a turn that was not written."""
+    paused = {"paused": True} if isinstance(error, LedgerAway) else {}
+    return Reply(503, {**refusal(error).body, **paused, "retry_s": FULL_PAUSE_S})

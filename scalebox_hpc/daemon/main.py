@@ -26,6 +26,7 @@ from scalebox_hpc.errors import (
     ConflictError,
     DaemonAbsent,
     EnvironmentProblem,
+    HomeHeld,
     SbxError,
     UsageError,
 )
@@ -175,7 +176,7 @@ def run_detached(
             refusal = error
         finally:
             daemon.end()
-    report(_complaint(refusal, held=isinstance(refusal, ConflictError)))
+    report(_complaint(refusal, held=isinstance(refusal, HomeHeld)))
     return refusal.exit_code
 
 

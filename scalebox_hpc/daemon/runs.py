@@ -38,9 +38,14 @@ class Prepared:
     notes: tuple[str, ...] = ()
 
 
-def create(desk: Desk, prepared: Prepared) -> RunState:
-    """Accept a run: from now on it is in the ledger. Raises ConflictError where its name is taken."""
-    if desk.store.one("run_by_name", (prepared.name,)) is not None:
+def create(desk: Desk, prepared: Prepared, *, again: bool = False) -> RunState:
+    """Accept a run: from now on it is in the ledger. Raises ConflictError where its name is taken.
+
+    `again`: it was to be accepted by a commit of whose end we did not learn, and perhaps was.
+    """
+    if (row := desk.store.one("run_by_name", (prepared.name,))) is not None:
+        if again and row[8] == prepared.seed_path and row[0] in desk.world.runs:
+            return desk.world.runs[row[0]]
         raise ConflictError(f"there is a run {prepared.name} already", "submit it again")
     run_id = desk.ids.take("run")
     pipeline = prepared.pipeline

@@ -18,12 +18,15 @@ from typing import Final
 
 from scalebox_hpc.batch.slurm_cli import SlurmCli
 from scalebox_hpc.client import Daemon as Client
+from scalebox_hpc.daemon import keeping
 from scalebox_hpc.daemon.contact import this_hosts_addresses
 from scalebox_hpc.daemon.home import IDENTITY, Home, open_home
+from scalebox_hpc.daemon.ledgers import recorded
 from scalebox_hpc.daemon.lock import KIND
 from scalebox_hpc.doctor.facts import Addresses, Containers, Daemon, HomeSeen, Ledger, Place, Runtime, Slurm
 from scalebox_hpc.errors import DaemonAbsent, SbxError
 from scalebox_hpc.holder import ProcFs, provably_gone, provably_lives, read
+from scalebox_hpc.ledger.address import SQLITE
 from scalebox_hpc.ledger.look import format_of, newest_format
 from scalebox_hpc.ledger.sqlite import file_system
 
@@ -77,6 +80,9 @@ def _works(act: Callable[[], None]) -> bool:
 
 def ledger(home: Home) -> Ledger | None:
     """The ledger of a home that no daemon serves; None where there is none yet."""
+    address = recorded(home)
+    if address not in (None, SQLITE):
+        return _served_ledger(home, address)
     try:
         size_mib = home.ledger.stat().st_size / MIB
     except FileNotFoundError:
@@ -85,6 +91,15 @@ def ledger(home: Home) -> Ledger | None:
         return Ledger(str(home.ledger), size_mib, format_of(home.ledger), newest_format())
     except SbxError as error:
         return Ledger(str(home.ledger), size_mib, problem=error)
+
+
+def _served_ledger(home: Home, address: str | None) -> Ledger:
+    """A ledger in Postgres, whose server may be away."""
+    try:
+        found = keeping.info(home)
+    except SbxError as error:
+        return Ledger(str(address), 0.0, problem=error)
+    return Ledger(found.place, found.size_bytes / MIB, found.format, found.newest_format)
 
 
 def daemon(home: Path) -> Daemon:

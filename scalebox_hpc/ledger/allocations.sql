@@ -31,7 +31,7 @@ SELECT try_id, try_n, name, state, job_id, reason, heard, created_us FROM try WH
 -- name: ended_elements
 -- Elements of a try whose agents are known to be over, newest incarnation each.
 SELECT element, max(restart) FROM agent WHERE try_id = ? GROUP BY element
-HAVING count(*) = count(ended_us) AND max(ending = 'silent') = 0;
+HAVING count(*) = count(ended_us) AND count(CASE WHEN ending = 'silent' THEN 1 END) = 0;
 
 -- name: hello_elements
 -- Elements of a try that ever said hello.

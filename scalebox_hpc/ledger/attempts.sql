@@ -28,8 +28,8 @@ SELECT max(attempt_id) FROM attempt WHERE run_id = ?;
 -- Tasks of a run, a page, perhaps of one module, state or cause.
 SELECT * FROM task_seen
  WHERE run_id = :run AND task_id > :after
-   AND (:module IS NULL OR module = :module) AND (:state IS NULL OR state = :state)
-   AND (:cause IS NULL OR cause = :cause)
+   AND (CAST(:module AS TEXT) IS NULL OR module = :module) AND (CAST(:state AS TEXT) IS NULL OR state = :state)
+   AND (CAST(:cause AS TEXT) IS NULL OR cause = :cause)
  ORDER BY task_id LIMIT :limit;
 
 -- name: task_row

@@ -10,10 +10,11 @@ SELECT (SELECT coalesce(max(task_id), 0) FROM task), (SELECT coalesce(max(messag
 
 -- name: newest_time
 -- The newest time that was written.
-SELECT max(coalesce((SELECT at_us FROM event ORDER BY event_id DESC LIMIT 1), 0),
-           coalesce((SELECT created_us FROM task ORDER BY task_id DESC LIMIT 1), 0),
-           coalesce((SELECT recorded_us FROM attempt ORDER BY attempt_id DESC LIMIT 1), 0),
-           coalesce((SELECT max(leased_us) FROM task WHERE agent_id IS NOT NULL), 0));
+SELECT coalesce(max(at_us), 0) FROM (
+    SELECT (SELECT at_us FROM event ORDER BY event_id DESC LIMIT 1) AS at_us
+    UNION ALL SELECT (SELECT created_us FROM task ORDER BY task_id DESC LIMIT 1)
+    UNION ALL SELECT (SELECT recorded_us FROM attempt ORDER BY attempt_id DESC LIMIT 1)
+    UNION ALL SELECT (SELECT max(leased_us) FROM task WHERE agent_id IS NOT NULL)) AS newest;
 
 -- name: home
 -- Whose ledger this is.
@@ -98,7 +99,8 @@ UPDATE pool SET state = ?, reason = ?, hello_less = ? WHERE pool_id = ?;
 
 -- name: add_event
 -- What happened to a run, an allocation or an agent.
-INSERT INTO event (at_us, thing, thing_id, what, detail) VALUES (?, ?, ?, ?, ?);
+INSERT INTO event (event_id, at_us, thing, thing_id, what, detail)
+VALUES ((SELECT coalesce(max(event_id), 0) + 1 FROM event), ?, ?, ?, ?, ?);
 
 -- name: run_of_pool
 -- The run that a pool belongs to.

@@ -30,7 +30,7 @@ class SqliteStore:
                 f"{path}: the ledger of this home is missing",
                 "restore it from a copy, or move the home away to start an empty one",
             )
-        self._sql = statements()
+        self._sql, self._path = statements(), path
         try:
             self._db = apsw.Connection(str(path))
             self._configure(path)
@@ -44,6 +44,21 @@ class SqliteStore:
             raise LedgerProblem(
                 f"{path}: the ledger is in use by another program", "end that program (sqlite3, a copy?)"
             ) from error
+
+    @classmethod
+    def reading(cls, path: Path) -> SqliteStore:
+        """Open a file for looking at it, beside a daemon too; nothing in it is changed.
+
+        Raises LedgerProblem where it cannot be read, is not shared, or is newer than we are.
+        """
+        made = cls.__new__(cls)
+        made._sql, made._path = statements(), path
+        version = format_of(path)
+        if version > migrations()[-1][0]:
+            raise _too_new(path, version)
+        made._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        made._db.set_busy_timeout(2000)
+        return made
 
     def _configure(self, path: Path) -> None:
         self._db.set_busy_timeout(2000)
@@ -60,15 +75,16 @@ class SqliteStore:
         version = self._db.pragma("user_version")
         known = migrations()
         if version > known[-1][0]:
-            raise LedgerProblem(
-                f"{path}: the ledger has format {version}, this program knows up to {known[-1][0]}",
-                "use the newer release that wrote it",
-            )
+            raise _too_new(path, version)
         for number, script in known:
             if number > version:
                 with self._db:
                     self._db.execute(script)
                     self._db.pragma("user_version", number)
+
+    @property
+    def place(self) -> str:
+        return str(self._path)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -112,8 +128,88 @@ class SqliteStore:
         self._db.executemany(self._sql[name], rows)
         return self._db.total_changes() - before
 
+    def size_bytes(self) -> int:
+        files = (self._path, self._path.with_name(self._path.name + "-wal"))
+        return sum(each.stat().st_size for each in files if each.exists())
+
+    def reopen(self) -> None:
+        """A file is not lost, so there is nothing to do."""
+
     def close(self) -> None:
         self._db.close()
+
+    def copy_to(self, path: Path) -> None:
+        """Write the whole ledger, as it is at one moment, to another file."""
+        try:
+            with closing(apsw.Connection(str(path))) as target:
+                with target.backup("main", self._db, "main") as copying:
+                    copying.step(-1)
+                target.execute("PRAGMA journal_mode = DELETE")
+        except apsw.FullError as error:
+            raise StorageFull(f"{path}: no room for the ledger: {error}", "free some disk space") from error
+        except apsw.Error as error:
+            raise LedgerProblem(
+                f"{path}: the ledger cannot be copied there: {error}", "look at its disk"
+            ) from error
+
+    def as_one_file(self) -> None:
+        """Leave nothing beside the file; it has to be opened anew to be written again."""
+        self._db.execute("PRAGMA journal_mode = DELETE")
+
+    def damage(self) -> list[str]:
+        """What SQLite itself finds wrong with the file."""
+        lines = [str(line) for (line,) in self.ask("PRAGMA integrity_check")]
+        return [] if lines == ["ok"] else lines
+
+    # as a shelf
+
+    def format(self) -> int:
+        """The format of the ledger: the number of its last migration."""
+        return int(self._db.pragma("user_version"))
+
+    def tables(self) -> list[str]:
+        rows = self.ask("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+        return sorted(name for (name,) in rows)
+
+    def scan(self, table: str) -> Iterator[Row]:
+        rows = self.ask("SELECT name FROM pragma_table_info(?) WHERE pk > 0 ORDER BY pk", (table,))
+        key = ", ".join(name for (name,) in rows)
+        yield from self._db.execute(f"SELECT * FROM {table} ORDER BY {key}")
+
+    def fill(self, table: str, rows: Iterable[Row]) -> int:
+        width = len(self.ask("SELECT 1 FROM pragma_table_info(?)", (table,)))
+        before = self._db.total_changes()
+        self._db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * width)})", rows)
+        return self._db.total_changes() - before
+
+    def ask(self, sql: str, params: Params = ()) -> list[Row]:
+        return self._db.execute(sql, params).fetchall()
+
+
+def format_of(path: Path) -> int:
+    """The format of the ledger in this file. Raises LedgerProblem where it cannot be read."""
+    try:
+        ledger = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            ledger.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+            return int(ledger.pragma("user_version"))
+        finally:
+            ledger.close()
+    except UNREADABLE as error:
+        raise LedgerProblem(
+            f"{path}: the ledger cannot be read: {error}", "restore it from a copy, or move the home away"
+        ) from error
+    except apsw.BusyError as error:
+        raise LedgerProblem(
+            f"{path}: the ledger is in use by another program", "end that program (sqlite3, a copy?)"
+        ) from error
+
+
+def _too_new(path: Path, version: int) -> LedgerProblem:
+    return LedgerProblem(
+        f"{path}: the ledger has format {version}, this program knows up to {migrations()[-1][0]}",
+        "use the newer release that wrote it",
+    )
 
 
 def file_system(path: Path) -> str:

@@ -1,6 +1,7 @@
-"""The named statements of the .sql files beside this one.
+"""The named statements of the .sql files beside this one, and the migrations.
 
-A statement begins with `-- name: WORD`, followed by comment lines that say what it is for.
+A statement begins with `-- name: WORD`, followed by comment lines that say what it is for. They are
+written as SQLite reads them; what other databases are told is made of them in `dialect`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from functools import cache
 from importlib import resources
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_SENTENCE = re.compile(r"(?:^--.*\n)+", re.MULTILINE)
 
 
 @cache
@@ -19,12 +21,38 @@ def statements() -> dict[str, str]:
     for file in sorted(resources.files("scalebox_hpc.ledger").iterdir(), key=lambda item: item.name):
         if not file.name.endswith(".sql"):
             continue
-        pieces = _NAME.split(file.read_text(encoding="utf-8"))
-        for name, text in zip(pieces[1::2], pieces[2::2], strict=True):
+        for name, text in _named(file.read_text(encoding="utf-8")):
             if name in found:
                 raise ValueError(f"{file.name}: statement {name} is there twice")
-            found[name] = text.strip().rstrip(";")
+            found[name] = text
     return found
+
+
+@cache
+def overrides(database: str) -> dict[str, str]:
+    """Return the statements that a database needs in words of its own, by name."""
+    file = resources.files("scalebox_hpc.ledger") / "overrides" / f"{database}.sql"
+    return dict(_named(file.read_text(encoding="utf-8")))
+
+
+@cache
+def afterwards(database: str, number: int) -> str:
+    """Return what a database does after a migration, which others need not; often nothing."""
+    file = resources.files("scalebox_hpc.ledger") / "overrides" / f"{database}_{number:04}.sql"
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
+def sentence(name: str) -> str:
+    """What a statement is for, as its comment says it, on one line."""
+    comment = _SENTENCE.match(statements()[name])
+    assert comment is not None, "every statement has a sentence"
+    return " ".join(line.removeprefix("--").strip() for line in comment[0].splitlines()).rstrip(".")
+
+
+def _named(text: str) -> list[tuple[str, str]]:
+    pieces = _NAME.split(text)
+    bodies = [body.strip().rstrip(";") for body in pieces[2::2]]
+    return list(zip(pieces[1::2], bodies, strict=True))
 
 
 @cache

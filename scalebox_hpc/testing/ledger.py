@@ -6,10 +6,15 @@ The store itself is a real one; nothing here pretends to be a database.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import apsw
 
 from scalebox_hpc.errors import StorageFull
+from scalebox_hpc.ledger.sqlite import SqliteStore
 from scalebox_hpc.ledger.store import Params, Row, Store
 
 WRITING = frozenset({"claim"})  # statements that return rows and write nevertheless
@@ -19,23 +24,56 @@ class NoRoom(Exception):
     """A write found no room. As with a real database, only the transaction as a whole tells of it."""
 
 
+class Books(Protocol):
+    """Where a simulated daemon has its ledger."""
+
+    def exists(self) -> bool:
+        """Whether it was ever opened."""
+
+    def open(self) -> Store:
+        """Open it, as a daemon does; it is made if there is none."""
+
+    def look(self, query: str, params: Params = ()) -> list[Row]:
+        """Look at it from outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteBooks:
+    """A file."""
+
+    path: Path
+
+    def exists(self) -> bool:
+        return self.path.exists()
+
+    def open(self) -> Store:
+        return SqliteStore(self.path, create=not self.path.exists())
+
+    def look(self, query: str, params: Params = ()) -> list[Row]:
+        with closing(apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)) as database:
+            return database.execute(query, params).fetchall()
+
+
 @dataclass(slots=True)
 class Faults:
     """Points at which something may break, counted from 1 in the order in which they are passed.
 
     An exception in `at` is raised once, when its point is passed, NoRoom at the first write from there on;
-    one in `always` each time that a point of its name is.
+    one in `always` each time that a point of its name is. What is in `do` is done before.
     """
 
     passed: int = 0
     names: list[str] = field(default_factory=list)  # of all points passed, in order
     at: dict[int, BaseException] = field(default_factory=dict)
     always: dict[str, BaseException] = field(default_factory=dict)
+    do: dict[int, Callable[[], object]] = field(default_factory=dict)
 
     def point(self, name: str, *, writes: bool = False) -> None:
         """Pass a point."""
         self.passed += 1
         self.names.append(name)
+        if (act := self.do.pop(self.passed, None)) is not None:
+            act()
         fault = self.at.pop(self.passed, None) or self.always.get(name)
         if isinstance(fault, NoRoom) and not writes:
             self.at.setdefault(self.passed + 1, fault)
@@ -89,6 +127,16 @@ class FaultyStore:
         changed = self.store.many(name, rows)
         self.faults.point(name, writes=True)
         return changed
+
+    @property
+    def place(self) -> str:
+        return self.store.place
+
+    def size_bytes(self) -> int:
+        return self.store.size_bytes()
+
+    def reopen(self) -> None:
+        self.store.reopen()
 
     def close(self) -> None:
         self.store.close()

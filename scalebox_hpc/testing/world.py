@@ -23,13 +23,13 @@ from scalebox_hpc.daemon.state import ACTIVE, RunPhase
 from scalebox_hpc.domain.allocation import Ending, Launch, Phase
 from scalebox_hpc.domain.pipeline import Pipeline
 from scalebox_hpc.domain.site import Machine, Site
-from scalebox_hpc.errors import StorageFull
-from scalebox_hpc.ledger.sqlite import SqliteStore
+from scalebox_hpc.errors import LedgerAway, StorageFull
+from scalebox_hpc.ledger.store import Row
 from scalebox_hpc.testing.agent import Answered, Json, Play, SimulatedAgent
 from scalebox_hpc.testing.batch import Crash, SimulatedBatch
 from scalebox_hpc.testing.clock import VirtualClock
 from scalebox_hpc.testing.hands import Hands
-from scalebox_hpc.testing.ledger import Faults, FaultyStore
+from scalebox_hpc.testing.ledger import Books, Faults, FaultyStore, SqliteBooks
 from scalebox_hpc.testing.network import Network
 from scalebox_hpc.testing.wrapper import Wrapper
 
@@ -68,6 +68,7 @@ class World:
     network: Network = field(default_factory=Network)
     faults: Faults = field(default_factory=Faults)
     batch: SimulatedBatch = field(default_factory=lambda: SimulatedBatch(HOME))
+    books: Books = field(init=False)
     agents: dict[str, SimulatedAgent] = field(default_factory=dict)  # by incarnation, also those over
     spools: dict[str, list[Json]] = field(default_factory=dict)
     unreadable: set[str] = field(default_factory=set)  # incarnations whose spool cannot be read now
@@ -85,7 +86,7 @@ class World:
     witness: Witness | None = None
     core: Core | None = None
     crashes: int = 0
-    full: int = 0  # turns that could not be written
+    full: int = 0  # turns that could not be written, or were not known to be
     lives: int = 0  # starts of the daemon
     crashed_s: float = 0.0  # when it was killed last
     _submitted: int = 0
@@ -97,6 +98,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.hands = Hands(self)
+        self.books = SqliteBooks(self.folder / "ledger.db")
 
     def saw(self, what: str, *details: Any) -> None:
         """Tell the witness, if there is one."""
@@ -110,10 +112,10 @@ class World:
         if self.core is not None:
             return
         self.lives += 1
-        path, epoch = self.folder / "ledger.db", f"{self.lives:08x}"
+        epoch = f"{self.lives:08x}"
         self.saw("start", epoch)
         self.hands.start()
-        store = FaultyStore(SqliteStore(path, create=not path.exists()), self.faults)
+        store = FaultyStore(self.books.open(), self.faults)
         try:
             with store.transaction():
                 if store.one("home") is None:
@@ -124,12 +126,13 @@ class World:
             self.core.load(self.clock.now())
             folders, endings = run_folders(str(self.runs_folder.parent)), list(self.ended_files.items())
             self.tell(Told("leftovers", {"folders": folders, "endings": endings}))
-        except Crash:
+        except (
+            Crash,
+            LedgerAway,
+            StorageFull,
+        ) as problem:  # it ends, and is started again
             store.close()
-            self.crash()
-        except StorageFull:  # a daemon that cannot begin ends, and somebody starts it again
-            store.close()
-            self.crash(FULL_S)
+            self.crash(FULL_S if isinstance(problem, StorageFull) else DOWN_S)
         self._due_s = 0.0
 
     def crash(self, down_s: float = DOWN_S) -> None:
@@ -145,6 +148,11 @@ class World:
         for call in broken:
             call.answer(Reply(0, {}))
         self.clock.after(down_s, self.start)
+
+    def end(self) -> None:
+        """Close the ledger, for good."""
+        if self.core is not None:
+            self.core.store.close()
 
     def _settings(self, epoch: str) -> Settings:
         return Settings(
@@ -181,8 +189,8 @@ class World:
             outcome = self.core.turn(events, self.clock.now())
         except Crash:
             self.crash()
-        except StorageFull:
-            self._forget(events)
+        except (StorageFull, LedgerAway) as error:
+            self._forget(events, error)
         else:
             if self.witness is not None:
                 self.witness.turned()
@@ -208,15 +216,17 @@ class World:
         if self.core is not None:
             self._due_s = self.clock.mono_s + max(self.core.next_due_s(self.clock.now()), 0.001)
 
-    def _forget(self, events: Sequence[Call | Told]) -> None:
-        """A turn could not be written: it never happened, all who asked ask again."""
+    def _forget(self, events: Sequence[Call | Told], error: StorageFull | LedgerAway) -> None:
+        """A turn could not be written, or is not known to be: all who asked ask again."""
         assert self.core is not None
         self.full += 1
         self.saw("full")
+        if isinstance(error, LedgerAway):
+            self.core.store.reopen()
         for call in [each for each in self._open if each.verb != "run.submit"]:
             self._answer(call, Reply(503, {"retry_s": FULL_S}))
         self.core.load(self.clock.now())
-        self._inbox += [event for event in events if isinstance(event, Told)]
+        self._inbox += [event.once_more() for event in events if isinstance(event, Told)]
         self._due_s = self._rests_until_s = self.clock.mono_s + FULL_S
 
     def _answer(self, call: Call, reply: Reply) -> None:
@@ -317,30 +327,7 @@ class World:
 
     def ask(self, verb: str, args: Json, answered: Answered, timeout_s: float) -> None:
         """Send a request; `answered` is called for each copy that comes back, or with 0 at the end."""
-        incarnation, came = str(args.get("incarnation", "")), [False]
-        body = json.dumps(args)  # as it is now, and as it looks after the wire
-
-        def back(reply: Reply) -> None:
-            copies = self.network.copies(incarnation)
-            if len(copies) != 1:
-                self.saw("network", f"answer to {verb} of {incarnation}", len(copies))
-            for delay_s in copies:
-                self.clock.after(delay_s, partial(deliver, reply.status, json.dumps(reply.body)))
-
-        def deliver(status: int, text: str) -> None:
-            came[0] = True
-            answered(status, json.loads(text))
-
-        def give_up() -> None:
-            if not came[0]:
-                deliver(0, "{}")
-
-        copies = self.network.copies(incarnation)
-        if len(copies) != 1:
-            self.saw("network", f"{verb} of {incarnation}", len(copies))
-        for delay_s in copies:
-            self.clock.after(delay_s, lambda: self.arrive(Call(verb, json.loads(body), back)))
-        self.clock.after(timeout_s, give_up)
+        self.network.carry(self, verb, args, answered, timeout_s)
 
     def arrive(self, call: Call) -> None:
         """A request is there; nobody answers while the daemon is down."""
@@ -364,7 +351,7 @@ class World:
             reply = self.submit(pipeline, seeds, name)
             self.run(until=lambda: self.core is not None)
             assert self.core is not None
-            if reply.status == 200 or self.core.store.one("run_by_name", (name,)):
+            if reply.status == 200 or self._read("run_by_name", name):
                 return
         raise AssertionError("the run was not accepted")
 
@@ -389,17 +376,26 @@ class World:
         return reply[0]
 
     def command(self, verb: str, **args: Any) -> Reply:
-        """Do what a person's command asks of the daemon, and return the answer."""
-        reply: list[Reply] = []
-        self.run(until=lambda: self.core is not None)
-        self.arrive(Call(verb, args, reply.append))
-        self.run(until=lambda: bool(reply))
-        return reply[0]
+        """Do what a person's command asks of the daemon, again where it says so; return the answer."""
+        while True:
+            reply: list[Reply] = []
+            self.run(until=lambda: self.core is not None)
+            self.arrive(Call(verb, args, reply.append))
+            self.run(until=lambda: bool(reply))  # noqa: B023  it is over when the next begins
+            if reply[0].status != 503 or "retry_s" not in reply[0].body:
+                return reply[0]
+            self.run(for_s=FULL_S)
 
     def phase(self, name: str = "run-1") -> RunPhase | None:
-        """Where a run stands; None while the daemon is down."""
-        row = self.core.store.one("run_by_name", (name,)) if self.core is not None else None
-        return RunPhase(row[2]) if row is not None else None
+        """Where a run stands; None while the daemon is down, or has lost its ledger and not noticed."""
+        rows = self._read("run_by_name", name)
+        return RunPhase(rows[0][2]) if rows else None
+
+    def _read(self, name: str, *params: Any) -> list[Row] | None:
+        try:
+            return self.core.store.rows(name, params) if self.core is not None else None
+        except LedgerAway:
+            return None
 
     # time
 
@@ -432,4 +428,4 @@ class World:
     def _is_tidy(self) -> bool:
         if self.core is None or self.living() or self.batch.alive():
             return False
-        return not self.core.store.rows("open_allocations")
+        return self._read("open_allocations") == []

@@ -151,7 +151,9 @@ class DaemonSays:
             "home": "00112233aabbccdd", "home_path": str(self.home), "version": "0.1.0",
             "pid": 4242, "host": "login1",
             "address": "127.0.0.1:40123", "started_us": START_US, "epoch": "0000abcd", "cpu_s": 3.0,
-            "cpu_share": 0.012, "rss_mib": 41.0, "runs_open": 1, "agents": 3, "ledger_bytes": 1 << 20,
+            "cpu_share": 0.012, "rss_mib": 41.0, "runs_open": 1, "agents": 3,
+            "ledger": "/home/u/.sbx/ledger.db",
+            "ledger_bytes": 1 << 20,
         }  # fmt: skip
 
     def runs(self) -> list[RunSummary]:

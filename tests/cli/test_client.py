@@ -245,6 +245,30 @@ def test_what_may_be_asked_again_is(server: Server, home: Path, daemon_of: Opene
     assert len(server.asked) == 3
 
 
+PAUSED = {"error": "db: the server was lost", "hint": "wait", "exit_code": 4, "retry_s": 0.1, "paused": True}
+
+
+def test_who_looks_is_told_at_once_what_the_daemon_waits_for(
+    server: Server, home: Path, daemon_of: Opener
+) -> None:
+    server.answer = lambda *_: (503, PAUSED)
+    with pytest.raises(EnvironmentProblem, match="the server was lost"):
+        daemon_of(home).runs()
+    assert len(server.asked) == 1
+
+
+def test_who_follows_waits_along_with_the_daemon(
+    server: Server, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as it takes, and is told once what for."""
+    monkeypatch.setattr("scalebox_hpc.client.daemon.PATIENCE_S", 0.15)
+    server.answer = lambda *_: (503, PAUSED) if len(server.asked) < 5 else (200, {"run": "primes-1"})
+    said: list[str] = []
+    with Daemon.of_home(home, say=said.append) as daemon:
+        assert daemon.status("primes-1", version=3, wait_s=20.0)["run"] == "primes-1"
+    assert said == ["the daemon waits for its ledger: db: the server was lost"]
+
+
 def test_a_submission_says_what_the_daemon_needs(server: Server, home: Path, daemon_of: Opener) -> None:
     server.answer = lambda *_: (200, {"run": "primes-1"})
     run = daemon_of(home).submit(

@@ -41,7 +41,7 @@ def test_the_verbs_are_those_of_the_design() -> None:
     nouns = {words[0] for words in commands(app)}
     assert nouns == {
         "run", "check", "plan", "describe", "schema", "status", "ps", "show", "log", "retry", "resume",
-        "cancel", "export", "image", "module", "daemon", "doctor",
+        "cancel", "export", "image", "module", "daemon", "ledger", "doctor",
     }  # fmt: skip
 
 
@@ -55,6 +55,8 @@ def test_help_imports_nothing_heavy() -> None:
         "ssl",
         "http.client",
         "apsw",
+        "sqlalchemy",
+        "psycopg",
         "starlette",
         "uvicorn",
         "cryptography",

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from scalebox_hpc.testing.postgres import PostgresBooks
 from scalebox_hpc.testing.world import World
 from tests.fault.pipelines import Player
 
 MakeWorld = Callable[[Player], World]
 
 
-@pytest.fixture
-def make_world() -> Iterator[MakeWorld]:
+@pytest.fixture(params=["sqlite", "postgres"])
+def make_world(request: pytest.FixtureRequest) -> Iterator[MakeWorld]:
     """Make worlds whose ledgers are in memory where the machine has such a place: commits cost nothing."""
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
@@ -26,12 +27,15 @@ def make_world() -> Iterator[MakeWorld]:
         place = folder / str(len(made))
         place.mkdir()
         world = World(place, player.play)
+        if request.param == "postgres":
+            world.books = PostgresBooks(request.getfixturevalue("server"))
         made.append(world)
         world.start()
         return world
 
     yield make
     for world in made:
-        if world.core is not None:
-            world.core.store.close()
+        world.end()
+        if isinstance(world.books, PostgresBooks):
+            world.books.close()
     shutil.rmtree(folder)

@@ -9,6 +9,7 @@ from typing import Any
 from scalebox_hpc.domain.pipeline import Command, Gather, Module, Pipeline, Pool, Resources, RetryRule
 from scalebox_hpc.testing.agent import Played
 from scalebox_hpc.testing.audit import audit, look
+from scalebox_hpc.testing.ledger import Books
 from scalebox_hpc.testing.world import World
 
 Json = dict[str, Any]
@@ -75,8 +76,8 @@ def player(**roles: Role) -> Player:
     return Player({"scatter": scatter, "count": count, "total": total, **roles})
 
 
-def ledger(world: World) -> Any:
-    return world.folder / "ledger.db"
+def ledger(world: World) -> Books:
+    return world.books
 
 
 def totals(world: World) -> list[str]:

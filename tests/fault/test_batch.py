@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import apsw
 import pytest
 
 from scalebox_hpc.daemon import cancelling
 from scalebox_hpc.daemon.state import RunPhase
 from scalebox_hpc.domain.allocation import Ending
 from scalebox_hpc.domain.pipeline import RetryRule
-from scalebox_hpc.errors import BatchProblem, SubmitLimited, SubmitRefused, SubmitUnconfirmed
+from scalebox_hpc.errors import BatchProblem, StorageFull, SubmitLimited, SubmitRefused, SubmitUnconfirmed
 from scalebox_hpc.testing.agent import Json, Played
 from scalebox_hpc.testing.audit import look
 from scalebox_hpc.testing.batch import Crash
@@ -239,7 +238,7 @@ def test_a_disk_that_is_full_at_any_commit_is_survived(make_world: MakeWorld) ->
     commits = [number for number, name in enumerate(world.faults.names, 1) if name == "commit"]
     for number in commits[1:]:
         world = make_world(player())
-        world.faults.at[number] = apsw.FullError("database or disk is full")
+        world.faults.at[number] = StorageFull("no room for the ledger")
         world.accept(sums(), SEEDS)
         assert world.finish() is RunPhase.SUCCEEDED
         assert world.full == 1
@@ -251,7 +250,7 @@ def test_a_disk_that_stays_full_for_minutes_is_survived(make_world: MakeWorld) -
     world = make_world(player())
     world.accept(sums(), SEEDS)
     world.run(until=lambda: bool(attempts(world, "scatter.1")))
-    world.faults.always["commit"] = apsw.FullError("database or disk is full")
+    world.faults.always["commit"] = StorageFull("no room for the ledger")
     world.run(for_s=200.0)
     assert world.full > 3
     del world.faults.always["commit"]

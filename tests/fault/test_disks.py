@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from scalebox_hpc.daemon.state import RunPhase
 from scalebox_hpc.domain.pipeline import Resources
 from scalebox_hpc.domain.site import Machine
@@ -11,6 +13,9 @@ from scalebox_hpc.testing.audit import look
 from scalebox_hpc.testing.world import SITE, World
 from tests.fault.conftest import MakeWorld
 from tests.fault.pipelines import Json, Played, Player, in_order, ledger, module, pipeline, tasks
+
+# What is decided here is the same over every ledger.
+pytestmark = pytest.mark.parametrize("make_world", ["sqlite"], indirect=True)
 
 LONG_S = 3000.0
 

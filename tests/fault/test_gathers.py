@@ -12,10 +12,10 @@ from scalebox_hpc.daemon import firing, members
 from scalebox_hpc.daemon.events import Call, Reply
 from scalebox_hpc.daemon.state import RunPhase
 from scalebox_hpc.domain.pipeline import Gather
-from scalebox_hpc.ledger.sqlite import SqliteStore
 from scalebox_hpc.testing.agent import PAGE as ASKED
 from scalebox_hpc.testing.agent import Json, Played
 from scalebox_hpc.testing.audit import look
+from scalebox_hpc.testing.ledger import FaultyStore
 from scalebox_hpc.testing.world import World
 from tests.fault.conftest import MakeWorld
 from tests.fault.pipelines import in_order, ledger, module, pipeline, player, sums, totals
@@ -33,15 +33,15 @@ class Reading:
 
 @pytest.fixture
 def reading(monkeypatch: pytest.MonkeyPatch) -> Iterator[Reading]:
-    counted, some = Reading(), SqliteStore.some
+    counted, some = Reading(), FaultyStore.some
 
-    def counting(store: SqliteStore, name: str, *args: Any) -> tuple[list[Any], bool]:
+    def counting(store: FaultyStore, name: str, *args: Any) -> tuple[list[Any], bool]:
         rows, more = some(store, name, *args)
         counted.rows[name] = counted.rows.get(name, 0) + len(rows)
         counted.pages[name] = counted.pages.get(name, 0) + 1
         return rows, more
 
-    monkeypatch.setattr(SqliteStore, "some", counting)
+    monkeypatch.setattr(FaultyStore, "some", counting)
     return counted
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from scalebox_hpc.daemon.state import RunPhase
 from scalebox_hpc.domain.site import Machine
 from scalebox_hpc.engine.launches import AFTER_SUCCESS
@@ -12,6 +14,9 @@ from scalebox_hpc.testing.audit import look
 from scalebox_hpc.testing.world import SITE, World
 from tests.fault.conftest import MakeWorld
 from tests.fault.pipelines import Player, in_order, ledger, module, pipeline
+
+# What is decided here is the same over every ledger.
+pytestmark = pytest.mark.parametrize("make_world", ["sqlite"], indirect=True)
 
 WIDE = 12  # slots of an element: more than the launch failures that fail a module
 SHORT_S, LONG_S, IDLE_S = 10.0, 3000.0, 4000.0

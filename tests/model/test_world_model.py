@@ -8,7 +8,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from typing import ClassVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -21,6 +23,7 @@ from scalebox_hpc.errors import SubmitUnconfirmed
 from scalebox_hpc.testing.agent import Json, Played
 from scalebox_hpc.testing.audit import audit, look
 from scalebox_hpc.testing.batch import Crash
+from scalebox_hpc.testing.postgres import Postgres, PostgresBooks
 from scalebox_hpc.testing.world import World
 from tests.fault.pipelines import in_order, ledger, player, sums, tasks, totals
 
@@ -125,7 +128,7 @@ class WorldUnderFire(RuleBasedStateMachine):
 
     @invariant()
     def the_books_agree(self) -> None:
-        if (self.folder / "ledger.db").exists():
+        if self.world.books.exists():
             assert audit(ledger(self.world)) == []
 
     @invariant()
@@ -139,11 +142,10 @@ class WorldUnderFire(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            if (self.folder / "ledger.db").exists():
+            if self.world.books.exists():
                 self.all_ends_well()
         finally:
-            if self.world.core is not None:
-                self.world.core.store.close()
+            self.world.end()
             shutil.rmtree(self.folder)
 
     def all_ends_well(self) -> None:
@@ -174,3 +176,34 @@ TestWorldUnderFire.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+
+
+class WorldUnderFireInPostgres(WorldUnderFire):
+    """The same over Postgres, whose sessions are cut as well."""
+
+    server: ClassVar[Postgres]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.books = self.world.books = PostgresBooks(self.server)
+
+    @rule(ahead=st.integers(1, 30))
+    def the_ledger_will_be_lost_within_a_turn(self, ahead: int) -> None:
+        self.world.faults.do[self.world.faults.passed + ahead] = self.server.cut
+
+    def teardown(self) -> None:
+        self.world.faults.do.clear()
+        try:
+            super().teardown()
+        finally:
+            self.books.close()
+
+
+@pytest.fixture
+def machine_with_server(server: Postgres) -> None:
+    WorldUnderFireInPostgres.server = server
+
+
+@pytest.mark.usefixtures("machine_with_server")
+class TestWorldUnderFireInPostgres(WorldUnderFireInPostgres.TestCase):  # type: ignore[name-defined,misc]
+    settings = settings(TestWorldUnderFire.settings, max_examples=15)

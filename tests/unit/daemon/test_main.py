@@ -197,7 +197,7 @@ def test_a_foreground_run_is_refused_where_a_daemon_lives(started: Home) -> None
     start_detached(started.path, command=COMMAND)
     with foreground(started, "0") as process:
         out, err = process.communicate(timeout=60)
-    assert "ConflictError" in err
+    assert "HomeHeld" in err
     assert f"process {pid_of(started)}" in err
     assert out == ""
     assert answers(started.path)

@@ -16,8 +16,6 @@ from scalebox_hpc.errors import LedgerProblem, StorageFull
 from scalebox_hpc.ledger.sqlite import SqliteStore
 from scalebox_hpc.ledger.statements import migrations, statements
 
-CLAIM = {"epoch": "00000001", "now": 10, "agent": 1, "module": 1, "count": 2, "memory_mib": 1000}
-
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -29,14 +27,6 @@ def store(path: Path) -> Iterator[SqliteStore]:
     made = SqliteStore(path, create=True)
     yield made
     made.close()
-
-
-def add_tasks(store: SqliteStore, *ready_us: int) -> None:
-    with store.transaction():
-        for number, due_us in enumerate(ready_us, 1):
-            message = (number, 0, number, 1, f"body {number}", None, None, number, None, 1)
-            store.run("add_message", message)
-            store.run("add_task", (number, 1, number, "READY", "", number, b"%d" % number, due_us, 0))
 
 
 def test_a_ledger_is_made_with_the_newest_format(store: SqliteStore, path: Path) -> None:
@@ -149,38 +139,6 @@ def test_pages_are_read_from_where_the_last_one_ended(store: SqliteStore, name: 
     assert re.search(r"SEARCH (m|t|part) USING (COVERING )?INDEX \w+ \(\w+=\? AND \w+>\?\)", steps[0]), steps
 
 
-def test_the_first_rows_are_those_that_fit(store: SqliteStore) -> None:
-    add_tasks(store, *range(20))
-    assert store.some("tasks_between", (1, 20), 5, lambda row: row[0]) == ([(1,), (2,), (3,)], True)
-    assert store.some("tasks_between", (1, 3), 6, lambda row: row[0]) == ([(1,), (2,), (3,)], False)
-    assert store.some("tasks_between", (7, 20), 0, lambda row: row[0]) == ([(7,)], True), "one at least"
-    assert store.some("tasks_between", (99, 100), 0, lambda row: row[0]) == ([], False)
-    with store.transaction():  # nothing that was left half read is in the way
-        store.run("add_event", (1, "run", 1, "x", ""))
-
-
-def test_a_claim_takes_what_is_due_oldest_first_and_raises_the_number(store: SqliteStore) -> None:
-    add_tasks(store, 5, 3, 99, 4)
-    assert [row[0] for row in store.rows("claim", CLAIM)] == [2, 4]
-    assert [row[0] for row in store.rows("claim", CLAIM)] == [1]
-    assert store.rows("claim", CLAIM) == []
-    assert store.one("next_due", (1,)) == (99,)
-    assert store.one("task_standing", (2,))[:4] == ("LEASED", "00000001", 1, 0)  # type: ignore[index]
-
-
-def test_what_a_block_did_is_there_whole_or_not_at_all(store: SqliteStore, path: Path) -> None:
-    with pytest.raises(apsw.BindingsError), store.transaction():  # noqa: PT012  the block is the point
-        store.run("add_home", ("0" * 16, "/x", "00000001", 1))
-        store.run("add_home", ("too", "few"))
-    assert store.one("home") is None
-    with store.transaction():
-        store.run("add_home", ("0" * 16, "/x", "00000001", 1))
-    store.close()
-    again = SqliteStore(path, create=False)
-    assert again.one("home") == ("0" * 16, "/x", "00000001", 1)
-    again.close()
-
-
 def test_a_full_disk_is_said_and_nothing_of_the_block_is_kept(store: SqliteStore) -> None:
     pages = store._db.pragma("page_count")
     store._db.pragma("max_page_count", pages)
@@ -189,9 +147,3 @@ def test_a_full_disk_is_said_and_nothing_of_the_block_is_kept(store: SqliteStore
     store._db.pragma("max_page_count", pages + 1000)
     with store.transaction():
         store.run("add_event", (1, "run", 1, "room again", ""))
-
-
-def test_changes_are_counted(store: SqliteStore) -> None:
-    with store.transaction():
-        assert store.many("add_event", [(1, "run", 1, "x", "")] * 3) == 3
-        assert store.run("save_run", ("RUNNING", "", None, 7)) == 0

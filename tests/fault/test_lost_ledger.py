@@ -1,0 +1,71 @@
+"""The server of the ledger may be lost at any moment: the daemon pauses, nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import pytest
+
+from scalebox_hpc.daemon.state import RunPhase
+from scalebox_hpc.errors import LedgerAway
+from scalebox_hpc.testing.postgres import Postgres
+from scalebox_hpc.testing.world import World
+from tests.fault.conftest import MakeWorld
+from tests.fault.pipelines import in_order, player, sums, tasks, totals
+
+TASKS = 7
+SEEDS = [("scatter", str(TASKS))]
+SUM = str(sum(range(1, TASKS + 1)))
+
+pytestmark = pytest.mark.parametrize("make_world", ["postgres"], indirect=True)
+
+
+@pytest.fixture
+def points(make_world: MakeWorld) -> list[str]:
+    """Every write and commit of a run without any fault, in order."""
+    world = make_world(player())
+    world.accept(sums(), SEEDS)
+    world.finish()
+    world.end()
+    return world.faults.names
+
+
+def all_is_well(world: World) -> None:
+    """The run ended with each task done once and the right total; the books agree."""
+    assert world.finish() is RunPhase.SUCCEEDED
+    in_order(world)
+    assert totals(world) == [SUM]
+    done = {"scatter": 1, "count": TASKS, "total": 1}
+    assert tasks(world) == {name: [(number, "SUCCEEDED", "")] for name, number in done.items()}
+    world.end()
+
+
+def test_the_session_is_cut_at_any_write(make_world: MakeWorld, points: list[str], server: Postgres) -> None:
+    """The next statement, or the commit, finds out."""
+    numbers = [number for number, name in enumerate(points, 1) if " " not in name and name != "committed"]
+    for number in numbers[3::9]:
+        world = make_world(player())
+        world.faults.do[number] = server.cut
+        world.accept(sums(), SEEDS)
+        all_is_well(world)
+        assert world.full == 1, f"cut at {number}, {points[number - 1]}"
+
+
+def test_the_answer_of_a_commit_is_lost(make_world: MakeWorld, points: list[str]) -> None:
+    """It is durable, and nobody was told: not the agents, nor the hands of what they were to do."""
+    numbers = [number for number, name in enumerate(points, 1) if name == "committed"]
+    for number in numbers[1::2]:
+        world = make_world(player())
+        world.faults.at[number] = LedgerAway("the server was lost", "wait")
+        world.accept(sums(), SEEDS)
+        all_is_well(world)
+        assert len(world.batch.submitted) <= 3
+
+
+def test_a_run_whose_acceptance_was_not_learnt_is_accepted_once(
+    make_world: MakeWorld, points: list[str]
+) -> None:
+    world = make_world(player())
+    accepted = points.index("committed", points.index("add_run")) + 1
+    world.faults.at[accepted] = LedgerAway("the server was lost", "wait")
+    reply = world.submit(sums(), SEEDS)
+    assert (reply.status, reply.body) == (200, {"run": "run-1"})
+    all_is_well(world)
