@@ -116,7 +116,7 @@ def runner_of(agent: int) -> int | None:
 
 
 class AgentMeter:
-    """Watches the agent of a home and its runner from beside, and keeps the last it saw of their CPU time."""
+    """Watches the agent of a home from beside and keeps the last it saw of its CPU time, and of its runner's."""
 
     def __init__(self, home: BenchHome) -> None:
         self._used_s: dict[int, float] = {}

@@ -20,9 +20,7 @@ sys.path.insert(0, PYZ)
 
 from scalebox_hpc.agent import child, container  # noqa: E402
 from scalebox_hpc.agent.agent import Agent, Tools  # noqa: E402
-from scalebox_hpc.agent.bare_host import BareHost  # noqa: E402
 from scalebox_hpc.agent.child import Children, best_watch  # noqa: E402
-from scalebox_hpc.agent.container import Container  # noqa: E402
 from scalebox_hpc.agent.lease import Terms  # noqa: E402
 from scalebox_hpc.agent.loop import Loop  # noqa: E402
 from scalebox_hpc.agent.node import Node  # noqa: E402
@@ -170,17 +168,15 @@ class Bench:
     def do_file(self, path: str) -> bool:
         return os.path.exists(path)
 
-    @property
-    def place(self) -> Container | BareHost:
-        return self.agent.launcher._containers.get(1) or self.agent.launcher._host
-
-    def do_kill(self, what: str, number: int = signal.SIGKILL) -> None:
-        if what == "runner":
-            os.kill(self.place._runner.pid, number)
-            return
-        anchor = self.place._anchor.pid
-        children = {"shell": "sh", "files": "squashfuse_ll"}  # what serves the files of the image
-        os.kill(child_of(anchor, children[what]) if what in children else anchor, number)
+    def do_kill(self, what: str) -> None:
+        one = self.agent.launcher._containers[1]
+        pids = {"anchor": one._anchor, "runner": one._runner}
+        if what == "shell":
+            os.kill(child_of(pids["anchor"].pid, "sh"), signal.SIGKILL)
+        elif what == "files":  # of the image: what serves them
+            os.kill(child_of(pids["anchor"].pid, "squashfuse_ll"), signal.SIGKILL)
+        else:
+            os.kill(pids[what].pid, signal.SIGKILL)
 
     def do_write(self, path: str, text: str) -> None:
         with open(path, "w") as file:
@@ -207,7 +203,7 @@ class Bench:
         return not self.agent.work.has_waiting and not self.agent.broom._busy
 
     def do_count(self) -> None:
-        runner = self.place._runner
+        runner = self.agent.launcher._containers[1]._runner
         files = sum(len(names) + len(inner) for _, inner, names in os.walk(self.root))
         fds = [len(os.listdir(f"/proc/{pid}/fd")) for pid in (os.getpid(), *([runner.pid] if runner else []))]
         self.seen.append({"files": files, "fds": fds, "processes": len(marked())})

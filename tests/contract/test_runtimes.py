@@ -51,8 +51,8 @@ class Kind:
 
     @property
     def has_runner(self) -> bool:
-        """Whether its tasks are started by a process of ours there."""
-        return not self.per_task and self.image != "plain"
+        """Whether its tasks are started by a process of ours inside."""
+        return self.is_warm and self.image != "plain"
 
     @property
     def has_views(self) -> bool:
@@ -380,12 +380,12 @@ def test_an_agent_that_is_told_to_end_leaves_nothing(lab: Lab) -> None:
     assert out["results"] == {}
 
 
-# what starts tasks dies
+# containers that die
 
 
 @pytest.mark.parametrize("what", ["anchor", "shell", "runner"])
-def test_a_task_whose_starter_dies_is_launch_and_the_next_gets_a_new_one(lab: Lab, what: str) -> None:
-    if (what != "runner" and not lab.kind.is_warm) or (what != "anchor" and not lab.kind.has_runner):
+def test_a_task_whose_container_dies_is_launch_and_the_next_gets_a_new_one(lab: Lab, what: str) -> None:
+    if not lab.kind.is_warm or (what != "anchor" and not lab.kind.has_runner):
         pytest.skip("it has no such process")
     script = f"""
         if [ "$SBX_BODY" = long ]; then
@@ -400,19 +400,8 @@ def test_a_task_whose_starter_dies_is_launch_and_the_next_gets_a_new_one(lab: La
     )
     outcomes = [(result["outcome"], result["cause"]) for result in out["results"].values()]
     assert outcomes == [("ok", None), ("failed", "launch"), ("ok", None), ("ok", None)]
-    assert "the next task gets a new one" in out["results"]["2"]["note"]
+    assert "its container ended" in out["results"]["2"]["note"]
     assert out["seen"] == [[False]]
-
-
-def test_what_starts_tasks_lets_a_term_pass_that_the_batch_system_sends_to_everybody(lab: Lab) -> None:
-    if not lab.kind.has_runner:
-        pytest.skip("it has no such process")
-    out = lab.run(
-        f"[ $SBX_BODY = short ] || : > {lab.seen}/up; while [ ! -e {lab.seen}/go ]; do sleep 0.01; done",
-        *(add("long"), ["file", f"{lab.seen}/up"], ["kill", "runner", signal.SIGTERM]),
-        *(add("short"), ["write", f"{lab.seen}/go", ""], ["results", 2]),
-    )
-    assert [result["outcome"] for result in out["results"].values()] == ["ok", "ok"]
 
 
 def test_an_image_whose_files_vanish_is_launch_and_the_next_task_gets_a_new_container(lab: Lab) -> None:
@@ -431,8 +420,8 @@ def test_an_image_whose_files_vanish_is_launch_and_the_next_task_gets_a_new_cont
     assert "the files of its image cannot be read any more" in out["2"]["note"]
 
 
-def test_a_killed_agent_takes_with_it_what_starts_its_tasks(lab: Lab) -> None:
-    if lab.kind.per_task:
+def test_a_killed_agent_takes_its_containers_with_it(lab: Lab) -> None:
+    if not lab.kind.is_warm:
         pytest.skip("nothing of it outlives a task")
     script = f"if [ $SBX_BODY = long ]; then : > {lab.seen}/up; sleep 60; fi"
     steps = (add("short"), ["results", 1], add("long"), ["file", f"{lab.seen}/up"], ["die"])
