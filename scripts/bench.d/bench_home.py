@@ -107,19 +107,11 @@ def wait_for(is_so: Callable[[], bool], what: str, within_s: float = 600.0) -> N
         nap.wait(LOOK_S)
 
 
-def runner_of(agent: int) -> int | None:
-    """The process that starts an agent's tasks, if one lives."""
-    for child in _read(f"/proc/{agent}/task/{agent}/children").split():
-        if b"runner" in _read(f"/proc/{int(child)}/cmdline").split(b"\0")[1:5]:
-            return int(child)
-    return None
-
-
 class AgentMeter:
-    """Watches the agent of a home from beside and keeps the last it saw of its CPU time, and of its runner's."""
+    """Watches the agent of a home from beside and keeps the last it saw of its CPU time."""
 
     def __init__(self, home: BenchHome) -> None:
-        self._used_s: dict[int, float] = {}
+        self.cpu_s = 0.0
         self._home, self._over = home, threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
@@ -131,17 +123,9 @@ class AgentMeter:
         self._over.set()
         self._thread.join()
 
-    @property
-    def cpu_s(self) -> float:
-        """What both have used."""
-        return sum(self._used_s.values())
-
     def _watch(self) -> None:
-        agent: int | None = None
-        runner: int | None = None
+        pid: int | None = None
         while not self._over.wait(LOOK_S):
-            agent = agent or self._home.agent_pid()
-            runner = runner or (runner_of(agent) if agent else None)
-            for pid in (agent, runner):
-                if pid is not None and (used := cpu_s(pid)):
-                    self._used_s[pid] = used
+            pid = pid or self._home.agent_pid()
+            used = cpu_s(pid) if pid else None
+            self.cpu_s = used or self.cpu_s
