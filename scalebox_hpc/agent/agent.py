@@ -265,7 +265,7 @@ class Agent:
         recipe, gather_dir = self.supplies.recipes[one.module], self.supplies.gather_dir(one)
         attempt = self._attempts[one.lease] = Attempt(one, recipe, slot, gather_dir)
         try:
-            self.work.prepare(slot, recipe.links)
+            tree = self.work.prepare(slot, recipe.links)
             now_us = clock_us()
             frame = self._frames.frame(one.offer, one.lease, now_us)
             slot.segments[0].begin(frame)
@@ -280,7 +280,7 @@ class Agent:
                 self._not_started(attempt)
             return
         self._is_tight = False
-        self.launcher.start(attempt, now_us)
+        self.launcher.start(attempt, tree.fd, now_us)
 
     def _not_started(self, attempt: Attempt) -> None:
         attempt.times["ended"] = clock_us()

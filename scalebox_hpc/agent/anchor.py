@@ -8,7 +8,6 @@ where the shell reaps sooner than told.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import signal
@@ -16,8 +15,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from scalebox_hpc.agent.child import STANDING, Children, Process, all_pids, environ_of
-from scalebox_hpc.agent.guests import Order, Usage
-from scalebox_hpc.agent.runner import NO_PROGRAM
+from scalebox_hpc.agent.guests import Order, Usage, explain
 
 SCRIPT = """\
 printf 'ready %s\\n' "$$"
@@ -44,10 +42,10 @@ def log_path(fd: int) -> str:
 class ByShell:
     """Hands inside, by the shell that holds the container open."""
 
-    def __init__(self, children: Children, say: Callable[[bytes], None]) -> None:
+    def __init__(self, children: Children, say: Callable[[bytes], None], image: str) -> None:
         self.orders: dict[int, Order] = {}
         self.worked = False
-        self._children, self._say = children, say
+        self._children, self._say, self._image = children, say, image
         self._count = 0
         self._ends: dict[int, _End] = {}
 
@@ -97,7 +95,7 @@ class ByShell:
         if code == ABSENT and os.path.exists(mark):
             os.unlink(mark)
             self._children.cast_out(order.process)
-            order.not_started(NO_PROGRAM, errno.ENOENT)
+            order.not_started(explain(order.argv[0], self._image, 0, False))
             return
         self._children.guest_ended(order.process, status, seen.usage)
 

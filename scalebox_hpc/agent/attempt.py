@@ -9,7 +9,6 @@ import os
 import signal
 from typing import Any
 
-from scalebox_hpc.agent.bare_host import LOST_TEXT
 from scalebox_hpc.agent.child import Process
 from scalebox_hpc.agent.command import Recipe
 from scalebox_hpc.agent.container import Container
@@ -82,8 +81,8 @@ class Attempt:
             self.fail("timeout", f"it ran longer than its time of {self.held.time_s:g} s")
         elif process.why == "term":
             self.fail("walltime", "the walltime of its element ended")
-        elif process.why == LOST:
-            self.fail("launch", self.container.lost_text() if self.container is not None else LOST_TEXT)
+        elif process.why == LOST and self.container is not None:
+            self.fail("launch", self.container.lost_text())
         elif self.exit_code:
             self.cause = "oom" if self.exit_code == KILLED and self._ran_out_of_memory(oom) else "exit"
         elif self.signal:

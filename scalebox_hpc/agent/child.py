@@ -150,13 +150,13 @@ class Children:
         path: str,
         argv: list[str],
         env: Environ,
-        work: str,
+        work: str | int,
         redirections: Sequence[tuple[int, int, int]],
         marker: frozenset[bytes],
         time_s: float,
         ended: Ended,
     ) -> Process:
-        """Start a program in `work` in a session of its own.
+        """Start a program in `work` (a path or a descriptor) in a session of its own.
 
         `ended(process)` is called when it and all that it left behind are gone. Raises OSError or
         ValueError when it cannot be started.

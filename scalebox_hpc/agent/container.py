@@ -15,17 +15,17 @@ from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
 from scalebox_hpc.agent.anchor import OURS, SCRIPT, ByShell, log_path
-from scalebox_hpc.agent.child import Process, encoded, environ_of
+from scalebox_hpc.agent.child import STANDING, Children, Process, encoded, environ_of
 from scalebox_hpc.agent.container_sheet import Wanted
-from scalebox_hpc.agent.guests import LOST, Hands, Order, Setting, standing_mark
+from scalebox_hpc.agent.guests import LOST, Hands, Order
 from scalebox_hpc.agent.image import WRONG, LocalCopy
 from scalebox_hpc.agent.joined import Joined
-from scalebox_hpc.agent.loop import READ
+from scalebox_hpc.agent.loop import READ, Loop
 from scalebox_hpc.agent.mounts import View
 from scalebox_hpc.agent.private_tmp import PrivateTmp
 from scalebox_hpc.agent.runtimes import Execution, Runtime
 from scalebox_hpc.agent.say import log
-from scalebox_hpc.agent.workdir import Slot
+from scalebox_hpc.agent.workdir import Slot, WorkDirs
 
 CLOSED, COPYING, OPENING, UP, FALLING, REFUSING = range(6)
 START_S = 300.0  # until an anchor says that it is up: images may lie on slow disks
@@ -37,6 +37,17 @@ NO_WAY_IN = "a warm container cannot be entered here: one container for each tas
 OWN_PIDS = "`container.args` gives it process ids of its own: one container for each task"
 
 Go = Callable[[str], None]
+
+
+class Setting(NamedTuple):
+    """What containers of all modules share."""
+
+    loop: Loop
+    children: Children
+    work: WorkDirs
+    helper: list[str]  # words that start a helper of ours: `runner`, `copy`
+    environ: dict[bytes, bytes]  # of runtimes, with SBX_INCARNATION
+    helper_environ: dict[bytes, bytes]  # what helpers need beside
 
 
 class Plan(NamedTuple):
@@ -185,7 +196,7 @@ class Container:
         try:
             with self._new_said() as said:
                 redirections = self._setting.children.redirections(said.fileno(), said.fileno())
-                self._anchor = self._setting.stand(argv, redirections, self._marker(), ended)
+                self._anchor = self._stand(argv, redirections, ended)
         except (OSError, ValueError) as problem:
             self._refuse(f"{argv[0]}: {problem}")
 
@@ -213,9 +224,7 @@ class Container:
                 argv = [*plan.runtime.words(run), "/bin/sh", "-c", SCRIPT, "sbx"]
                 redirections = [(dup, theirs.fileno(), 0), (dup, theirs.fileno(), 1), (dup, said.fileno(), 2)]
                 extra = encoded(plan.runtime.environ(run))
-                self._anchor = self._setting.stand(
-                    argv, redirections, self._marker(), self._anchor_ended, extra
-                )
+                self._anchor = self._stand(argv, redirections, self._anchor_ended, extra)
         except (OSError, ValueError) as problem:
             self._refuse(f"{plan.runtime.path} does not start: {problem}")
             return
@@ -260,13 +269,21 @@ class Container:
         self._join(pid)
 
     def _join(self, pid: int) -> None:
+        setting = self._setting
+        argv = [*setting.helper, "runner", str(pid), "1" if setting.children.can_setsid else "0"]
+        view = self._plan.view
         try:
-            self._hands = joined = Joined(self._setting, self._plan.view, self._joined, self._fall)
-            self._runner = joined.begin(pid, self._marker(), self._runner_ended)
+            ours, theirs = socket.socketpair()
+            with theirs:
+                self._hands = joined = Joined(
+                    setting.loop, setting.children, ours, self.image, view, self._joined, self._fall
+                )
+                redirections = [*setting.children.silent[1:2], (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0)]
+                self._runner = self._stand(argv, redirections, self._runner_ended)
         except (OSError, ValueError) as problem:
-            self._refuse(f"what starts its tasks does not start: {problem}")
+            self._refuse(f"{argv[0]} does not start: {problem}")
             return
-        joined.tell(self._module, self._environment(b"/tmp"))
+        joined.begin(self._runner, self._environment(b"/tmp"))
 
     def _joined(self, number: int, has_bash: bool) -> None:
         if self._state != OPENING:
@@ -291,7 +308,7 @@ class Container:
         if not can_log:
             self._go_per_task(NO_WAY_IN)
             return
-        self._hands = ByShell(self._setting.children, self._send)
+        self._hands = ByShell(self._setting.children, self._send, self.image)
         self._be_up()
 
     def _go_per_task(self, note: str) -> None:
@@ -369,8 +386,20 @@ class Container:
 
     # the parts
 
+    def _stand(
+        self,
+        argv: list[str],
+        redirections: list[tuple[int, int, int]],
+        ended: Callable[[Process], None],
+        extra: dict[bytes, bytes] | None = None,
+    ) -> Process:
+        more = self._setting.helper_environ if extra is None else extra
+        env = {**self._setting.environ, **more, STANDING: self._marker()[len(STANDING) + 1 :]}
+        marker = frozenset((b"SBX_INCARNATION=" + env[b"SBX_INCARNATION"], self._marker()))
+        return self._setting.children.stand(argv, env, redirections, marker, ended)
+
     def _marker(self) -> bytes:
-        return standing_mark(self._module, self._life)
+        return STANDING + b"=%d.%d" % (self._module, self._life)
 
     def _environment(self, tmp: bytes) -> dict[bytes, bytes]:
         plan = self._plan

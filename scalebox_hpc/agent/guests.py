@@ -1,7 +1,7 @@
-"""Tasks that a process beside the agent starts, as the agent knows them, and what stands for them.
+"""Tasks inside a warm container, as the agent knows them: what starts them, and how to reach them.
 
-Two kinds of hands start them: a runner (`joined`), on the bare host or in a container that it has
-entered, or the shell inside that holds the container open (`anchor`).
+Two kinds of hands start them: a runner that has entered the container (`joined`), or the shell
+inside that holds it open (`anchor`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ import os
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from scalebox_hpc.agent.child import STANDING, Children, Ended, Process
-from scalebox_hpc.agent.loop import Loop
-from scalebox_hpc.agent.workdir import Slot, WorkDirs
+from scalebox_hpc.agent.child import Process
+from scalebox_hpc.agent.workdir import Slot
 
-LOST = "hands"  # why a guest was stopped whose starter ended
+LOST = "container"  # why a guest was stopped whose container ended
 
 
 class Usage(NamedTuple):
@@ -31,50 +30,15 @@ class Order(NamedTuple):
 
     process: Process
     slot: Slot
-    module: int
-    tmp: str  # the slot's own directory for temporary files; "" on the bare host
-    path: str  # of the program; "" to look for the first word in the container
+    tmp: str  # the slot's own directory for temporary files
     argv: list[str]
-    env: dict[bytes, bytes]  # beside what all tasks of the module have
+    env: dict[bytes, bytes]  # beside the container's own
     time_s: float
-    not_started: Callable[[int, int], None]  # told what was missing (NO_PLACE ...), and the errno
-
-
-class Setting(NamedTuple):
-    """What all that stands beside tasks has in common."""
-
-    loop: Loop
-    children: Children
-    work: WorkDirs
-    helper: list[str]  # words that start a helper of ours: `runner`, `copy`
-    environ: dict[bytes, bytes]  # of runtimes, with SBX_INCARNATION
-    helper_environ: dict[bytes, bytes]  # what helpers need beside
-
-    def stand(
-        self,
-        argv: list[str],
-        redirections: list[tuple[int, int, int]],
-        mark: bytes,
-        ended: Ended,
-        extra: dict[bytes, bytes] | None = None,
-    ) -> Process:
-        """Start a standing process, a helper unless `extra` is given. Raises OSError, ValueError.
-
-        `mark`, as `standing_mark` makes it, is in the environment of it and of all that it starts for itself.
-        """
-        more = self.helper_environ if extra is None else extra
-        env = {**self.environ, **more, STANDING: mark[len(STANDING) + 1 :]}
-        marker = frozenset((b"SBX_INCARNATION=" + env[b"SBX_INCARNATION"], mark))
-        return self.children.stand(argv, env, redirections, marker, ended)
-
-
-def standing_mark(module: int, life: int) -> bytes:
-    """Return what marks the processes that stand for a module (0: for the bare host), for the n-th time."""
-    return STANDING + b"=%d.%d" % (module, life)
+    not_started: Callable[[str], None]  # told why
 
 
 class Hands(Protocol):
-    """What starts tasks."""
+    """What starts tasks in a container that is up."""
 
     orders: dict[int, Order]  # those whose end has not been told
     worked: bool  # a task has run to its end

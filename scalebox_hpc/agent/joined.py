@@ -1,6 +1,6 @@
 """The agent's side of a runner: orders to it, and what it says of tasks.
 
-The runner is a process of ours on the bare host or in a container; it reports, we limit and kill.
+The runner is a process of ours in the container's namespaces; it reports, we limit and kill.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import signal
 import socket
 from collections.abc import Callable
 
-from scalebox_hpc.agent.child import Ended, Process, signal_group
-from scalebox_hpc.agent.guests import Order, Setting, Usage
-from scalebox_hpc.agent.loop import READ, WRITE
+from scalebox_hpc.agent.child import Children, Process, signal_group
+from scalebox_hpc.agent.guests import Order, Usage, explain
+from scalebox_hpc.agent.loop import READ, WRITE, Loop
 from scalebox_hpc.agent.mounts import View
 from scalebox_hpc.agent.runner import (
     BASE,
@@ -23,6 +23,8 @@ from scalebox_hpc.agent.runner import (
     FAILED,
     HEAD,
     JOINED,
+    NO_PLACE,
+    NO_START,
     REPLY,
     RUN,
     SLOT,
@@ -33,55 +35,39 @@ RECEIVE = 1 << 16
 
 
 class Joined:
-    """Hands that are a runner."""
+    """Hands inside, by a runner."""
 
     def __init__(
         self,
-        setting: Setting,
+        loop: Loop,
+        children: Children,
+        wire: socket.socket,
+        image: str,
         view: View,
         ready: Callable[[int, bool], None],
         lost: Callable[[str], None],
     ) -> None:
-        """Be ready for `begin`. Raises OSError.
-
-        `ready(errno, has_bash)` is told whether it is in (0), for each module that is told of; `lost(why)`
-        that it or the image died.
-        """
+        """`ready(errno, has_bash)` is told whether it is in (0); `lost(why)` that it or the image died."""
         self.orders: dict[int, Order] = {}
         self.worked = False  # a task has run to its end
-        self._setting, self._view, self._ready, self._lost = setting, view, ready, lost
-        self._wire, self._its_end = socket.socketpair()
+        self._loop, self._children, self._wire = loop, children, wire
+        self._image, self._view, self._ready, self._lost = image, view, ready, lost
         self._count = 0
-        self._modules: set[int] = set()  # of which it knows what all tasks have in common
         self._slots: dict[int, str] = {}  # with the directory over /tmp
         self._unsent = b""
         self._unread = b""
         self._runner = 0
         self._is_closed = False
-        self._wire.setblocking(False)
-        setting.loop.watch(self._wire.fileno(), READ, self._read)
+        wire.setblocking(False)
+        loop.watch(wire.fileno(), READ, self._read)
 
-    def begin(self, anchor: int, mark: bytes, ended: Ended) -> Process:
-        """Start the runner; `anchor` is a process in the container, 0 for the bare host.
-
-        Raises OSError, ValueError.
-        """
-        setting = self._setting
-        argv = [*setting.helper, "runner", str(anchor), "1" if setting.children.can_setsid else "0"]
-        with self._its_end as its_end:
-            redirections = [*setting.children.silent[1:2], (os.POSIX_SPAWN_DUP2, its_end.fileno(), 0)]
-            runner = setting.stand(argv, redirections, mark, ended)
+    def begin(self, runner: Process, base: dict[bytes, bytes]) -> None:
+        """Send what all tasks have in common."""
         self._runner = runner.pid
-        return runner
-
-    def tell(self, module: int, base: dict[bytes, bytes]) -> None:
-        """Say once what all tasks of a module have in common."""
-        if module not in self._modules:
-            self._modules.add(module)
-            self._say((BASE, module, base))
+        self._say((BASE, base))
 
     def start(self, order: Order) -> None:
-        """Start a task, in a container in its slot's own view, with `order.tmp` over /tmp."""
+        """Start a task in its slot's own view of the container, with `order.tmp` over /tmp."""
         process, slot = order.process, order.slot
         if self._slots.get(slot.number) != order.tmp:
             self._slots[slot.number] = order.tmp
@@ -90,19 +76,17 @@ class Joined:
             self._say((SLOT, slot.number, order.tmp, private, inner), (out.fd, err.fd))
         self._count = number = (self._count + 1) & 0x7FFFFFFF
         words = [os.fsencode(word) for word in order.argv]
-        path = os.fsencode(order.path)
-        self._say((RUN, number, order.module, slot.number, slot.work, path, words, order.env))
+        self._say((RUN, number, slot.number, slot.work, words, order.env))
         self.orders[number] = order
         process.send = self._sender(process)
-        self._setting.children.adopt(process, order.time_s)
+        self._children.adopt(process, order.time_s)
 
     def close(self) -> None:
         """Let it end."""
         if not self._is_closed:
             self._is_closed = True
-            self._setting.loop.forget(self._wire.fileno())
+            self._loop.forget(self._wire.fileno())
             self._wire.close()
-            self._its_end.close()
 
     # the wire
 
@@ -131,12 +115,12 @@ class Joined:
                 self._unsent = self._unsent[self._wire.send(self._unsent) :]
             except BlockingIOError:
                 if not was_stuck:
-                    self._setting.loop.change(self._wire.fileno(), READ | WRITE)
+                    self._loop.change(self._wire.fileno(), READ | WRITE)
                 return
             except OSError:
                 self._unsent = b""  # its end is told by reading
         if was_stuck:
-            self._setting.loop.change(self._wire.fileno(), READ)
+            self._loop.change(self._wire.fileno(), READ)
 
     def _read(self, fd: int) -> None:
         if self._unsent:
@@ -164,7 +148,7 @@ class Joined:
         if order is not None:
             self.worked = True
             order.process.pid = pid
-            self._setting.children.guest_ended(order.process, status, usage)
+            self._children.guest_ended(order.process, status, usage)
 
     def _other(self, kind: int, number: int, pid: int, status: int) -> None:
         order = self.orders.get(number)
@@ -176,8 +160,12 @@ class Joined:
                 signal_group(pid, signal.SIGTERM)
         elif kind == FAILED and order is not None:
             del self.orders[number]
-            self._setting.children.cast_out(order.process)
-            order.not_started(pid, status)
+            self._children.cast_out(order.process)
+            if pid == NO_PLACE:
+                text = f"its work directory cannot be entered in the container: {os.strerror(status)}"
+            else:
+                text = explain(order.argv[0], self._image, status, pid == NO_START)
+            order.not_started(text)
         elif kind == BROKEN:
             self.worked = False
             if order is None:

@@ -1,4 +1,4 @@
-"""Has attempts started, on the bare host or in the container of their module, and stopped.
+"""Starts attempts, on the bare host or in the container of their module, and stops them.
 
 What became of them is judged elsewhere; which one is next, too.
 """
@@ -13,17 +13,15 @@ from typing import NamedTuple
 
 from scalebox_hpc.agent import probe
 from scalebox_hpc.agent.attempt import Attempt
-from scalebox_hpc.agent.bare_host import BareHost
 from scalebox_hpc.agent.child import INF, Children, Process, encoded
 from scalebox_hpc.agent.command import NO_BASH, CannotLaunch, MissingHeader, Recipe
-from scalebox_hpc.agent.container import Container, Plan
+from scalebox_hpc.agent.container import Container, Plan, Setting
 from scalebox_hpc.agent.container_sheet import Wanted
-from scalebox_hpc.agent.guests import Order, Setting, explain
+from scalebox_hpc.agent.guests import Order
 from scalebox_hpc.agent.image import IMAGE, TREE, LocalCopy, plan_copy
 from scalebox_hpc.agent.loop import Loop
 from scalebox_hpc.agent.mounts import missing_source, plan_view
 from scalebox_hpc.agent.node import Node
-from scalebox_hpc.agent.runner import NO_PLACE, NO_START
 from scalebox_hpc.agent.runtimes import Runtime, Unavailable, choose
 from scalebox_hpc.agent.say import log
 from scalebox_hpc.agent.workdir import Slot, WorkDirs
@@ -53,28 +51,31 @@ class Launcher:
         self._tools = tools
         self._loop, self._children, self._work = tools.loop, tools.children, tools.work
         self._clock_us, self._left_s = tools.clock_us, tools.left_s
-        self._setting = self._make_setting()
-        self._host = BareHost(self._setting)
         self._containers: dict[int, Container] = {}
 
-    def start(self, attempt: Attempt, now_us: int) -> None:
-        """Start an attempt in its slot, perhaps later."""
-        recipe, one, slot = attempt.recipe, attempt.held, attempt.slot
+    def start(self, attempt: Attempt, work: int, now_us: int) -> None:
+        """Start an attempt in its slot, whose work directory is open as `work`, perhaps later."""
+        recipe = attempt.recipe
         if recipe.wanted is not None:
             self._ask_for_container(attempt)
             return
-        word = ""
+        one, slot, word = attempt.held, attempt.slot, ""
         try:
             own = recipe.own_env(one, slot.env, attempt.gather_dir, self._time_s(attempt))
+            env = {**recipe.fixed, **own}
             argv = recipe.argv(one, slot.number, slot.work, attempt.gather_dir)
             word = argv[0]
             attempt.times["started"] = now_us
-            ended = functools.partial(self._tools.ended, attempt)
-            process = attempt.process = Process(0, recipe.marker(own), INF, ended)
-            not_started = functools.partial(self._not_started_here, attempt, word)
-            path = recipe.program(word)
-            order = Order(process, slot, one.module, "", path, argv, own, one.time_s, not_started)
-            self._host.start(order, recipe.fixed)
+            attempt.process = self._children.start(
+                recipe.program(word),
+                argv,
+                env,
+                work,
+                slot.redirections,
+                recipe.marker(env),
+                one.time_s,
+                functools.partial(self._tools.ended, attempt),
+            )
         except MissingHeader as problem:
             self._fail(attempt, "output", str(problem))
         except CannotLaunch as problem:
@@ -102,12 +103,11 @@ class Launcher:
                 log(f"temporary files of {attempt.held.offer['task']}: {problem}")
 
     def close(self) -> None:
-        """Let what starts tasks end, for a while."""
-        standing: list[BareHost | Container] = [self._host, *self._containers.values()]
-        for one in standing:
-            one.close()
+        """Let containers end, for a while."""
+        for container in self._containers.values():
+            container.close()
         until = self._loop.now + CLOSE_S
-        while self._loop.now < until and not all(one.is_gone for one in standing):
+        while self._loop.now < until and not all(each.is_gone for each in self._containers.values()):
             self._loop.turn(until)
 
     def _time_s(self, attempt: Attempt) -> float:
@@ -118,10 +118,6 @@ class Launcher:
         attempt.process = None
         attempt.fail(cause, text)
         self._tools.failed(attempt)
-
-    def _not_started_here(self, attempt: Attempt, word: str, missing: int, number: int) -> None:
-        problem, word = OSError(number, os.strerror(number)), "" if missing == NO_PLACE else word
-        self._fail(attempt, "launch", attempt.recipe.explain(word, attempt.slot.work, problem))
 
     # in containers
 
@@ -161,7 +157,7 @@ class Launcher:
             recipe.bin_dir,
             self._copy_of(wanted, runtime),
         )
-        container = self._containers[module] = Container(module, plan, self._setting)
+        container = self._containers[module] = Container(module, plan, self._setting())
         return container
 
     def _copy_of(self, wanted: Wanted, runtime: Runtime) -> LocalCopy | None:
@@ -173,7 +169,7 @@ class Launcher:
         scratch = os.path.dirname(self._tools.node.scratch_root)
         return plan_copy(scratch, wanted.image, wanted.digest, unpack)
 
-    def _make_setting(self) -> Setting:
+    def _setting(self) -> Setting:
         node = self._tools.node
         environ = {name: node.environ[name] for name in RUNTIME_NAMES if name in node.environ}
         environ["SBX_INCARNATION"] = node.incarnation
@@ -208,21 +204,21 @@ class Launcher:
     def _order(
         self, attempt: Attempt, container: Container, tmp: str, argv: list[str], env: dict[bytes, bytes]
     ) -> None:
-        process, one = attempt.process, attempt.held
-        assert process is not None
+        assert attempt.process is not None
         outer = container.outer_environment(tmp)
-        own = {**outer, **env} if outer else env
-        not_started = functools.partial(self._not_started_inside, attempt, container, argv[0])
-        container.start(Order(process, attempt.slot, one.module, tmp, "", argv, own, one.time_s, not_started))
-
-    def _not_started_inside(
-        self, attempt: Attempt, container: Container, word: str, missing: int, number: int
-    ) -> None:
-        if missing == NO_PLACE:
-            text = f"its work directory cannot be entered in the container: {os.strerror(number)}"
-        else:
-            text = explain(word, container.image, number, missing == NO_START)
-        self._fail(attempt, "launch", text)
+        not_started = functools.partial(self._fail, attempt, "launch")
+        time_s = attempt.held.time_s
+        container.start(
+            Order(
+                attempt.process,
+                attempt.slot,
+                tmp,
+                argv,
+                {**outer, **env} if outer else env,
+                time_s,
+                not_started,
+            )
+        )
 
     def _start_alone(
         self, attempt: Attempt, container: Container, tmp: str, argv: list[str], env: dict[bytes, bytes]

@@ -1,10 +1,9 @@
-"""Starts tasks, beside the agent, so that neither waits for the other: a process of the node's Python.
+"""Starts the tasks of one warm container: a process of the node's Python inside the container's namespaces.
 
-There is one for the bare host and one for each warm container, whose namespaces it enters through a
-process that lives there (the anchor), so the image needs no Python. Inside, each slot has its own
-copy of the mounts, with a directory of its own over /tmp. Tasks are its children; when one ends it
-says how. It limits no time, kills nothing and sweeps nothing: the agent does, to whom orphans go. It
-ends when the agent is gone.
+It enters them through a process that lives there (the anchor), so the image needs no Python. Each
+slot has its own copy of the mounts, with a directory of its own over /tmp. Tasks are its children;
+when one ends it says how. It limits no time, kills nothing and sweeps nothing: the agent does, to
+whom orphans go. It ends when the agent is gone.
 
 All that is needed is imported before the container is entered: afterwards the node's files are out of sight.
 """
@@ -30,8 +29,6 @@ REPLY = struct.Struct("<iIiiqqq")  # kind, task, pid, status or errno, user µs,
 HEAD = struct.Struct("<I")  # length of what follows
 TELL_S = 0.05  # after which a task that still runs is said to have started, so that it can be killed
 NAMESPACES = ("user", "ipc", "uts", "net", "cgroup", "mnt")
-DEAF_TO = (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP, signal.SIGTERM)
-"""The agent says when it is over, not a batch system that signals every process."""
 GONE = (errno.ENOTCONN, errno.EIO, errno.ESTALE)  # how files of an image look whose mount has died
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -43,11 +40,11 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
-    """Run `agent.pyz runner ANCHOR SETSID`, ANCHOR 0 on the bare host; stdin is the socket to the agent."""
+    """Run `agent.pyz runner ANCHOR SETSID`; standard input is the socket to the agent."""
     anchor, can_setsid = int(sys.argv[2]), sys.argv[3] == "1"
     wire = _socket.socket(fileno=os.dup(0))
     try:
-        runner = Runner(wire, Room(anchor) if anchor else Host(), can_setsid)
+        runner = Runner(wire, Room(anchor), can_setsid)
     except OSError as problem:
         wire.sendall(REPLY.pack(JOINED, 0, 0, problem.errno or errno.EPERM, 0, 0, 0))
         return
@@ -55,34 +52,12 @@ def main() -> None:
 
 
 class Slot:
-    """One slot's view of the place, and where its tasks write."""
+    """One slot's view of the container, and where its tasks write."""
 
     __slots__ = ("actions", "namespace", "root")
 
     def __init__(self, namespace: int, root: int, actions: list[tuple[int, int, int]]) -> None:
         self.namespace, self.root, self.actions = namespace, root, actions
-
-
-class Host:
-    """The bare host: one view for all slots."""
-
-    def __init__(self) -> None:
-        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-
-    def go(self, slot: Slot) -> None:
-        """Be there already."""
-
-    def make_slot(self, tmp: str, private: list[str], inner: list[str], out: int, err: int) -> Slot:
-        """Return where a slot's tasks write."""
-        return Slot(-1, -1, redirections(self._null, out, err))
-
-    def is_dead(self, number: int) -> bool:
-        """Tell that a host never is: what cannot be read there is a task's own misfortune."""
-        return False
-
-    def is_whole(self) -> bool:
-        """Tell that a host always is."""
-        return True
 
 
 class Room:
@@ -107,13 +82,10 @@ class Room:
         _drop_bounds(bounds)
         _check(LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         self._at: object = None
-        self._go(self._base, self._root)
+        self.go(self._base, self._root)
 
-    def go(self, slot: Slot) -> None:
-        """Be in the slot's view of the container. Raises OSError."""
-        self._go(slot.namespace, slot.root)
-
-    def _go(self, namespace: int, root: int) -> None:
+    def go(self, namespace: int, root: int) -> None:
+        """Be in a view of the container, at its root."""
         if self._at == namespace:
             return
         _check(LIBC.setns(namespace, CLONE_NEWNS))
@@ -123,7 +95,7 @@ class Room:
 
     def make_slot(self, tmp: str, private: list[str], inner: list[str], out: int, err: int) -> Slot:
         """Make a view with `tmp` over the `private` places, `inner` showing below. Raises OSError."""
-        self._go(self._base, self._root)
+        self.go(self._base, self._root)
         _check(LIBC.unshare(CLONE_NEWNS))
         self._at = None
         LIBC.mount(None, b"/", None, MS_REC | MS_PRIVATE, None)
@@ -138,29 +110,16 @@ class Room:
         os.close(own)
         namespace = os.open("mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._self)
         root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        return Slot(namespace, root, redirections(self._null, out, err))
-
-    def is_dead(self, number: int) -> bool:
-        """Tell whether this errno says that its files are gone for good."""
-        return number in GONE
-
-    def is_whole(self) -> bool:
-        """Tell whether files of the image can still be read."""
-        try:
-            os.listdir("/")
-            os.access("/bin/sh", os.X_OK)
-            os.stat("/bin")
-        except OSError as problem:
-            return problem.errno not in GONE
-        return True
+        dup = os.POSIX_SPAWN_DUP2
+        return Slot(namespace, root, [(dup, self._null, 0), (dup, out, 1), (dup, err, 2)])
 
 
 class Runner:
     """Does what the agent says, and tells what became of it."""
 
-    def __init__(self, wire: _socket.socket, place: Host | Room, can_setsid: bool) -> None:
-        self._wire, self._place, self._can_setsid = wire, place, can_setsid
-        self._bases: dict[int, dict[bytes, bytes]] = {}  # by module, what its tasks have in common
+    def __init__(self, wire: _socket.socket, room: Room, can_setsid: bool) -> None:
+        self._wire, self._room, self._can_setsid = wire, room, can_setsid
+        self._base: dict[bytes, bytes] = {}
         self._slots: dict[int, Slot] = {}
         self._fds: list[int] = []  # received, not yet given to a slot
         self._tasks: dict[int, int] = {}  # pid to task
@@ -170,7 +129,7 @@ class Runner:
         self._buffer = b""
         self._signals, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        for number in DEAF_TO:
+        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGHUP):
             # A handler, and not SIG_IGN: tasks get the default back at their exec.
             signal.signal(number, lambda *_: None)
 
@@ -217,9 +176,8 @@ class Runner:
         elif said[0] == SLOT:
             self._make_slot(*said[1:])
         else:
-            module, base = said[1:]
-            self._bases[module] = base
-            has_bash = bool(self._find(b"bash", base))
+            self._base = said[1]
+            has_bash = bool(self._find(b"bash", self._base))
             self._reply(JOINED, 0, int(has_bash), 0)
 
     def _make_slot(self, number: int, tmp: str, private: list[str], inner: list[str]) -> None:
@@ -228,43 +186,34 @@ class Runner:
         for fd in (out, err):
             os.set_inheritable(fd, False)
         try:
-            self._slots[number] = self._place.make_slot(tmp, private, inner, out, err)
+            self._slots[number] = self._room.make_slot(tmp, private, inner, out, err)
         except OSError as problem:
             self._reply(BROKEN, 0, 0, problem.errno or 0)
 
-    def _run(
-        self,
-        task: int,
-        module: int,
-        slot_number: int,
-        work: str,
-        path: bytes,
-        argv: list[bytes],
-        own: dict[bytes, bytes],
-    ) -> None:
-        slot = self._slots.get(slot_number)
-        if slot is None:
+    def _run(self, task: int, slot: int, work: str, argv: list[bytes], own: dict[bytes, bytes]) -> None:
+        place = self._slots.get(slot)
+        if place is None:
             self._reply(FAILED, task, NO_PLACE, errno.EINVAL)
             return
-        env = {**self._bases[module], **own}
-        step = NO_PLACE
+        env = {**self._base, **own}
+        step, path = NO_PLACE, b""
         try:
-            self._place.go(slot)
+            self._room.go(place.namespace, place.root)
             os.chdir(work)
             step = NO_PROGRAM
-            path = path or (argv[0] if b"/" in argv[0] else self._find(argv[0], env))
+            path = argv[0] if b"/" in argv[0] else self._find(argv[0], env)
             if not path:
                 raise FileNotFoundError(errno.ENOENT, "not in PATH")
             step = NO_START
             if self._can_setsid:
-                pid = os.posix_spawn(path, argv, env, file_actions=slot.actions, setsid=True)
+                pid = os.posix_spawn(path, argv, env, file_actions=place.actions, setsid=True)
             else:
-                pid = os.posix_spawn(path, argv, env, file_actions=slot.actions, setpgroup=0)
+                pid = os.posix_spawn(path, argv, env, file_actions=place.actions, setpgroup=0)
         except (OSError, ValueError) as problem:
             number = getattr(problem, "errno", None) or errno.EINVAL
             if step == NO_START and not os.path.exists(path):
                 step = NO_PROGRAM
-            if self._place.is_dead(number):
+            if number in GONE:
                 self._reply(BROKEN, task, 0, number)
             else:
                 self._reply(FAILED, task, step, number)
@@ -292,7 +241,7 @@ class Runner:
             task = self._tasks.pop(pid, None)
             if task is None:
                 continue
-            kind = ENDED if status == 0 or self._place.is_whole() else BROKEN
+            kind = ENDED if status == 0 or _is_whole() else BROKEN
             times = (int(usage.ru_utime * 1e6), int(usage.ru_stime * 1e6), usage.ru_maxrss)
             self._replies.append(REPLY.pack(kind, task, pid, status, *times))
 
@@ -314,15 +263,20 @@ class Runner:
         self._replies.append(REPLY.pack(kind, task, pid, status, 0, 0, 0))
 
 
-def redirections(null: int, out: int, err: int) -> list[tuple[int, int, int]]:
-    """Return what a task needs to write to these descriptors and to read nothing."""
-    dup = os.POSIX_SPAWN_DUP2
-    return [(dup, null, 0), (dup, out, 1), (dup, err, 2)]
-
-
 def _bind(fd: int, target: str) -> None:
     """Show at `target` what the descriptor stands for; a path to it may be hidden by now."""
     _check(LIBC.mount(b"/proc/self/fd/%d" % fd, os.fsencode(target), None, MS_BIND | MS_REC, None))
+
+
+def _is_whole() -> bool:
+    """Tell whether files of the image can still be read."""
+    try:
+        os.listdir("/")
+        os.access("/bin/sh", os.X_OK)
+        os.stat("/bin")
+    except OSError as problem:
+        return problem.errno not in GONE
+    return True
 
 
 def _differs(anchor: int, name: str) -> bool:
