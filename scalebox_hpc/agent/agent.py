@@ -386,14 +386,14 @@ class Agent:
 
     def _deliver(self, attempt: Attempt, found: Collected) -> None:
         """Make the result, and hand it to the session; its chunks go ahead of it."""
-        self._due = 0.0
         one, session = attempt.held, self.session
         if found.removed:
             self._after[one.lease] = found.removed
         is_small = attempt.text_bytes < SMALL and len(found.messages) < 2
         if is_small and not found.chunks:
-            session.finished(one, attempt, SMALL)
+            session.finished(one, attempt, SMALL)  # `_collected` has said when it is due
             return
+        self._due = 0.0
         result = attempt.result()
         size = len(ENCODE(result))
         if not found.chunks:
