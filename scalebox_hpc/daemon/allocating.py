@@ -392,14 +392,16 @@ def _element_over(desk: Desk, pool: PoolState, attempt: TryState, index: int, el
 
 
 def _absent(desk: Desk, attempt: TryState, interval_s: float) -> None:
-    """A complete listing lacks a try. That alone is no news; for long enough it is."""
+    """A complete listing lacks a try. That alone is no news; for long enough it is.
+
+    Nor are elements over that were given back: the order may have failed, and they are pending still.
+    """
     if attempt.absent_since_s is None:
         attempt.absent_since_s = desk.now.mono_s
     unlisted_s = desk.now.mono_s - attempt.absent_since_s
     allocation = desk.world.allocations[attempt.allocation_id]
     living = len(desk.world.agents_of(attempt.try_id))
-    over = attempt.ended.keys() | (allocation.cancelled - attempt.hellos)
-    all_over = len(over) >= allocation.request.elements
+    all_over = len(attempt.ended) >= allocation.request.elements
     if attempt.state in ("SUBMITTING", "QUEUED") and elements.should_supersede(
         heard=attempt.heard, has_job_id=bool(attempt.job_id), unlisted_s=unlisted_s, interval_s=interval_s
     ):

@@ -39,7 +39,6 @@ class Chaos:
     kinds: list[str] = field(default_factory=list)
     ends_s: float = 0.0
     is_over: bool = False
-    denied: set[str] = field(default_factory=set)  # tries that whole listings lacked while they lived
     resumes: int = 0  # by a person, so far
 
     def __post_init__(self) -> None:
@@ -264,7 +263,6 @@ class Chaos:
         """A try is listed no more for a while, as if it had never been."""
         if (name := self._try()) is not None:
             hidden = self.world.batch.hidden
-            self.denied.add(name)
             self._for_a_while(lambda: hidden.add(name), lambda: hidden.discard(name), 900.0)
 
     def scancel_fails(self) -> None:

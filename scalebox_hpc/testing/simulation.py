@@ -125,12 +125,9 @@ class Simulation:
                 )
 
     def _is_tidy(self) -> bool:
-        """Whether all is given back.
-
-        But for what waits in the queue and whole listings denied: it is told to leave when it starts.
-        """
+        """Whether all is given back."""
         world = self.world
-        if world.core is None or world.living() or world.batch.alive().keys() - self.chaos.denied:
+        if world.core is None or world.living() or world.batch.alive():
             return False
         return not world.core.store.rows("open_allocations")
 

@@ -196,6 +196,29 @@ def test_a_cancel_that_fails_is_repeated_patiently_until_nothing_is_left(make_wo
     in_order(world)
 
 
+def test_an_element_whose_cancel_failed_is_not_over_because_a_listing_lacks_it(make_world: MakeWorld) -> None:
+    world = make_world(player(work=lambda offer, _: Played()))
+    world.hold_elements = True
+    world.accept(pipeline(module("work")), [("work", str(number)) for number in range(8)])
+    world.run(until=lambda: bool(world.batch.alive()))
+    (name,) = world.batch.alive()
+    assert len(world.batch.tries[name].elements) == 2
+    world.hold_elements = False
+    world.start_elements(name, 0)
+    world.hold_elements = True
+    world.run(until=lambda: bool(world.living()))
+    world.batch.cancel_problem = BatchProblem("no answer from scancel in 30 s")
+    world.run(until=lambda: not world.living())
+    world.batch.hidden.add(name)
+    world.run(for_s=300.0)
+    assert world.phase() is RunPhase.SUCCEEDED
+    assert world.batch.alive() == {name: 1}
+    world.batch.hidden.clear()
+    world.batch.cancel_problem = None
+    assert world.finish() is RunPhase.SUCCEEDED
+    in_order(world)
+
+
 @pytest.mark.parametrize("point", ["before cancel", "after cancel"])
 def test_a_crash_around_a_cancel_leaves_nothing_behind(make_world: MakeWorld, point: str) -> None:
     """Also no element that already runs and whose agent never says hello."""
