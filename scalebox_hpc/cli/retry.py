@@ -30,8 +30,9 @@ def retry(
     """Send failed tasks round again.
 
     Those named, those that match, or all; each with the message that it had, and with all its
-    retries. Exit status 0: all that were named went
-    round again; 3: some were passed over, each with the reason.
+    retries. What was refused as a repeat goes only if it is named, or with --cause refused.
+    Exit status 0: all that were named went round again; 3: some of them were passed over, each
+    with the reason.
 
     \b
     Example:
@@ -47,7 +48,7 @@ def retry(
         say.json_object(result)
     else:
         _print(result["requeued"], result["tasks"], result["passed_over"], dry_run)
-    if result["passed_over"]:
+    if tasks and result["passed_over"]:
         raise typer.Exit(ConflictError.exit_code)
 
 

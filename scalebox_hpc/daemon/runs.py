@@ -312,15 +312,21 @@ def _wanted_tasks(
         raise UsageError(f"run {run.name} has no module {wanted.module}", f"it has {', '.join(run.modules)}")
     for module in run.modules.values():
         if wanted.module in (None, module.spec.name):
-            yield from _bad_tasks(desk, module, wanted)
+            yield from _bad_tasks(desk, module, wanted, passed_over)
 
 
-def _bad_tasks(desk: Desk, module: ModuleState, wanted: Wanted) -> list[tuple[str, int]]:
+def _bad_tasks(
+    desk: Desk, module: ModuleState, wanted: Wanted, passed_over: list[list[str]]
+) -> list[tuple[str, int]]:
+    """Tasks of a module that match. What was refused stays so unless it is asked for, as with `resume`."""
     found, after = [], 0
     while rows := desk.store.rows("bad_tasks", (module.module_id, after, SLICE)):
         after = rows[-1][1]
         for task_id, n, _, cause, _, _, _, exit_code in rows:
             if wanted.cause not in (None, cause) or wanted.exit_code not in (None, exit_code):
+                continue
+            if cause == Cause.REFUSED and wanted.cause is None:
+                passed_over.append([f"{module.spec.name}.{n}", "its message was refused as a repeat"])
                 continue
             found.append((f"{module.spec.name}.{n}", task_id))
     return found

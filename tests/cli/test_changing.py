@@ -31,6 +31,13 @@ def test_retry_names_what_it_passed_over_and_exits_3(sbx: Say) -> None:
     assert result.exit_code == 3
 
 
+def test_retry_of_all_that_match_is_no_failure_where_some_are_passed_over(sbx: Say) -> None:
+    answer = {"requeued": 0, "tasks": [], "passed_over": [["count.2", "its message was refused as a repeat"]]}
+    result = sbx(DaemonSays(retried=answer), "retry")  # type: ignore[arg-type]
+    assert "passed over count.2: its message was refused as a repeat" in result.stdout
+    assert result.exit_code == 0
+
+
 def test_retry_in_json_is_one_object(sbx_json: Say) -> None:
     assert sbx_json(DaemonSays(), "retry", "count.17") == {
         "requeued": 1, "tasks": ["count.17"], "passed_over": [],

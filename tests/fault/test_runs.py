@@ -99,6 +99,23 @@ def test_retry_of_failed_tasks_fires_the_incomplete_gather(make_world: MakeWorld
     in_order(world)
 
 
+@pytest.mark.parametrize("chosen", [{"tasks": ["work.2"]}, {"cause": "refused"}])
+def test_a_refused_repeat_goes_round_only_if_asked_for(make_world: MakeWorld, chosen: dict[str, Any]) -> None:
+    sent: list[tuple[str, str, dict[str, str]]] = [("work", "x", {"a": "1"}), ("work", "x", {"a": "2"})]
+    world = make_world(Player({"send": lambda offer, _: Played(sent), "work": lambda offer, _: Played()}))
+    world.accept(pipeline(module("send", ["work"]), module("work")), [("send", "x")])
+    assert world.finish() is RunPhase.FAILED
+    plain = world.command("run.retry", run="run-1").body
+    assert plain == {
+        "requeued": 0, "tasks": [], "passed_over": [["work.2", "its message was refused as a repeat"]],
+    }  # fmt: skip
+    assert world.phase() is RunPhase.FAILED
+    assert world.command("run.retry", run="run-1", **chosen).body["tasks"] == ["work.2"]
+    assert world.finish() is RunPhase.SUCCEEDED
+    assert attempts(world, "work.2") == [("SUCCEEDED", "")]
+    in_order(world)
+
+
 def test_a_gather_that_ran_with_less_runs_again_with_all_as_a_new_generation(make_world: MakeWorld) -> None:
     broken = Broken("2")
     world = make_world(player(count=broken))
