@@ -18,6 +18,7 @@ from scalebox_hpc.domain.allocation import Ending, Phase
 from scalebox_hpc.errors import BatchProblem, SubmitLimited, SubmitUnconfirmed
 from scalebox_hpc.testing.agent import SimulatedAgent
 from scalebox_hpc.testing.batch import Crash
+from scalebox_hpc.testing.latecomer import Latecomer
 from scalebox_hpc.testing.ledger import NoRoom
 from scalebox_hpc.testing.network import LATENCY_S
 
@@ -36,6 +37,7 @@ class Chaos:
     seed: int
     run: str  # the run that a person meddles with
     rng: Random = field(init=False)
+    late: Latecomer = field(init=False)
     kinds: list[str] = field(default_factory=list)
     ends_s: float = 0.0
     is_over: bool = False
@@ -43,6 +45,7 @@ class Chaos:
 
     def __post_init__(self) -> None:
         self.rng = Random(f"{self.seed} chaos")
+        self.late = Latecomer(self.world, self.seed)
 
     def begin(self) -> None:
         """Draw what this seed has, and let it come."""
@@ -50,6 +53,11 @@ class Chaos:
         self.ends_s = world.clock.mono_s + rng.choice([60.0, 300.0, 900.0, 2000.0])
         self.kinds = [kind for kind in KINDS if rng.random() < SHARE]
         world.queue_s = self._queue_s
+        if LATE in self.kinds:
+            if rng.random() < 0.5:
+                self.kinds = [LATE]  # alone: much else ends the agent before it is back
+            self.ends_s += 4 * world.site.lost_after_s
+            self.late.begin()
         if rng.random() < 0.5:
             world.hands.pace = self._pace
         if rng.random() < 0.4:
@@ -80,6 +88,7 @@ class Chaos:
         if self.is_over:
             return
         self.is_over = True
+        self.late.end()
         world = self.world
         world.saw("calm")
         self.mend()
@@ -127,7 +136,7 @@ class Chaos:
     # who is struck
 
     def _agent(self) -> SimulatedAgent | None:
-        living = self.world.living()
+        living = [agent for agent in self.world.living() if agent is not self.late.agent]
         return self.rng.choice(living) if living else None
 
     def _try(self) -> str | None:
@@ -173,6 +182,10 @@ class Chaos:
         else:
             self.world.kill(agent, word=False, ending=ending or Ending.NODE_LOST)
 
+    def agent_comes_back_too_late(self) -> None:
+        """An agent was given up, and is back with a result when its task is at work elsewhere."""
+        self.late.lie_in_wait()
+
     def agent_gets_sigterm(self) -> None:
         """SIGTERM out of nowhere."""
         if (agent := self._agent()) is not None:
@@ -185,9 +198,8 @@ class Chaos:
             return
         if rng.random() < 0.5:
             agent.terminate()
-        self.world.clock.after(
-            rng.choice([0.0, 2.0, 30.0]), partial(self._preempt, agent, rng.random() < 0.6)
-        )
+        after_s, again = rng.choice([0.0, 2.0, 30.0]), rng.random() < 0.6
+        self.world.clock.after(after_s, partial(self._preempt, agent, again))
 
     def _preempt(self, agent: SimulatedAgent, again: bool) -> None:
         listed = self.world.batch.tries.get(agent.try_name)
@@ -280,11 +292,7 @@ class Chaos:
     def disk_is_full(self) -> None:
         """The ledger cannot be written."""
         always = self.world.faults.always
-        self._for_a_while(
-            lambda: always.update(commit=NoRoom()),
-            lambda: self._there_is_room(),
-            100.0,
-        )
+        self._for_a_while(lambda: always.update(commit=NoRoom()), self._there_is_room, 100.0)
 
     def _there_is_room(self) -> None:
         self.world.faults.always.pop("commit", None)
@@ -366,6 +374,7 @@ TROUBLE: tuple[Callable[[Chaos], None], ...] = (
     Chaos.daemon_is_killed_at_a_write,
     Chaos.agent_is_killed,
     Chaos.node_is_lost,
+    Chaos.agent_comes_back_too_late,
     Chaos.agent_gets_sigterm,
     Chaos.element_is_preempted,
     Chaos.somebody_cancels,
@@ -388,3 +397,4 @@ TROUBLE: tuple[Callable[[Chaos], None], ...] = (
     Chaos.a_person_meddles,
 )
 KINDS = {each.__name__.replace("_", " "): each for each in TROUBLE}
+LATE = "agent comes back too late"
