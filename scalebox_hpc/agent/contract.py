@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 from scalebox_hpc.agent import disk
 from scalebox_hpc.agent.messages import REFUSALS, BadMessage, Headers, Message, Rules, read_json, read_text
 from scalebox_hpc.agent.publish import PublishError, publish
+from scalebox_hpc.agent.walls import Walls, has, has_open, resolved
 
 FILES = (
     "messages.txt",
@@ -47,6 +48,7 @@ class Place(NamedTuple):
     body: str
     headers: Headers
     chunk_prefix: str  # where files of chunks may be written
+    walls: Walls = ()  # beyond which nothing is read, published or removed for it
 
 
 class Collected:
@@ -74,7 +76,7 @@ def collect(place: Place, rules: Rules, succeeded: bool) -> Generator[None, None
             yield from _read_messages(place, rules, found)
             found.removed = [path for _, path in _paths(place, "removed-files.txt", found)]
             if "publish" in place.left:
-                for size in publish(os.path.join(place.work, "publish"), place.results):
+                for size in publish(os.path.join(place.work, "publish"), place.results, place.walls):
                     found.out_bytes += size
                     yield
     except (BadMessage, PublishError) as problem:
@@ -136,19 +138,19 @@ def _read_messages(place: Place, rules: Rules, found: Collected) -> Slices:
             rules.check(message, inherited)
             packer.add(message)
     for name, read in present:
-        yield from _read_message_file(os.path.join(place.work, name), name, read, rules, inherited, packer)
+        yield from _read_message_file(place, name, read, rules, inherited, packer)
     packer.close()
 
 
 def _read_message_file(
-    path: str,
+    place: Place,
     name: str,
     read: Callable[[bytes, Rules], Message],
     rules: Rules,
     inherited: Headers,
     packer: _Packer,
 ) -> Slices:
-    for number, line in _lines(path):
+    for number, line in _lines(place, name):
         try:
             if len(line) > LINE_BYTES:
                 raise BadMessage("it is longer than any message may be; write it to a file and send the path")
@@ -176,7 +178,7 @@ def _read_user_files(place: Place, found: Collected) -> Slices:
         label, _, time = text.partition(",")
         _add_time(found, label, time, f"timestamps.txt, line {number}")
     if "custom-out.txt" in left:
-        with _open(os.path.join(place.work, "custom-out.txt")) as file:
+        with _open(place, "custom-out.txt") as file:
             found.user_text = file.read(USER_TEXT_BYTES).decode("utf-8", "replace")
     for size, _ in _paths(place, "input-files.txt", found):
         found.in_bytes += size
@@ -188,7 +190,7 @@ def _read_user_files(place: Place, found: Collected) -> Slices:
 
 
 def _read_task_exec(place: Place, found: Collected) -> None:
-    with _open(os.path.join(place.work, "task-exec.json")) as file:
+    with _open(place, "task-exec.json") as file:
         try:
             said = json.loads(file.read(LINE_BYTES))
             status, into, out = (said.get(key) for key in ("statusCode", "inputBytes", "outputBytes"))
@@ -218,8 +220,11 @@ def _add_time(found: Collected, label: str, time: str, where: str) -> None:
 def _paths(place: Place, name: str, found: Collected) -> Iterator[tuple[int, str]]:
     """Yield the size and absolute path of each file that a list names; absent ones make a note."""
     for number, text in _texts(place, name):
-        path = os.path.normpath(os.path.join(place.work, text))
         try:
+            path = resolved(os.path.normpath(os.path.join(place.work, text)))
+            if not (has(place.walls, path) and has(place.walls, os.path.realpath(path))):
+                found.notes.append(f"{name}, line {number}: {text} is in no directory that its container has")
+                continue
             state = os.stat(path)
         except (OSError, ValueError):
             found.notes.append(f"{name}, line {number}: there is no file {text}")
@@ -232,13 +237,13 @@ def _paths(place: Place, name: str, found: Collected) -> Iterator[tuple[int, str
 
 def _texts(place: Place, name: str) -> Iterator[tuple[int, str]]:
     if name in place.left:
-        for number, line in _lines(os.path.join(place.work, name)):
+        for number, line in _lines(place, name):
             yield number, os.fsdecode(line).rstrip("\r\n")
 
 
-def _lines(path: str) -> Iterator[tuple[int, bytes]]:
+def _lines(place: Place, name: str) -> Iterator[tuple[int, bytes]]:
     """Yield number and content of each line that is not blank."""
-    with _open(path) as file:
+    with _open(place, name) as file:
         number = 0
         while True:
             line = file.readline(LINE_BYTES + 1)
@@ -249,26 +254,33 @@ def _lines(path: str) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
-def _open(path: str) -> BinaryIO:
+def _open(place: Place, name: str) -> BinaryIO:
     """Open a plain file for reading; anything else (a pipe would block) is a BadMessage."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = os.open(os.path.join(place.work, name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    problem = ""
     if not stat.S_ISREG(os.fstat(fd).st_mode):
+        problem = f"{name} is not a plain file; write it as one"
+    elif not has_open(place.walls, fd):
+        problem = f"{name} is a link to what its container does not have; write a file"
+    if problem:
         os.close(fd)
-        raise BadMessage(f"{os.path.basename(path)} is not a plain file; write it as one")
+        raise BadMessage(problem)
     return open(fd, "rb")
 
 
 def delete_removed(paths: list[str], work_root: str) -> list[str]:
     """Delete files of a recorded attempt; return what could not be deleted and why.
 
-    What lies in our scratch directory is gone or someone else's by now, and is passed over.
+    What lies in our scratch directory is gone or someone else's by now, and is passed over; so is
+    what another directory stands before by now.
     """
     problems = []
     for path in paths:
-        if path.startswith(work_root + os.sep):
+        if path.startswith((work_root + os.sep, os.path.realpath(work_root) + os.sep)):
             continue
         try:
-            os.unlink(path)
+            if resolved(path) == path:
+                os.unlink(path)
         except FileNotFoundError:
             continue
         except OSError as problem:

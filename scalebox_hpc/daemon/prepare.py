@@ -41,6 +41,8 @@ Verify = Callable[[SiteFacts, Pipeline], None]
 
 def read_pipeline(args: Mapping[str, Any]) -> Checked:
     """Read the pipeline that a request names. Raises PipelineErrors, UsageError."""
+    if not args.get("pipeline"):
+        raise UsageError("no `pipeline` was named", "give the absolute path of a pipeline.toml")
     path = Path(args["pipeline"])
     cwd = Path(args.get("client_dir") or path.parent)
     return load(path, params=dict(args.get("params") or {}), site=args.get("site"), cwd=cwd)
