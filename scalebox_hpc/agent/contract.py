@@ -33,6 +33,8 @@ CHUNK_BYTES = 1 << 20
 LINE_BYTES = 1 << 20  # longer lines break the limits whatever they say
 SLICE_LINES = 500
 USER_TEXT_BYTES = 64 << 10
+TIMES_MOST, LABEL_MOST = 1000, 200  # of what a program notes of its time
+MOST_STATUS, MOST_INTEGER = (1 << 31) - 1, (1 << 63) - 1  # that a report can bear
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s?(Z|[+-]\d\d(:?\d\d)?)?")
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -83,6 +85,7 @@ def collect(place: Place, rules: Rules, succeeded: bool) -> Generator[None, None
         found.problem = str(problem)
     except OSError as problem:
         found.problem = f"what it left could not be taken in: {disk.describe(problem, place.work)}"
+    found.in_bytes, found.out_bytes = min(found.in_bytes, MOST_INTEGER), min(found.out_bytes, MOST_INTEGER)
     if found.problem or found.status:
         found.messages, found.removed = [], []
     return found
@@ -194,9 +197,12 @@ def _read_task_exec(place: Place, found: Collected) -> None:
         try:
             said = json.loads(file.read(LINE_BYTES))
             status, into, out = (said.get(key) for key in ("statusCode", "inputBytes", "outputBytes"))
-            found.status = 0 if status is None else int(status)
-            found.in_bytes = found.in_bytes if into is None else int(into)
-            found.out_bytes = found.out_bytes if out is None else int(out)
+            numbers = [0 if status is None else int(status)]
+            numbers.append(found.in_bytes if into is None else int(into))
+            numbers.append(found.out_bytes if out is None else int(out))
+            if min(numbers[1:]) < 0 or max(numbers[1:]) > MOST_INTEGER or abs(numbers[0]) > MOST_STATUS:
+                raise OverflowError("a number that no report can bear")
+            found.status, found.in_bytes, found.out_bytes = numbers
             times, text = said.get("timestamps") or {}, said.get("userText")
             for label, time in times.items():
                 _add_time(found, str(label), str(time), "task-exec.json")
@@ -206,15 +212,22 @@ def _read_task_exec(place: Place, found: Collected) -> None:
                 " and an object in timestamps; mend what writes it"
             ) from None
     if text is not None:
-        found.user_text = str(text)[:USER_TEXT_BYTES]
+        found.user_text = as_text(str(text)[:USER_TEXT_BYTES])
 
 
 def _add_time(found: Collected, label: str, time: str, where: str) -> None:
-    time = time.strip()
-    if label and TIME.fullmatch(time):
-        found.user_times[label.strip()] = time.replace(",", ".")
-    else:
+    label, time = as_text(label.strip()), time.strip()
+    if not (0 < len(label) <= LABEL_MOST and TIME.fullmatch(time)):
         found.notes.append(f"{where}: not `label,time` with a time as 2030-01-31T12:00:00.5; passed over")
+    elif label not in found.user_times and len(found.user_times) >= TIMES_MOST:
+        found.notes.append(f"{where}: more than {TIMES_MOST} times; passed over")
+    else:
+        found.user_times[label] = time.replace(",", ".")
+
+
+def as_text(text: str) -> str:
+    """Return the text with `?` for each half of a surrogate pair, which no report can bear."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _paths(place: Place, name: str, found: Collected) -> Iterator[tuple[int, str]]:
