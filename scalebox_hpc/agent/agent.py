@@ -324,6 +324,7 @@ class Agent:
             offer["body"],
             offer.get("headers") or {},
             f"{self.node.scratch_root}/chunks/{attempt.held.lease}",
+            attempt.recipe.walls,
         )
         collection = collect(place, rules, attempt.cause is None)
         if not self._step(attempt, collection):

@@ -12,7 +12,7 @@ from typing import Any
 from scalebox_hpc.agent.child import Process
 from scalebox_hpc.agent.command import Recipe
 from scalebox_hpc.agent.container import Container
-from scalebox_hpc.agent.contract import Collected
+from scalebox_hpc.agent.contract import Collected, as_text
 from scalebox_hpc.agent.guests import LOST
 from scalebox_hpc.agent.lease import Held, Json
 from scalebox_hpc.agent.logs import SUCCESS_TAIL
@@ -21,6 +21,8 @@ from scalebox_hpc.agent.workdir import Slot
 
 NEAR_LIMIT = 0.9  # of its memory: killed there, a task is held to have been killed for it
 KILLED = 128 + signal.SIGKILL  # as a shell says that its child was killed
+
+NOTE_MOST = 4000  # characters; the daemon takes a few more
 
 NOTHING = Collected()  # never written to
 
@@ -134,7 +136,7 @@ class Attempt:
             "cause": self.cause,
             "exit_code": self.exit_code,
             "signal": self.signal,
-            "note": self.note,
+            "note": as_text(self.note[:NOTE_MOST]),
             "slot": self.slot.number,
             "cpu_user_s": rusage.ru_utime if rusage else 0.0,
             "cpu_system_s": rusage.ru_stime if rusage else 0.0,

@@ -19,6 +19,7 @@ from scalebox_hpc.agent.messages import Rules
 from scalebox_hpc.agent.node import Node
 from scalebox_hpc.agent.ranks import Ranks
 from scalebox_hpc.agent.runtimes.base import which
+from scalebox_hpc.agent.walls import Walls, walls_of
 
 Template = Union[str, list[Any]]
 """Constant text, or parts: text, or a placeholder such as ["body"] or ["headers", NAME]."""
@@ -60,6 +61,10 @@ class Recipe:
         if sheet.get("kind") == "mpi":
             self.ranks = Ranks(sheet, node, bin_dir)
         self.wanted = read_wanted(sheet) if self.ranks is None else None  # None: the bare host
+        self.walls: Walls = ()  # beyond which nothing is done for its programs
+        if self.wanted is not None:
+            own = [node.scratch_root, *(sheet.get(key) or "" for key in ("pipeline", "results", "shared"))]
+            self.walls = walls_of([*own, *(bind.source for bind in self.wanted.binds)])
         self.image_digest: str = (sheet.get("container") or {}).get("digest", "")
         self.bin_dir = bin_dir
         self._programs: dict[str, str] = {}

@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple
 from scalebox_hpc.agent import disk
 from scalebox_hpc.agent.messages import REFUSALS, BadMessage, Headers, Message, Rules, read_json, read_text
 from scalebox_hpc.agent.publish import PublishError, publish
+from scalebox_hpc.agent.walls import Walls, has, has_open, resolved
 
 FILES = (
     "messages.txt",
@@ -32,6 +33,8 @@ CHUNK_BYTES = 1 << 20
 LINE_BYTES = 1 << 20  # longer lines break the limits whatever they say
 SLICE_LINES = 500
 USER_TEXT_BYTES = 64 << 10
+TIMES_MOST, LABEL_MOST = 1000, 200  # of what a program notes of its time
+MOST_STATUS, MOST_INTEGER = (1 << 31) - 1, (1 << 63) - 1  # that a report can bear
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.,]\d+)?)?\s?(Z|[+-]\d\d(:?\d\d)?)?")
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -47,6 +50,7 @@ class Place(NamedTuple):
     body: str
     headers: Headers
     chunk_prefix: str  # where files of chunks may be written
+    walls: Walls = ()  # beyond which nothing is read, published or removed for it
 
 
 class Collected:
@@ -74,13 +78,14 @@ def collect(place: Place, rules: Rules, succeeded: bool) -> Generator[None, None
             yield from _read_messages(place, rules, found)
             found.removed = [path for _, path in _paths(place, "removed-files.txt", found)]
             if "publish" in place.left:
-                for size in publish(os.path.join(place.work, "publish"), place.results):
+                for size in publish(os.path.join(place.work, "publish"), place.results, place.walls):
                     found.out_bytes += size
                     yield
     except (BadMessage, PublishError) as problem:
         found.problem = str(problem)
     except OSError as problem:
         found.problem = f"what it left could not be taken in: {disk.describe(problem, place.work)}"
+    found.in_bytes, found.out_bytes = min(found.in_bytes, MOST_INTEGER), min(found.out_bytes, MOST_INTEGER)
     if found.problem or found.status:
         found.messages, found.removed = [], []
     return found
@@ -136,19 +141,19 @@ def _read_messages(place: Place, rules: Rules, found: Collected) -> Slices:
             rules.check(message, inherited)
             packer.add(message)
     for name, read in present:
-        yield from _read_message_file(os.path.join(place.work, name), name, read, rules, inherited, packer)
+        yield from _read_message_file(place, name, read, rules, inherited, packer)
     packer.close()
 
 
 def _read_message_file(
-    path: str,
+    place: Place,
     name: str,
     read: Callable[[bytes, Rules], Message],
     rules: Rules,
     inherited: Headers,
     packer: _Packer,
 ) -> Slices:
-    for number, line in _lines(path):
+    for number, line in _lines(place, name):
         try:
             if len(line) > LINE_BYTES:
                 raise BadMessage("it is longer than any message may be; write it to a file and send the path")
@@ -176,7 +181,7 @@ def _read_user_files(place: Place, found: Collected) -> Slices:
         label, _, time = text.partition(",")
         _add_time(found, label, time, f"timestamps.txt, line {number}")
     if "custom-out.txt" in left:
-        with _open(os.path.join(place.work, "custom-out.txt")) as file:
+        with _open(place, "custom-out.txt") as file:
             found.user_text = file.read(USER_TEXT_BYTES).decode("utf-8", "replace")
     for size, _ in _paths(place, "input-files.txt", found):
         found.in_bytes += size
@@ -188,13 +193,16 @@ def _read_user_files(place: Place, found: Collected) -> Slices:
 
 
 def _read_task_exec(place: Place, found: Collected) -> None:
-    with _open(os.path.join(place.work, "task-exec.json")) as file:
+    with _open(place, "task-exec.json") as file:
         try:
             said = json.loads(file.read(LINE_BYTES))
             status, into, out = (said.get(key) for key in ("statusCode", "inputBytes", "outputBytes"))
-            found.status = 0 if status is None else int(status)
-            found.in_bytes = found.in_bytes if into is None else int(into)
-            found.out_bytes = found.out_bytes if out is None else int(out)
+            numbers = [0 if status is None else int(status)]
+            numbers.append(found.in_bytes if into is None else int(into))
+            numbers.append(found.out_bytes if out is None else int(out))
+            if min(numbers[1:]) < 0 or max(numbers[1:]) > MOST_INTEGER or abs(numbers[0]) > MOST_STATUS:
+                raise OverflowError("a number that no report can bear")
+            found.status, found.in_bytes, found.out_bytes = numbers
             times, text = said.get("timestamps") or {}, said.get("userText")
             for label, time in times.items():
                 _add_time(found, str(label), str(time), "task-exec.json")
@@ -204,22 +212,32 @@ def _read_task_exec(place: Place, found: Collected) -> None:
                 " and an object in timestamps; mend what writes it"
             ) from None
     if text is not None:
-        found.user_text = str(text)[:USER_TEXT_BYTES]
+        found.user_text = as_text(str(text)[:USER_TEXT_BYTES])
 
 
 def _add_time(found: Collected, label: str, time: str, where: str) -> None:
-    time = time.strip()
-    if label and TIME.fullmatch(time):
-        found.user_times[label.strip()] = time.replace(",", ".")
-    else:
+    label, time = as_text(label.strip()), time.strip()
+    if not (0 < len(label) <= LABEL_MOST and TIME.fullmatch(time)):
         found.notes.append(f"{where}: not `label,time` with a time as 2030-01-31T12:00:00.5; passed over")
+    elif label not in found.user_times and len(found.user_times) >= TIMES_MOST:
+        found.notes.append(f"{where}: more than {TIMES_MOST} times; passed over")
+    else:
+        found.user_times[label] = time.replace(",", ".")
+
+
+def as_text(text: str) -> str:
+    """Return the text with `?` for each half of a surrogate pair, which no report can bear."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _paths(place: Place, name: str, found: Collected) -> Iterator[tuple[int, str]]:
     """Yield the size and absolute path of each file that a list names; absent ones make a note."""
     for number, text in _texts(place, name):
-        path = os.path.normpath(os.path.join(place.work, text))
         try:
+            path = resolved(os.path.normpath(os.path.join(place.work, text)))
+            if not (has(place.walls, path) and has(place.walls, os.path.realpath(path))):
+                found.notes.append(f"{name}, line {number}: {text} is in no directory that its container has")
+                continue
             state = os.stat(path)
         except (OSError, ValueError):
             found.notes.append(f"{name}, line {number}: there is no file {text}")
@@ -232,13 +250,13 @@ def _paths(place: Place, name: str, found: Collected) -> Iterator[tuple[int, str
 
 def _texts(place: Place, name: str) -> Iterator[tuple[int, str]]:
     if name in place.left:
-        for number, line in _lines(os.path.join(place.work, name)):
+        for number, line in _lines(place, name):
             yield number, os.fsdecode(line).rstrip("\r\n")
 
 
-def _lines(path: str) -> Iterator[tuple[int, bytes]]:
+def _lines(place: Place, name: str) -> Iterator[tuple[int, bytes]]:
     """Yield number and content of each line that is not blank."""
-    with _open(path) as file:
+    with _open(place, name) as file:
         number = 0
         while True:
             line = file.readline(LINE_BYTES + 1)
@@ -249,26 +267,33 @@ def _lines(path: str) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
-def _open(path: str) -> BinaryIO:
+def _open(place: Place, name: str) -> BinaryIO:
     """Open a plain file for reading; anything else (a pipe would block) is a BadMessage."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = os.open(os.path.join(place.work, name), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    problem = ""
     if not stat.S_ISREG(os.fstat(fd).st_mode):
+        problem = f"{name} is not a plain file; write it as one"
+    elif not has_open(place.walls, fd):
+        problem = f"{name} is a link to what its container does not have; write a file"
+    if problem:
         os.close(fd)
-        raise BadMessage(f"{os.path.basename(path)} is not a plain file; write it as one")
+        raise BadMessage(problem)
     return open(fd, "rb")
 
 
 def delete_removed(paths: list[str], work_root: str) -> list[str]:
     """Delete files of a recorded attempt; return what could not be deleted and why.
 
-    What lies in our scratch directory is gone or someone else's by now, and is passed over.
+    What lies in our scratch directory is gone or someone else's by now, and is passed over; so is
+    what another directory stands before by now.
     """
     problems = []
     for path in paths:
-        if path.startswith(work_root + os.sep):
+        if path.startswith((work_root + os.sep, os.path.realpath(work_root) + os.sep)):
             continue
         try:
-            os.unlink(path)
+            if resolved(path) == path:
+                os.unlink(path)
         except FileNotFoundError:
             continue
         except OSError as problem:

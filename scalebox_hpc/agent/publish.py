@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator
 
+from scalebox_hpc.agent.walls import Walls, has, has_open, walls_of
+
 PIECE = 8 << 20
 
 
@@ -16,8 +18,11 @@ class PublishError(Exception):
     """A file could not be published; the text says which, why, and what to do."""
 
 
-def publish(source: str, results: str) -> Generator[int, None, None]:
-    """Copy the tree; yields the bytes of each piece as it is written. Raises PublishError."""
+def publish(source: str, results: str, walls: Walls = ()) -> Generator[int, None, None]:
+    """Copy the tree; yields the bytes of each piece as it is written. Raises PublishError.
+
+    With `walls` nothing is read beyond them, and nothing written outside of the results.
+    """
     if not os.path.isdir(source):
         raise PublishError("publish is not a directory; make it one and put files into it")
     for relative in _files(source):
@@ -25,7 +30,7 @@ def publish(source: str, results: str) -> Generator[int, None, None]:
         if not os.path.isfile(os.path.join(source, relative)):
             raise PublishError(f"publish/{relative} is not a plain file; remove it or make it one")
         try:
-            yield from _copy(os.path.join(source, relative), target)
+            yield from _copy(os.path.join(source, relative), target, walls, walls and walls_of([results]))
         except OSError as problem:
             raise PublishError(
                 f"publish/{relative} could not be written to {target}: {problem.strerror};"
@@ -39,29 +44,52 @@ def _files(source: str) -> Iterator[str]:
             yield os.path.relpath(os.path.join(directory, name), source)
 
 
-def _copy(source: str, target: str) -> Generator[int, None, None]:
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    temporary = os.path.join(os.path.dirname(target), f".{os.path.basename(target)[:200]}.sbx-{os.getpid()}")
+def _copy(source: str, target: str, walls: Walls, within: Walls) -> Generator[int, None, None]:
+    directory, name = os.path.split(target)
+    _must_have(has(within, os.path.realpath(directory)), target, "leads out of the results")
+    os.makedirs(directory, exist_ok=True)
+    folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        with open(source, "rb", buffering=0) as reader, open(temporary, "wb", buffering=0) as writer:
-            while True:
-                piece = reader.read(PIECE)
-                if not piece:
-                    break
-                view = memoryview(piece)
-                while view:
-                    view = view[writer.write(view) :]
-                yield len(piece)
-            os.fchmod(writer.fileno(), os.fstat(reader.fileno()).st_mode & 0o777)
-            os.fsync(writer.fileno())
-        os.rename(temporary, target)
+        _must_have(has_open(within, folder), target, "leads out of the results")
+        yield from _copy_into(folder, name, source, walls)
+    finally:
+        os.close(folder)
+
+
+def _copy_into(folder: int, name: str, source: str, walls: Walls) -> Generator[int, None, None]:
+    temporary = f".{name[:200]}.sbx-{os.getpid()}"
+
+    def opener(path: str, flags: int) -> int:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666, dir_fd=folder)
+
+    reading = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        with open(reading, "rb", buffering=0) as reader:
+            _must_have(has_open(walls, reading), source, "is a link to what its container does not have")
+            with open(temporary, "wb", buffering=0, opener=opener) as writer:
+                while True:
+                    piece = reader.read(PIECE)
+                    if not piece:
+                        break
+                    view = memoryview(piece)
+                    while view:
+                        view = view[writer.write(view) :]
+                    yield len(piece)
+                os.fchmod(writer.fileno(), os.fstat(reader.fileno()).st_mode & 0o777)
+                os.fsync(writer.fileno())
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
-        _discard(temporary)
+        _discard(temporary, folder)
         raise
 
 
-def _discard(path: str) -> None:
+def _must_have(is_so: bool, path: str, what: str) -> None:
+    if not is_so:
+        raise PublishError(f"publish: {path} {what}; write a plain file")
+
+
+def _discard(path: str, folder: int) -> None:
     try:
-        os.unlink(path)
+        os.unlink(path, dir_fd=folder)
     except OSError:
         return

@@ -277,5 +277,7 @@ def _read(path: Path) -> str | None:
 def _replace(path: Path, text: str) -> None:
     """Write a file whole or not at all; a shell that reads the old one goes on reading that."""
     fresh = path.with_name(f"{path.name}.new")
-    fresh.write_text(text)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    with os.fdopen(os.open(fresh, flags, 0o600), "w") as file:
+        file.write(text)
     fresh.replace(path)

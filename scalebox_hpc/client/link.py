@@ -153,6 +153,7 @@ def _context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # the fingerprint is what we check, before anything is sent
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 
 

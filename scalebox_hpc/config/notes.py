@@ -10,10 +10,14 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from scalebox_hpc.config.toml_lines import KeyPath, find_lines, line_of
 from scalebox_hpc.errors import PipelineErrors, Problem
+
+MOST_BYTES: Final = 16 << 20  # of a file that a person wrote
+# tomllib takes a minute for a key of ten thousand parts.
+_ENDLESS_KEY: Final = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){100}""")
 
 
 class Notes:
@@ -77,11 +81,13 @@ def read_toml(path: Path) -> tuple[dict[str, Any], Notes]:
     Raises PipelineErrors when the file cannot be read or is not TOML, with line and column.
     """
     file = str(path)
-    if path.is_dir():
-        remedy = f"name the file itself: {path / 'pipeline.toml'}"
-        raise PipelineErrors([Problem(file, "", None, "is a directory", remedy)])
     try:
-        text = path.read_bytes().decode()
+        with path.open("rb") as source:
+            content = source.read(MOST_BYTES + 1)
+        text = content.decode()
+    except IsADirectoryError:
+        remedy = f"name the file itself: {path / 'pipeline.toml'}"
+        raise PipelineErrors([Problem(file, "", None, "is a directory", remedy)]) from None
     except FileNotFoundError:
         remedy = "give the path of a pipeline.toml"
         raise PipelineErrors([Problem(file, "", None, "there is no such file", remedy)]) from None
@@ -90,11 +96,17 @@ def read_toml(path: Path) -> tuple[dict[str, Any], Notes]:
         raise PipelineErrors([Problem(file, "", None, f"is not UTF-8: {error}", remedy)]) from None
     except OSError as error:
         raise PipelineErrors([Problem(file, "", None, f"cannot be read: {error.strerror}")]) from None
+    if len(content) > MOST_BYTES:
+        raise PipelineErrors([Problem(file, "", None, f"is larger than {MOST_BYTES} bytes")])
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    if _ENDLESS_KEY.search(text):
+        raise PipelineErrors([Problem(file, "", None, "has a key of more than a hundred parts")])
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PipelineErrors([_syntax_problem(file, text, str(error))]) from None
+    except (RecursionError, ValueError) as error:  # nested too deeply; a number of too many digits
+        raise PipelineErrors([Problem(file, "", None, f"is not TOML that we can read: {error}")]) from None
     return data, Notes(file, find_lines(text))
 
 

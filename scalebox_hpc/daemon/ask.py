@@ -40,6 +40,7 @@ def _ask_at(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # known by its fingerprint instead
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     connection = http.client.HTTPSConnection(host, int(port), timeout=timeout_s, context=context)
     try:
         connection.connect()

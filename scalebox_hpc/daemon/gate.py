@@ -19,6 +19,7 @@ from starlette.routing import Match
 from starlette.routing import Route as PathRoute
 
 from scalebox_hpc.daemon.events import Call, Reply
+from scalebox_hpc.daemon.fields import known_fields, text
 from scalebox_hpc.daemon.keys import Bearer, Keys, Role
 from scalebox_hpc.daemon.openapi import document
 from scalebox_hpc.daemon.refusal import later, not_found, refusal
@@ -89,8 +90,8 @@ class Gate:
             await _write(send, 408, b"", close=True)
         except TooLarge:
             await _discard(receive)
-            text = {"error": f"the body is larger than {BODY_LIMIT} bytes", "hint": "", "exit_code": 2}
-            await _write(send, 413, json.dumps(text).encode(), close=True)
+            said = {"error": f"the body is larger than {BODY_LIMIT} bytes", "hint": "", "exit_code": 2}
+            await _write(send, 413, json.dumps(said).encode(), close=True)
         else:
             await _write(send, reply.status, _text(reply.body), close=False)
 
@@ -150,12 +151,13 @@ class Gate:
         body = await _read(receive)
         try:
             args = _object(body)
+            if route.role is Role.USER:
+                args = known_fields(route, args)
             if route.query:
                 args |= _query(route, scope["query_string"])
+            args |= {name: text(name, value) for name, value in in_path.items()}
         except BadMessage as error:
             return refusal(error)
-        if in_path:
-            args |= in_path
         if route.role is not Role.USER and args.get(SUBJECT_FIELD[route.role]) != bearer.subject:
             raise Stranger
         if route.verb == "openapi":
@@ -238,10 +240,10 @@ def _object(body: bytes) -> dict[str, Any]:
     return decoded
 
 
-def _query(route: Route, text: bytes) -> dict[str, Any]:
+def _query(route: Route, raw: bytes) -> dict[str, Any]:
     """The values of the query that the route knows, by their kinds. Raises BadMessage."""
     try:
-        given = dict(parse_qsl(text.decode("latin-1"), max_num_fields=100))
+        given = dict(parse_qsl(raw.decode("latin-1"), max_num_fields=100))
     except ValueError:
         raise BadMessage("the query has too many fields") from None
     values: dict[str, Any] = {
@@ -252,15 +254,15 @@ def _query(route: Route, text: bytes) -> dict[str, Any]:
     return values
 
 
-def _value(name: str, text: str, kind: str) -> Any:
+def _value(name: str, given: str, kind: str) -> Any:
     if kind == "text":
-        return text
+        return text(name, given)
     try:
-        value = int(text) if kind == "int" else float(text)
+        value = int(given) if kind == "int" else float(given)
     except ValueError:
-        raise BadMessage(f"{name}: a number wanted, not {text!r:.60}") from None
+        raise BadMessage(f"{name}: a number wanted, not {given!r:.60}") from None
     if not abs(value) < 1 << 63:
-        raise BadMessage(f"{name}: {text:.60} is too large")
+        raise BadMessage(f"{name}: {given:.60} is too large")
     return value
 
 

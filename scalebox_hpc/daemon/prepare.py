@@ -41,6 +41,8 @@ Verify = Callable[[SiteFacts, Pipeline], None]
 
 def read_pipeline(args: Mapping[str, Any]) -> Checked:
     """Read the pipeline that a request names. Raises PipelineErrors, UsageError."""
+    if not args.get("pipeline"):
+        raise UsageError("no `pipeline` was named", "give the absolute path of a pipeline.toml")
     path = Path(args["pipeline"])
     cwd = Path(args.get("client_dir") or path.parent)
     return load(path, params=dict(args.get("params") or {}), site=args.get("site"), cwd=cwd)
@@ -148,7 +150,8 @@ def _spool_seeds(home: Home, pipeline: Pipeline, run: str, stdin: Path | None) -
     temporary = target.with_name(f".{run}.part")
     try:
         target.parent.mkdir(mode=0o700, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8") as file:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.writelines(_seed_lines(pipeline, stdin))
             file.flush()
             os.fsync(file.fileno())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from scalebox_hpc.errors import ConflictError, UsageError
 
 SEED_BYTES = 1 << 20  # of the spooled seeds, read in one turn
 SLICE = 10_000  # rows that one turn changes at most
+_NUMBER = re.compile(r"[0-9]{1,18}").fullmatch  # of a task; more digits the ledger cannot take
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +338,7 @@ def find_task(desk: Desk, run: RunState, name: str) -> int | None:
     """The ledger's number of a task named as in `count.17`; None where there is none."""
     module_name, _, n = name.rpartition(".")
     module = run.modules.get(module_name)
-    if module is None or not n.isdecimal():
+    if module is None or _NUMBER(n) is None:
         return None
     row = desk.store.one("task_by_n", (module.module_id, int(n)))
     return row[0] if row is not None else None

@@ -40,6 +40,9 @@ def hello(desk: Desk, call: Call, token_of: Callable[[str], str]) -> None:
     allocation = desk.world.allocations[attempt.allocation_id]
     pool = desk.world.pools[allocation.pool_id]
     agent = desk.world.agents.get(said.incarnation) or come_back(desk, said.incarnation, SILENT)
+    if agent is not None and (agent.try_id, agent.element) != (attempt.try_id, said.element):
+        desk.answer(call, {"do": "leave", "reason": "this incarnation belongs to another allocation"})
+        return
     if agent is None:
         if not _is_newest(desk, attempt, said) or _is_over(desk, said.incarnation):
             desk.answer(call, {"do": "leave", "reason": "another agent has this element"})
@@ -276,12 +279,20 @@ def ended(desk: Desk, call: Call) -> None:
 def incarnation_over(desk: Desk, said: Ended) -> None:
     """Take the wrapper's word, by the network or by its file."""
     agent = desk.world.agents.get(said.incarnation) or come_back(desk, said.incarnation, SILENT)
+    if agent is not None and _is_of_another_try(desk, agent, said.try_name):
+        return
     if agent is not None:  # given up for its silence or not: its spool may hold results
         end_agent(desk, agent, Cause.AGENT_LOST)
     attempt = desk.world.tries.get(said.try_name)
     # A late word may be about an older incarnation than the one that lives.
     if attempt is not None and not desk.world.agents_of(attempt.try_id, said.element):
         attempt.ended[said.element] = None
+
+
+def _is_of_another_try(desk: Desk, agent: AgentState, try_name: str) -> bool:
+    """Whether the word is of a try that may not speak for this agent."""
+    own = next((each.name for each in desk.world.tries.values() if each.try_id == agent.try_id), try_name)
+    return own != try_name
 
 
 def end_agent(desk: Desk, agent: AgentState, cause: Cause, *, ending: str = "") -> None:

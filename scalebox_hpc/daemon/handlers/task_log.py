@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from scalebox_hpc.daemon.core import Core
 
 PIECE_MOST = 1 << 20
+OFFSET_MOST = 1 << 60
 
 
 def handle(core: Core, call: Call) -> None:
@@ -30,7 +31,8 @@ def handle(core: Core, call: Call) -> None:
     place = _recorded_place(attempts, number, stream)
     if place is None and live is not None and live[0] == number:
         place = _live_place(core, run.name, args["task"], live, stream)
-    offset, limit = int(args.get("offset") or 0), min(int(args.get("limit") or PIECE_MOST), PIECE_MOST)
+    offset = min(max(0, int(args.get("offset") or 0)), OFFSET_MOST)
+    limit = max(1, min(int(args.get("limit") or PIECE_MOST), PIECE_MOST))
     piece = _piece(core, place, offset, limit)
     if place is None and (live is None or live[0] != number):
         piece["done"] = True  # it is over and wrote nothing that was kept
