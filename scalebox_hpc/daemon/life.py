@@ -179,12 +179,12 @@ class Daemon:
             self._engine_thread.join(ENGINE_JOIN_S)
         hangs = self._engine_thread is not None and self._engine_thread.is_alive()
         self._forget_where()
-        if self._server is not None:
-            self._server.stop()
         if hangs:
             log.critical("the engine hangs; the lock stays until this process is gone")
         elif self._lock is not None:
-            self._lock.release()
+            self._lock.release()  # before anything slow: what told us to end may kill us soon
+        if self._server is not None:
+            self._server.stop()
         log.info("daemon ends")
         threading.excepthook = self._thread_hook
         if self._log is not None:
