@@ -189,7 +189,6 @@ class PostgresStore:
         with self.transaction():
             if original:
                 self._execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            if original:
                 self._copy(original)
             else:
                 self._make_tables(())
