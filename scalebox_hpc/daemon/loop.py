@@ -172,7 +172,7 @@ class Wheel:
                 events.append(event := self._premises.inbox.get(timeout=left_s))
             except Empty:
                 break
-            if isinstance(event, Told) and event.kind in ("stop", INTERRUPT):
+            if isinstance(event, Told) and event.kind in ("stop", INTERRUPT) and not event.data.get("again"):
                 break
         return events
 

@@ -85,3 +85,21 @@ def test_it_stops_at_once_when_it_is_told_to_while_it_rests(
     inbox.put(Told("cancel failed", {"names": (), "why": ""}))
     wheel.run()
     assert inbox.now_s == 1000.0
+
+
+def test_an_interrupt_that_finds_no_room_does_not_make_it_spin(
+    wheel: loop.Wheel, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried_s: list[float] = []
+
+    def interrupt(core: Core, now: Now, reason: str) -> list[str]:
+        tried_s.append(now.mono_s)
+        if len(tried_s) <= 3:
+            raise StorageFull("no room for the ledger")
+        core.stopping = True
+        return []
+
+    monkeypatch.setattr(Core, "interrupt", interrupt)
+    wheel.interrupt()
+    wheel.run()
+    assert tried_s == [1000.0 + number * loop.FULL_PAUSE_S for number in range(4)]
