@@ -294,34 +294,34 @@ def not_submitted(desk: Desk, name: str, why: str, kind: str, book: SiteBook) ->
 
 
 def look(desk: Desk, books: dict[str, SiteBook]) -> None:
-    """Ask for a listing where one is due.
-
-    Also where nothing is expected but an agent is held for alive: only what is heard can be silent.
-    """
-    peopled = desk.world.sites_with_agents()
-    for site, facts in desk.sites.items():
-        expected = [
-            attempt.name
-            for attempt in desk.world.tries.values()
-            if _site_of(desk, attempt) == site and attempt.state in OPEN
-        ]
+    """Ask for a listing where one is due, also for agents alone: only what is heard can be silent."""
+    for site in desk.sites:
         book = books.setdefault(site, SiteBook())
-        due_s = book.looked_s + max(facts.site.interval_s, 5 * book.duration_s)
-        if (expected or site in peopled) and not book.looking and desk.now.mono_s >= due_s:
+        if book.looking or desk.now.mono_s < _due_s(desk, site, book):
+            continue
+        expected = tuple(each.name for each in _open_tries(desk) if _site_of(desk, each) == site)
+        if expected or desk.world.has_agents(site):
             book.looking, book.looked_s = True, desk.now.mono_s
-            desk.commands.append(Observe(site, tuple(expected)))
+            desk.commands.append(Observe(site, expected))
 
 
 def next_look_s(desk: Desk, books: dict[str, SiteBook]) -> float | None:
     """When the next listing is due, monotonic; None: none is."""
-    sites = {_site_of(desk, attempt) for attempt in desk.world.tries.values() if attempt.state in OPEN}
-    sites |= desk.world.sites_with_agents()
+    sites = {_site_of(desk, each) for each in _open_tries(desk)}
     times = [
-        book.looked_s + max(desk.sites[site].site.interval_s, 5 * book.duration_s)
+        _due_s(desk, site, book)
         for site, book in books.items()
-        if site in sites and not book.looking
+        if not book.looking and (site in sites or desk.world.has_agents(site))
     ]
     return min(times, default=None)
+
+
+def _open_tries(desk: Desk) -> list[TryState]:
+    return [each for each in desk.world.tries.values() if each.state in OPEN]
+
+
+def _due_s(desk: Desk, site: str, book: SiteBook) -> float:
+    return book.looked_s + max(desk.sites[site].site.interval_s, 5 * book.duration_s)
 
 
 def _site_of(desk: Desk, attempt: TryState) -> str:
@@ -439,9 +439,8 @@ def cancel_all(desk: Desk, pool: PoolState, *, agents_may_end: bool = False) -> 
             if attempt.state not in OPEN:
                 continue
             cancelling.give_back(desk, allocation, every)
-            living = (
-                {agent.element for agent in desk.world.agents_of(attempt.try_id)} if agents_may_end else set()
-            )
+            agents = desk.world.agents_of(attempt.try_id) if agents_may_end else []
+            living = {agent.element for agent in agents}
             indices = tuple(index for index in every if index not in living) if living else ()
             if indices or not living:
                 targets.append(CancelTarget(attempt.name, attempt.job_id, indices))

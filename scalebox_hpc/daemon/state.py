@@ -329,9 +329,9 @@ class World:
             if agent.try_id == try_id and (element is None or agent.element == element)
         ]
 
-    def sites_with_agents(self) -> set[str]:
-        """Where agents are held for alive."""
-        return {agent.pool.spec.site for agent in self.agents.values()}
+    def has_agents(self, site: str) -> bool:
+        """Whether an agent is held for alive there. Looks no farther than to the first."""
+        return any(agent.pool.spec.site == site for agent in self.agents.values())
 
     def serves_elsewhere(self, module: ModuleState, node: str) -> bool:
         """Tell whether an agent of another node serves a module."""

@@ -35,40 +35,43 @@ def hello(desk: Desk, call: Call, token_of: Callable[[str], str]) -> None:
     if attempt is None or attempt.state in ("SUPERSEDED", "REFUSED"):
         if attempt is not None:
             move_try(desk, attempt, TryEvent.HELLO)
-        desk.answer(call, {"do": "leave", "reason": "this allocation is no longer wanted"})
+        _send_away(desk, call, "this allocation is no longer wanted")
         return
     allocation = desk.world.allocations[attempt.allocation_id]
     pool = desk.world.pools[allocation.pool_id]
     agent = desk.world.agents.get(said.incarnation) or come_back(desk, said.incarnation, SILENT)
     if agent is not None and (agent.try_id, agent.element) != (attempt.try_id, said.element):
-        desk.answer(call, {"do": "leave", "reason": "this incarnation belongs to another allocation"})
+        _send_away(desk, call, "this incarnation belongs to another allocation")
         return
     if agent is None:
         if not _is_newest(desk, attempt, said) or _is_over(desk, said.incarnation):
-            desk.answer(call, {"do": "leave", "reason": "another agent has this element"})
+            _send_away(desk, call, "another agent has this element")
             return
         agent = _welcome(desk, pool, allocation, attempt, said)
     agent.heard(desk.now.mono_s)
-    site = desk.sites[pool.spec.site].site
-    desk.answer(
-        call,
-        {
-            "do": "work",
-            "reason": "",
-            "token": token_of(said.incarnation),
-            "resources": {
-                "cpus": agent.room.cpus,
-                "memory_mib": agent.room.memory_mib,
-                "gpus": agent.room.gpus,
-                "scratch_mib": agent.room.scratch_mib,
-            },
-            "idle_s": pool.spec.idle_s,
-            "lost_after_s": site.lost_after_s,
-            "spool_after_s": SPOOL_AFTER_S,
-            "poll_s": POLL_S,
-            "prefetch_s": PREFETCH_S,
+    desk.answer(call, {"do": "work", "token": token_of(said.incarnation), **_terms(desk, pool, agent)})
+
+
+def _send_away(desk: Desk, call: Call, reason: str) -> None:
+    desk.answer(call, {"do": "leave", "reason": reason})
+
+
+def _terms(desk: Desk, pool: PoolState, agent: AgentState) -> dict[str, Any]:
+    """How an agent is to work, and with what."""
+    return {
+        "reason": "",
+        "resources": {
+            "cpus": agent.room.cpus,
+            "memory_mib": agent.room.memory_mib,
+            "gpus": agent.room.gpus,
+            "scratch_mib": agent.room.scratch_mib,
         },
-    )
+        "idle_s": pool.spec.idle_s,
+        "lost_after_s": desk.sites[pool.spec.site].site.lost_after_s,
+        "spool_after_s": SPOOL_AFTER_S,
+        "poll_s": POLL_S,
+        "prefetch_s": PREFETCH_S,
+    }
 
 
 def _is_over(desk: Desk, incarnation: str) -> bool:
