@@ -9,7 +9,7 @@ import errno
 import os
 import secrets
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from scalebox_hpc.errors import EnvironmentProblem, StorageFull
 
@@ -38,9 +38,15 @@ def write_whole(path: Path, text: str, mode: int) -> None:
         raise
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the names in a directory durable. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+def open_private(path: Path) -> TextIO:
+    """Begin a file that only its owner may read, whatever the umask. Raises OSError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8")
+
+
+def sync(path: Path) -> None:
+    """Make what is in a file, or the names in a directory, durable. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

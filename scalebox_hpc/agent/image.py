@@ -105,10 +105,9 @@ def _copy(source: str, target: str, digest: str) -> None:
     try:
         _copy_checked(source, temporary, digest)
         os.rename(temporary, target)
-    except BaseException:
+    finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
-        raise
 
 
 def _copy_checked(source: str, target: str, digest: str) -> None:
@@ -153,9 +152,9 @@ def _unpack(source: str, target: str, digest: str, words: Sequence[str]) -> None
         if os.path.lexists(target):
             os.rename(target, _temporary(target))  # tasks may run in what is left of it: removed later
         os.rename(temporary, target)
-    except BaseException:
-        _remove([temporary])
-        raise
+    finally:
+        if os.path.exists(temporary):
+            _remove([temporary])
 
 
 def _look_for_room(source: str, directory: str) -> None:

@@ -32,6 +32,7 @@ from scalebox_hpc.batch.local_process import (
     start,
 )
 from scalebox_hpc.batch.surroundings import stripped
+from scalebox_hpc.disk import open_private
 from scalebox_hpc.domain.allocation import (
     AllocationRequest,
     CancelTarget,
@@ -277,7 +278,6 @@ def _read(path: Path) -> str | None:
 def _replace(path: Path, text: str) -> None:
     """Write a file whole or not at all; a shell that reads the old one goes on reading that."""
     fresh = path.with_name(f"{path.name}.new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-    with os.fdopen(os.open(fresh, flags, 0o600), "w") as file:
+    with open_private(fresh) as file:
         file.write(text)
     fresh.replace(path)

@@ -1,8 +1,9 @@
-"""Where site files and standard modules may lie. It names folders; whether they exist it does not ask."""
+"""Where settings, site files and standard modules may lie. It does not ask whether they are there."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -14,8 +15,12 @@ def folders(directory: Path | None, name: str, in_settings: str) -> tuple[Path, 
     folder called `name` elsewhere is called in the user's settings.
     """
     beside = [directory / name] if directory is not None else []
-    settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return (*beside, settings / "sbx" / in_settings, installed(name))
+    return (*beside, settings_folder() / in_settings, installed(name))
+
+
+def settings_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of what a person settles for all pipelines."""
+    return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "sbx"
 
 
 def installed(name: str) -> Path:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from scalebox_hpc.config.notes import read_toml
+from scalebox_hpc.config.places import settings_folder
 from scalebox_hpc.config.table import Table
 
 SETTINGS_KEYS: Final = ("ledger",)
@@ -24,8 +25,7 @@ class Settings:
 
 def settings_path(environ: Mapping[str, str] = os.environ) -> Path:
     """Where the settings are, whether there are any or not."""
-    folder = environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(folder) / "sbx" / "settings.toml"
+    return settings_folder(environ) / "settings.toml"
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from scalebox_hpc.containers import formats
-from scalebox_hpc.disk import problem_with, sync_folder, write_whole
+from scalebox_hpc.disk import problem_with, sync, write_whole
 from scalebox_hpc.domain.image import Image
 from scalebox_hpc.errors import ImageCorrupt
 
@@ -106,7 +106,7 @@ class Shelf:
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, target)
-            sync_folder(self.directory)
+            sync(self.directory)
         except OSError as error:
             raise problem_with(target, error, "write", REMEDY) from error
         return target

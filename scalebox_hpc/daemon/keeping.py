@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Final
 
 from scalebox_hpc.daemon import ledgers, lock
 from scalebox_hpc.daemon.home import Home
-from scalebox_hpc.disk import problem_with, sync_folder
+from scalebox_hpc.disk import problem_with, sync
 from scalebox_hpc.errors import ConflictError, LedgerProblem, NotFound, UsageError
 from scalebox_hpc.ledger.address import SQLITE, checked_address
 from scalebox_hpc.ledger.check import Broken, broken
 from scalebox_hpc.ledger.copying import Copied, copy, counts
 from scalebox_hpc.ledger.sqlite import SqliteStore
-from scalebox_hpc.ledger.statements import migrations
+from scalebox_hpc.ledger.statements import newest_format
 
 if TYPE_CHECKING:
     from scalebox_hpc.daemon.ledgers import Ledger
@@ -63,7 +63,7 @@ def info(home: Home) -> Info:
             kind="sqlite" if isinstance(store, SqliteStore) else "postgres",
             place=store.place,
             format=store.format(),
-            newest_format=migrations()[-1][0],
+            newest_format=newest_format(),
             size_bytes=store.size_bytes(),
             home=row[0] if row else "",
             epoch=row[2] if row else "",
@@ -77,7 +77,7 @@ def check(home: Home) -> tuple[str, list[Broken]]:
     Raises ConflictError where a daemon runs.
     """
     with _held(home), closing(_reading(home)) as store:
-        if store.format() != migrations()[-1][0]:
+        if store.format() != newest_format():
             raise LedgerProblem(
                 f"{store.place}: the ledger has format {store.format()}, older than this program's",
                 "`sbx daemon start` brings it up to date; stop the daemon then, and check again",
@@ -232,8 +232,12 @@ def _must_belong(home: Home, store: Ledger) -> None:
 def _new_file(file: Path) -> Path:
     file = Path(os.path.abspath(file))
     if file.exists():
-        raise UsageError(f"{file} exists", "name a new file; nothing is overwritten")
+        raise _taken(file)
     return file
+
+
+def _taken(file: Path) -> UsageError:
+    return UsageError(f"{file} exists", "name a new file; nothing is overwritten")
 
 
 @contextmanager
@@ -243,11 +247,11 @@ def _written(file: Path) -> Iterator[Path]:
     try:
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         os.link(temporary, file)
-        sync_folder(file.parent)
+        sync(file.parent)
     except FileExistsError as error:
-        raise UsageError(f"{file} exists", "name a new file; nothing is overwritten") from error
+        raise _taken(file) from error
     except OSError as error:
         raise problem_with(file, error, "write", REMEDY) from error
     finally:
@@ -271,18 +275,10 @@ def _remove(path: Path) -> None:
             each.unlink()
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _put_in_place(home: Home, fresh: Path) -> None:
-    _sync(fresh)
+    sync(fresh)
     os.replace(fresh, home.ledger)
-    sync_folder(home.path)
+    sync(home.path)
 
 
 def _put_aside(home: Home, word: str) -> str:

@@ -25,7 +25,7 @@ from scalebox_hpc.daemon.images import Fetching, changed_images, must_be_there, 
 from scalebox_hpc.daemon.runs import Prepared
 from scalebox_hpc.daemon.sheets import refuse_secret_binds
 from scalebox_hpc.daemon.ship import ship
-from scalebox_hpc.disk import problem_with
+from scalebox_hpc.disk import open_private, problem_with
 from scalebox_hpc.domain.allocation import Launch
 from scalebox_hpc.domain.pipeline import Pipeline
 from scalebox_hpc.domain.site import Site
@@ -150,8 +150,7 @@ def _spool_seeds(home: Home, pipeline: Pipeline, run: str, stdin: Path | None) -
     temporary = target.with_name(f".{run}.part")
     try:
         target.parent.mkdir(mode=0o700, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with open_private(temporary) as file:
             file.writelines(_seed_lines(pipeline, stdin))
             file.flush()
             os.fsync(file.fileno())

@@ -12,7 +12,7 @@ import secrets
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from scalebox_hpc.disk import problem_with, sync_folder
+from scalebox_hpc.disk import problem_with, sync
 from scalebox_hpc.errors import UsageError
 
 PIECE_BYTES: Final = 1 << 20
@@ -33,7 +33,7 @@ def ship(source: Path, digest: str, shared: Path) -> Path:
         if not target.exists():
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _copy(source, digest, target)
-            sync_folder(folder)  # the ledger will say that it is there
+            sync(folder)  # the ledger will say that it is there
         if runnable and not target.stat().st_mode & 0o100:
             target.chmod(0o500)
     except OSError as error:

@@ -27,8 +27,8 @@ from scalebox_hpc.doctor.facts import Addresses, Containers, Daemon, HomeSeen, L
 from scalebox_hpc.errors import DaemonAbsent, SbxError
 from scalebox_hpc.holder import ProcFs, provably_gone, provably_lives, read
 from scalebox_hpc.ledger.address import SQLITE
-from scalebox_hpc.ledger.look import format_of, newest_format
-from scalebox_hpc.ledger.sqlite import file_system
+from scalebox_hpc.ledger.sqlite import file_system, format_of
+from scalebox_hpc.ledger.statements import newest_format
 
 SLURM: Final = ("sbatch", "squeue", "scancel", "scontrol")
 RUNTIMES: Final = {"apptainer": "apptainer", "singularity": "singularity", "charliecloud": "ch-run"}

@@ -25,6 +25,7 @@ from scalebox_hpc.ledger.dialect import (
     translated,
 )
 from scalebox_hpc.ledger.server import connect, meaning
+from scalebox_hpc.ledger.statements import must_be_known
 from scalebox_hpc.ledger.store import Params, Row
 
 if TYPE_CHECKING:
@@ -212,13 +213,9 @@ class PostgresStore:
         return int(self._execute(f"SELECT version FROM {FORMAT}").scalar_one())
 
     def _migrate(self, *, writes: bool) -> None:
-        version, known = self.format(), postgres_migrations()
-        if version > known[-1][0]:
-            raise LedgerProblem(
-                f"{self.place}: the ledger has format {version}, this program knows up to {known[-1][0]}",
-                "use the newer release that wrote it",
-            )
-        for number, script in known:
+        version = self.format()
+        must_be_known(self.place, version)
+        for number, script in postgres_migrations():
             if number > version and writes:
                 with self.transaction():
                     self._execute(script)

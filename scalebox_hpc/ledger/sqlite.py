@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 
 from scalebox_hpc.errors import LedgerProblem, StorageFull
-from scalebox_hpc.ledger.statements import migrations, statements
+from scalebox_hpc.ledger.statements import migrations, must_be_known, statements
 from scalebox_hpc.ledger.store import Params, Row
 
 NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "ceph", "9p", "afs"})
@@ -53,9 +53,7 @@ class SqliteStore:
         """
         made = cls.__new__(cls)
         made._sql, made._path = statements(), path
-        version = format_of(path)
-        if version > migrations()[-1][0]:
-            raise _too_new(path, version)
+        must_be_known(path, format_of(path))
         made._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         made._db.set_busy_timeout(2000)
         return made
@@ -72,11 +70,9 @@ class SqliteStore:
         self._db.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
 
     def _migrate(self, path: Path) -> None:
-        version = self._db.pragma("user_version")
-        known = migrations()
-        if version > known[-1][0]:
-            raise _too_new(path, version)
-        for number, script in known:
+        version = self.format()
+        must_be_known(path, version)
+        for number, script in migrations():
             if number > version:
                 with self._db:
                     self._db.execute(script)
@@ -203,13 +199,6 @@ def format_of(path: Path) -> int:
         raise LedgerProblem(
             f"{path}: the ledger is in use by another program", "end that program (sqlite3, a copy?)"
         ) from error
-
-
-def _too_new(path: Path, version: int) -> LedgerProblem:
-    return LedgerProblem(
-        f"{path}: the ledger has format {version}, this program knows up to {migrations()[-1][0]}",
-        "use the newer release that wrote it",
-    )
 
 
 def file_system(path: Path) -> str:

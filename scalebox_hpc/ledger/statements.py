@@ -10,6 +10,8 @@ import re
 from functools import cache
 from importlib import resources
 
+from scalebox_hpc.errors import LedgerProblem
+
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _SENTENCE = re.compile(r"(?:^--.*\n)+", re.MULTILINE)
 
@@ -53,6 +55,20 @@ def _named(text: str) -> list[tuple[str, str]]:
     pieces = _NAME.split(text)
     bodies = [body.strip().rstrip(";") for body in pieces[2::2]]
     return list(zip(pieces[1::2], bodies, strict=True))
+
+
+def newest_format() -> int:
+    """The newest format of a ledger that this program knows."""
+    return migrations()[-1][0]
+
+
+def must_be_known(place: object, version: int) -> None:
+    """Raise LedgerProblem where the ledger at this place is newer than this program."""
+    if version > newest_format():
+        raise LedgerProblem(
+            f"{place}: the ledger has format {version}, this program knows up to {newest_format()}",
+            "use the newer release that wrote it",
+        )
 
 
 @cache

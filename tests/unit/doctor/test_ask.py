@@ -13,8 +13,8 @@ from scalebox_hpc.daemon.home import create
 from scalebox_hpc.doctor import ask
 from scalebox_hpc.errors import LedgerProblem
 from scalebox_hpc.holder import ProcFs
-from scalebox_hpc.ledger.look import newest_format
 from scalebox_hpc.ledger.sqlite import SqliteStore
+from scalebox_hpc.ledger.statements import newest_format
 
 BUILDCFG = """#!/bin/sh
 case $1 in
