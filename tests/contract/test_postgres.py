@@ -17,6 +17,7 @@ from scalebox_hpc.ledger import server as servers
 from scalebox_hpc.ledger.dialect import postgres_statements
 from scalebox_hpc.ledger.postgres import PostgresStore, schema_of
 from scalebox_hpc.testing.postgres import Postgres
+from tests.indexes import INDEXES
 
 
 @pytest.fixture
@@ -213,21 +214,8 @@ def test_a_claim_reads_no_more_than_it_takes(store: PostgresStore) -> None:
 @pytest.mark.parametrize(
     ("name", "index"),
     [
+        *INDEXES.items(),
         ("claim", "task_ready"),
-        ("next_due", "task_ready"),
-        ("held_by_agents", "task_held"),
-        ("lease_reported", "attempt_lease"),
-        ("attempts_page", "attempt_run"),
-        ("members_page", "message_part"),
-        ("task_by_key", "task_key"),
-        ("task_by_n", "task_n"),
-        ("bad_tasks", "task_bad"),
-        ("missing_page", "task_bad"),
-        ("fail_ready", "task_ready"),
-        ("cancel_ready", "task_ready"),
-        ("waiting_chunk", "chunk_waiting"),
-        ("waiting_parts", "part_waiting"),
-        ("oldest_lease", "task_held"),
         ("held_tasks", "task_pkey"),
         ("succeed_tasks", "task_pkey"),
         ("task_standing", "task_pkey"),

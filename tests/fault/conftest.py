@@ -11,9 +11,19 @@ import pytest
 
 from scalebox_hpc.testing.postgres import PostgresBooks
 from scalebox_hpc.testing.world import World
-from tests.fault.pipelines import Player
+from tests.fault.pipelines import SEEDS, Player, player, sums
 
 MakeWorld = Callable[[Player], World]
+
+
+@pytest.fixture
+def points(make_world: MakeWorld) -> list[str]:
+    """Every write, commit and batch call of a run without any fault, in order."""
+    world = make_world(player())
+    world.accept(sums(), SEEDS)
+    world.finish()
+    world.end()
+    return world.faults.names
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from scalebox_hpc.daemon.state import RunPhase
 from scalebox_hpc.domain.pipeline import Command, Gather, Module, Pipeline, Pool, Resources, RetryRule
 from scalebox_hpc.testing.agent import Played
 from scalebox_hpc.testing.audit import audit, look
@@ -74,6 +75,20 @@ def total(_: Json, members: list[Json]) -> Played:
 
 def player(**roles: Role) -> Player:
     return Player({"scatter": scatter, "count": count, "total": total, **roles})
+
+
+TASKS = 7
+SEEDS = [("scatter", str(TASKS))]
+SUM = str(sum(range(1, TASKS + 1)))
+
+
+def all_is_well(world: World) -> None:
+    """A run of `sums` over SEEDS ended with each task done once and the right total; the books agree."""
+    assert world.finish() is RunPhase.SUCCEEDED
+    in_order(world)
+    assert totals(world) == [SUM]
+    done = {"scatter": 1, "count": TASKS, "total": 1}
+    assert tasks(world) == {name: [(number, "SUCCEEDED", "")] for name, number in done.items()}
 
 
 def ledger(world: World) -> Books:

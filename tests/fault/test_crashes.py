@@ -12,29 +12,12 @@ from scalebox_hpc.testing.agent import Played
 from scalebox_hpc.testing.batch import Crash
 from scalebox_hpc.testing.world import World
 from tests.fault.conftest import MakeWorld
-from tests.fault.pipelines import in_order, player, sums, tasks, totals
-
-TASKS = 7
-SEEDS = [("scatter", str(TASKS))]
-SUM = str(sum(range(1, TASKS + 1)))
+from tests.fault.pipelines import SEEDS, all_is_well, in_order, player, sums
 
 
-@pytest.fixture
-def points(make_world: MakeWorld) -> list[str]:
-    """Every write, commit and batch call of a run without any fault, in order."""
-    world = make_world(player())
-    world.accept(sums(), SEEDS)
-    world.finish()
-    return world.faults.names
-
-
-def all_is_well(world: World) -> None:
-    """The run ended with each task done once and the right total; the books agree."""
-    assert world.finish() is RunPhase.SUCCEEDED
-    in_order(world)
-    assert totals(world) == [SUM]
-    done = {"scatter": 1, "count": TASKS, "total": 1}
-    assert tasks(world) == {name: [(number, "SUCCEEDED", "")] for name, number in done.items()}
+def all_is_tidy(world: World) -> None:
+    """All is well, and the folder of the run is gone too."""
+    all_is_well(world)
     world.run(until=lambda: not list(world.runs_folder.iterdir()))
 
 
@@ -55,7 +38,7 @@ def test_a_crash_after_any_write_and_around_any_batch_call(
         if world.core is None:  # the crash was due while it started
             world.clock.after(0.0, world.start)
         world.accept(sums(), SEEDS)
-        all_is_well(world)
+        all_is_tidy(world)
         asked = [each.request for each in world.batch.tries.values()]
         assert len(asked) <= 3, f"{len(asked)} allocations after a crash at {number}, {name}"
         world.end()
@@ -86,7 +69,7 @@ def test_one_crash_after_another(make_world: MakeWorld, gap: int) -> None:
     first = world.faults.passed
     for number in range(first + gap, first + 40 * gap, gap):
         world.faults.at[number] = Crash()
-    all_is_well(world)
+    all_is_tidy(world)
     assert world.crashes > 3
 
 
@@ -101,7 +84,7 @@ def test_a_crash_between_the_slices_of_a_chunked_report(
     world.run(until=lambda: "drop_chunk" in world.faults.names)
     assert world.faults.names.count("drop_chunk") == 1
     world.crash()
-    all_is_well(world)
+    all_is_tidy(world)
     assert world.crashes == 1
 
 
@@ -109,7 +92,7 @@ def test_one_allocation_is_enough_when_the_answer_of_sbatch_is_lost_in_a_crash(m
     world = make_world(player())
     world.batch.after_submit = Crash()
     world.accept(sums(), SEEDS)
-    all_is_well(world)
+    all_is_tidy(world)
     assert len(world.batch.submitted) == 1
     assert world.crashes == 1
 
@@ -121,4 +104,4 @@ def test_an_agent_works_on_while_the_daemon_is_down(make_world: MakeWorld) -> No
     world.crash(down_s=90.0)
     world.run(for_s=80.0)
     assert any(world.spools.values()), "after a minute of silence results are spooled too"
-    all_is_well(world)
+    all_is_tidy(world)

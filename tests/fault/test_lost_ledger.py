@@ -4,38 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from scalebox_hpc.daemon.state import RunPhase
 from scalebox_hpc.errors import LedgerAway
 from scalebox_hpc.testing.postgres import Postgres
-from scalebox_hpc.testing.world import World
 from tests.fault.conftest import MakeWorld
-from tests.fault.pipelines import in_order, player, sums, tasks, totals
-
-TASKS = 7
-SEEDS = [("scatter", str(TASKS))]
-SUM = str(sum(range(1, TASKS + 1)))
+from tests.fault.pipelines import SEEDS, all_is_well, player, sums
 
 pytestmark = pytest.mark.parametrize("make_world", ["postgres"], indirect=True)
-
-
-@pytest.fixture
-def points(make_world: MakeWorld) -> list[str]:
-    """Every write and commit of a run without any fault, in order."""
-    world = make_world(player())
-    world.accept(sums(), SEEDS)
-    world.finish()
-    world.end()
-    return world.faults.names
-
-
-def all_is_well(world: World) -> None:
-    """The run ended with each task done once and the right total; the books agree."""
-    assert world.finish() is RunPhase.SUCCEEDED
-    in_order(world)
-    assert totals(world) == [SUM]
-    done = {"scatter": 1, "count": TASKS, "total": 1}
-    assert tasks(world) == {name: [(number, "SUCCEEDED", "")] for name, number in done.items()}
-    world.end()
 
 
 def test_the_session_is_cut_at_any_write(make_world: MakeWorld, points: list[str], server: Postgres) -> None:
@@ -46,6 +20,7 @@ def test_the_session_is_cut_at_any_write(make_world: MakeWorld, points: list[str
         world.faults.do[number] = server.cut
         world.accept(sums(), SEEDS)
         all_is_well(world)
+        world.end()
         assert world.full == 1, f"cut at {number}, {points[number - 1]}"
 
 
@@ -57,6 +32,7 @@ def test_the_answer_of_a_commit_is_lost(make_world: MakeWorld, points: list[str]
         world.faults.at[number] = LedgerAway("the server was lost", "wait")
         world.accept(sums(), SEEDS)
         all_is_well(world)
+        world.end()
         assert len(world.batch.submitted) <= 3
 
 

@@ -22,6 +22,7 @@ from scalebox_hpc.daemon.home import create
 from scalebox_hpc.daemon.keys import Identity, open_identity
 from scalebox_hpc.daemon.routes import AGENT_ROUTES, USER_ROUTES, Role, Route
 from scalebox_hpc.errors import DaemonAbsent
+from tests.raw import raw
 from tests.security.pretender import Pretender, pretending
 from tests.security.scene import Scene
 
@@ -96,32 +97,16 @@ def test_a_body_beyond_8_mib_is_refused_with_413(scene: Scene) -> None:
     assert scene.as_user("GET", "/v1/daemon")[0] == 200
 
 
-def raw(scene: Scene, request: bytes) -> bytes:
-    """What the daemon says to these bytes until it closes."""
-    answer = b""
-    with (
-        socket.create_connection(("127.0.0.1", scene.port), timeout=20) as plain,
-        scene.context().wrap_socket(plain) as tls,
-    ):
-        try:
-            tls.sendall(request)
-            while piece := tls.recv(65536):
-                answer += piece
-        except (ssl.SSLError, ConnectionError):
-            pass  # it was cut off
-    return answer
-
-
 def test_endless_headers_are_cut_off(scene: Scene) -> None:
     many = b"GET /v1/runs HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 1000) for n in range(100))
-    assert raw(scene, many) == b""
-    assert raw(scene, b"GET /v1/runs HTTP/1.1\r\nX: " + b"y" * 1_000_000) == b""
-    assert raw(scene, b"GET /" + b"y" * 1_000_000) == b""
+    assert raw(scene.port, scene.context(), many) == b""
+    assert raw(scene.port, scene.context(), b"GET /v1/runs HTTP/1.1\r\nX: " + b"y" * 1_000_000) == b""
+    assert raw(scene.port, scene.context(), b"GET /" + b"y" * 1_000_000) == b""
 
 
 def test_a_stranger_cannot_make_the_daemon_read_a_body(scene: Scene) -> None:
     head = b"POST /v1/runs HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n"
-    assert raw(scene, head).startswith(b"HTTP/1.1 401")
+    assert raw(scene.port, scene.context(), head).startswith(b"HTTP/1.1 401")
 
 
 def test_silent_strangers_do_not_keep_others_out(scene: Scene) -> None:

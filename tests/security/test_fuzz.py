@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,13 +13,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from scalebox_hpc.agent.attempt import NOTE_MOST
-from scalebox_hpc.agent.contract import FILES, Collected, Place, as_text, collect
-from scalebox_hpc.agent.messages import Rules
+from scalebox_hpc.agent.contract import FILES, as_text
 from scalebox_hpc.config.pipeline import load
 from scalebox_hpc.config.seeds import read_seed
 from scalebox_hpc.config.site import read_site
 from scalebox_hpc.errors import PipelineErrors, UsageError
 from scalebox_hpc.wire import codec
+from tests.security.leavings import collected
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PIPELINES = [path.read_text() for path in sorted((CHECKOUT / "examples").glob("*/pipeline.toml"))]
@@ -207,20 +206,6 @@ leavings = st.dictionaries(
 )
 
 
-def collected(work: Path, results: Path) -> Collected:
-    """Take in what is in a work directory, to the end."""
-    left = {entry.name: entry.is_file(follow_symlinks=False) for entry in os.scandir(work)}
-    steps = collect(
-        Place(str(work), left, str(results), "body", {}, str(results / "chunk")), Rules(RULES), True
-    )
-    while True:
-        try:
-            next(steps)
-        except StopIteration as done:
-            found: Collected = done.value
-            return found
-
-
 @settings(QUICK, max_examples=300)
 @given(files=leavings)
 @example(files={"task-exec.json": b'{"inputBytes": -1}'})
@@ -237,7 +222,7 @@ def test_whatever_a_task_leaves_is_taken_in_or_is_cause_output(files: dict[str, 
         results.mkdir()
         for name, content in files.items():
             (work / name).write_bytes(content)
-        found = collected(work, results)
+        found = collected(work, results, RULES, chunks=results / "chunk")
     report = {
         "lease": "1.00000001.1",
         "outcome": "failed" if found.problem or found.status else "ok",

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from scalebox_hpc.agent.contract import Collected, Place, collect, delete_removed
-from scalebox_hpc.agent.messages import Rules
+from scalebox_hpc.agent.contract import Collected, delete_removed
 from scalebox_hpc.agent.walls import walls_of
 from scalebox_hpc.config.pipeline import load
 from scalebox_hpc.daemon.reading import read_log
 from scalebox_hpc.errors import BadMessage, PipelineErrors
 from scalebox_hpc.wire import codec
+from tests.security.leavings import collected
 from tests.security.scene import Scene
 
 AWAY = [
@@ -150,17 +149,9 @@ class Desk:
 
     def collect(self, walls: tuple[str, ...] | None = None) -> Collected:
         """Take in what was left, as from a container unless other walls are given."""
-        left = {entry.name: entry.is_file(follow_symlinks=False) for entry in os.scandir(self.work)}
         within = self.walls if walls is None else walls
-        place = Place(str(self.work), left, str(self.results), "body", {}, str(self.work / ".chunk"), within)
-        rules: dict[str, Any] = {"name": "work", "to": ["next"], "modules": ["work", "next"]}
-        steps = collect(place, Rules(rules), True)
-        while True:
-            try:
-                next(steps)
-            except StopIteration as done:
-                found: Collected = done.value
-                return found
+        rules = {"name": "work", "to": ["next"], "modules": ["work", "next"]}
+        return collected(self.work, self.results, rules, chunks=self.work / ".chunk", walls=within)
 
     def published(self) -> str:
         return "".join(path.read_text() for path in self.results.rglob("*") if path.is_file())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import queue
 import socket
-import ssl
 import threading
 from typing import Any
 
@@ -16,24 +15,9 @@ from scalebox_hpc.daemon.events import Call, Reply
 from scalebox_hpc.daemon.openapi import document
 from scalebox_hpc.daemon.routes import ROUTES, USER_ROUTES
 from scalebox_hpc.errors import EnvironmentProblem
+from tests.raw import raw
 
 INCARNATION = "ab" * 8
-
-
-def raw(rig: Any, request: bytes) -> bytes:
-    """What the server says to these bytes until it closes."""
-    with (
-        socket.create_connection(("127.0.0.1", rig.port), timeout=20) as plain,
-        rig.context().wrap_socket(plain) as tls,
-    ):
-        answer = b""
-        try:
-            tls.sendall(request)
-            while piece := tls.recv(65536):
-                answer += piece
-        except (ssl.SSLError, ConnectionError):
-            pass  # it was cut off
-        return answer
 
 
 @pytest.mark.parametrize(
@@ -137,31 +121,31 @@ def test_a_body_beyond_the_limit_is_refused_before_it_is_read_and_the_server_goe
 
 def test_a_body_must_say_how_long_it_is(rig: Any) -> None:
     head = f"POST /v1/runs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {rig.keys.user_token()}\r\n"
-    answer = raw(
-        rig, head.encode() + b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
-    )
+    chunked = b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
+    answer = raw(rig.port, rig.context(), head.encode() + chunked)
     assert answer.startswith(b"HTTP/1.1 400")
 
 
 def test_a_stranger_cannot_make_us_read(rig: Any) -> None:
     head = b"POST /v1/runs HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n"
-    assert raw(rig, head).startswith(b"HTTP/1.1 401")
+    assert raw(rig.port, rig.context(), head).startswith(b"HTTP/1.1 401")
     endless = b"GET / HTTP/1.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 1000) for n in range(100))
-    assert raw(rig, endless) == b""
-    assert raw(rig, b"GET / HTTP/1.1\r\nX: " + b"y" * 100_000) == b""
-    assert raw(rig, b"not http at all\r\n\r\n") == b""
+    assert raw(rig.port, rig.context(), endless) == b""
+    assert raw(rig.port, rig.context(), b"GET / HTTP/1.1\r\nX: " + b"y" * 100_000) == b""
+    assert raw(rig.port, rig.context(), b"not http at all\r\n\r\n") == b""
 
 
 def test_a_silent_connection_is_cut(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "HEAD_S", 0.05)
-    assert raw(rig, b"") == b""
-    assert raw(rig, b"GET /v1/runs HTTP/1.1\r\n") == b""
+    assert raw(rig.port, rig.context(), b"") == b""
+    assert raw(rig.port, rig.context(), b"GET /v1/runs HTTP/1.1\r\n") == b""
 
 
 def test_a_body_that_never_comes_is_not_waited_for(rig: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "BODY_READ_S", 0.05)
     head = f"POST /v1/runs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {rig.keys.user_token()}\r\n"
-    assert raw(rig, head.encode() + b"Content-Length: 10\r\n\r\n{").startswith(b"HTTP/1.1 408")
+    answer = raw(rig.port, rig.context(), head.encode() + b"Content-Length: 10\r\n\r\n{")
+    assert answer.startswith(b"HTTP/1.1 408")
 
 
 def test_many_requests_go_over_one_connection(rig: Any) -> None:
@@ -237,7 +221,7 @@ def test_more_connections_than_there_is_room_for_are_turned_away(
         first.connect()
         first.request("GET", "/v1/runs", headers={"Authorization": f"Bearer {rig.keys.user_token()}"})
         assert first.getresponse().read()
-        assert raw(rig, b"GET / HTTP/1.1\r\n\r\n") == b""
+        assert raw(rig.port, rig.context(), b"GET / HTTP/1.1\r\n\r\n") == b""
 
 
 def test_the_api_describes_itself(rig: Any) -> None:

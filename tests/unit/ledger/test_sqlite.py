@@ -15,6 +15,7 @@ import pytest
 from scalebox_hpc.errors import LedgerProblem, StorageFull
 from scalebox_hpc.ledger.sqlite import SqliteStore
 from scalebox_hpc.ledger.statements import migrations, statements
+from tests.indexes import INDEXES
 
 
 @pytest.fixture
@@ -107,25 +108,7 @@ def test_a_claim_searches_the_partial_index(store: SqliteStore) -> None:
     assert not any("TEMP B-TREE" in step for step in steps), steps
 
 
-@pytest.mark.parametrize(
-    ("name", "index"),
-    [
-        ("next_due", "task_ready"),
-        ("held_by_agents", "task_held"),
-        ("lease_reported", "attempt_lease"),
-        ("attempts_page", "attempt_run"),
-        ("members_page", "message_part"),
-        ("task_by_key", "task_key"),
-        ("task_by_n", "task_n"),
-        ("bad_tasks", "task_bad"),
-        ("missing_page", "task_bad"),
-        ("fail_ready", "task_ready"),
-        ("cancel_ready", "task_ready"),
-        ("waiting_chunk", "chunk_waiting"),
-        ("waiting_parts", "part_waiting"),
-        ("oldest_lease", "task_held"),
-    ],
-)
+@pytest.mark.parametrize(("name", "index"), INDEXES.items())
 def test_statements_of_every_turn_use_their_index(store: SqliteStore, name: str, index: str) -> None:
     steps = [str(step[-1]) for step in explain(store, "EXPLAIN QUERY PLAN", name)]
     assert any(index in step for step in steps), steps
