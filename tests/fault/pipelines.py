@@ -128,7 +128,8 @@ def attempts(world: World, task: str) -> list[tuple[str, str]]:
 
 def in_order(world: World) -> None:
     """The books agree, nothing is left behind, and no allocation lives on."""
-    assert audit(ledger(world)) == []
+    found = audit(ledger(world))
+    assert found == [], found
     assert not world.living()
     assert not world.batch.alive()
     chunks = look(ledger(world), "SELECT count(*) FROM chunk WHERE attempt_id IS NOT NULL")
