@@ -37,9 +37,11 @@ class Holder:
     pid: int
     started: str  # clock ticks after boot
     nonce: str  # random, of this one lock
+    job: str = ""  # the Slurm job that it was started in; it may outlive that, or be cut off from Slurm
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        where = f", started in Slurm job {self.job}" if self.job else ""
+        return f"process {self.pid} on {self.host}{where}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class ProcFs:
             pid=pid,
             started=self.started(pid) or "",
             nonce=secrets.token_hex(8),
+            job=os.environ.get("SLURM_JOB_ID", ""),
         )
 
     def started(self, pid: int) -> str | None:

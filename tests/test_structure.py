@@ -22,7 +22,7 @@ DOORS = {
     "spython": ("containers/",),
     "orjson": ("daemon/gate.py",),
     "sqlalchemy": ("ledger/server.py", "ledger/postgres.py", "testing/postgres.py"),
-    "psycopg": ("ledger/server.py",),
+    "psycopg": ("ledger/server.py", "ledger/session.py"),
 }
 VAGUE = {"utils", "helpers", "common", "manager", "misc", "util", "helper"}
 MOST_LINES = 450

@@ -30,7 +30,7 @@ from scalebox_hpc.agent.say import log
 from scalebox_hpc.agent.session import GAP_S, Session
 from scalebox_hpc.agent.spool import Spool
 from scalebox_hpc.agent.supplies import Supplies
-from scalebox_hpc.agent.workdir import Slot, Slots, WorkDirs
+from scalebox_hpc.agent.workdir import CHUNKS, Slot, Slots, WorkDirs
 
 ANSWER_S = 20.0  # for the answer to a sync that is not parked
 SLICE_S = 0.005  # of collecting, before other things get their turn
@@ -323,7 +323,7 @@ class Agent:
             attempt.recipe.results,
             offer["body"],
             offer.get("headers") or {},
-            f"{self.node.scratch_root}/chunks/{attempt.held.lease}",
+            f"{self.node.scratch_root}/{CHUNKS}/{attempt.held.lease}",
             attempt.recipe.walls,
         )
         collection = collect(place, rules, attempt.cause is None)

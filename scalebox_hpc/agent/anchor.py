@@ -54,7 +54,8 @@ class ByShell:
         self._count += 1
         number = self._count
         path = os.path.join(order.slot.path, "task.sh")
-        with open(path, "wb") as file:
+        order.slot.must_be_itself()
+        with open(path, "wb", opener=_no_link) as file:
             file.write(task_text(order))
         self.orders[number] = order
         order.process.send = _sender(order.process)
@@ -105,6 +106,11 @@ class _End(NamedTuple):
 
     status: int  # as wait4 gives it; 0 also when it cannot be seen
     usage: Usage
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open what a task may have replaced by a link to what is outside of its container."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def absent_path(order: Order) -> str:

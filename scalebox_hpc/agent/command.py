@@ -16,6 +16,7 @@ from scalebox_hpc.agent.child import encoded
 from scalebox_hpc.agent.container_sheet import read_wanted
 from scalebox_hpc.agent.lease import Amounts, Held
 from scalebox_hpc.agent.messages import Rules
+from scalebox_hpc.agent.mounts import of_tasks
 from scalebox_hpc.agent.node import Node
 from scalebox_hpc.agent.ranks import Ranks
 from scalebox_hpc.agent.runtimes.base import which
@@ -26,6 +27,8 @@ Template = Union[str, list[Any]]
 
 PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "SLURM_JOB_ID")
 PASSED_TO_CONTAINERS = ("HOME", "USER", "LOGNAME", "TZ", "SLURM_JOB_ID")
+OWN = ("pipeline", "results", "shared")
+"""The directories of a module, as its sheet calls them, that its containers may write to."""
 DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 NO_BASH = "there is no bash here: run by sh -eu"
 # Which shell an image has is known only inside it.
@@ -60,11 +63,12 @@ class Recipe:
         self.ranks: Ranks | None = None  # of kind "mpi": what runs on the host, and starts ranks in the image
         if sheet.get("kind") == "mpi":
             self.ranks = Ranks(sheet, node, bin_dir)
-        self.wanted = read_wanted(sheet) if self.ranks is None else None  # None: the bare host
-        self.walls: Walls = ()  # beyond which nothing is done for its programs
-        if self.wanted is not None:
-            own = [node.scratch_root, *(sheet.get(key) or "" for key in ("pipeline", "results", "shared"))]
-            self.walls = walls_of([*own, *(bind.source for bind in self.wanted.binds)])
+        image = read_wanted(sheet)
+        self.wanted = image if self.ranks is None else None  # None: the bare host
+        self.walls: Walls = ()  # beyond which nothing is done for its programs, ranks in an image included
+        if image is not None:
+            own = [*of_tasks(node.scratch_root), *(sheet.get(key) or "" for key in OWN)]
+            self.walls = walls_of([*own, *(bind.source for bind in image.binds)])
         self.image_digest: str = (sheet.get("container") or {}).get("digest", "")
         self.bin_dir = bin_dir
         self._programs: dict[str, str] = {}

@@ -56,7 +56,8 @@ class Plan(NamedTuple):
     wanted: Wanted
     runtime: Runtime
     view: View
-    directory: str  # our own, for its temporary files
+    directory: str  # our own
+    tmp: str  # for temporary files of its tasks
     gpus: str
     fixed: dict[bytes, bytes]  # of the environment of its tasks, beside the image's own
     env: dict[str, str]  # what the module sets of it
@@ -113,7 +114,7 @@ class Container:
         known = self._tmps.get(slot.number)
         if known is None:
             self._tmp_count += 1
-            path = os.path.join(self._plan.directory, f"tmp-{self._tmp_count}")
+            path = os.path.join(self._plan.tmp, str(self._tmp_count))
             known = self._tmps[slot.number] = PrivateTmp(path, self._plan.view)
         return known.path
 
@@ -219,7 +220,7 @@ class Container:
             loop.watch(self._wire.fileno(), READ, self._hear)
             with theirs, self._new_said() as said:
                 # A container's own, below that of each slot.
-                self._shared_tmp = PrivateTmp(os.path.join(plan.directory, "tmp"), plan.view)
+                self._shared_tmp = PrivateTmp(os.path.join(plan.tmp, "0"), plan.view)
                 run = self._execution(self._shared_tmp.path, "/")
                 argv = [*plan.runtime.words(run), "/bin/sh", "-c", SCRIPT, "sbx"]
                 redirections = [(dup, theirs.fileno(), 0), (dup, theirs.fileno(), 1), (dup, said.fileno(), 2)]

@@ -24,7 +24,7 @@ from scalebox_hpc.agent.mounts import missing_source, plan_view
 from scalebox_hpc.agent.node import Node
 from scalebox_hpc.agent.runtimes import Runtime, Unavailable, choose
 from scalebox_hpc.agent.say import log
-from scalebox_hpc.agent.workdir import Slot, WorkDirs
+from scalebox_hpc.agent.workdir import TMP, Slot, WorkDirs
 
 CLOSE_S = 3.0  # in which containers end of their own accord
 RUNTIME_NAMES = ("PATH", "HOME", "USER", "LOGNAME", "TZ", "SLURM_JOB_ID")
@@ -144,13 +144,17 @@ class Launcher:
         if missing:
             raise CannotLaunch(f"{missing} does not exist on {node.host}; look at `binds`")
         directory = os.path.join(node.scratch_root, "containers", str(module))
-        view = plan_view(wanted, recipe.sheet, node.scratch_root, os.path.join(directory, "masks"))
+        tmp = os.path.join(node.scratch_root, TMP, str(module))
+        os.makedirs(tmp, mode=0o700, exist_ok=True)
+        masks = os.path.join(directory, "masks")
+        view = plan_view(wanted, recipe.sheet, node.scratch_root, masks, tmp, recipe.bin_dir)
         runtime = choose(node.runtimes, wanted.runtime, wanted.image, view.binds, node.host)
         plan = Plan(
             wanted,
             runtime,
             view,
             directory,
+            tmp,
             probe.gpu_kind() if wanted.gpus else "",
             recipe.fixed,
             recipe.sheet.get("env", {}),

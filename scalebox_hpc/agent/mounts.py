@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from scalebox_hpc.agent.container_sheet import Wanted
 from scalebox_hpc.agent.runtimes.base import Bind
+from scalebox_hpc.agent.workdir import GATHER, SLOTS
 
 PRIVATE = ("/tmp", "/var/tmp")  # where programs leave what they do not name
 
@@ -35,9 +36,15 @@ class View(NamedTuple):
         return frozenset(name.partition("/")[0] for name in names if name)
 
 
-def plan_view(wanted: Wanted, sheet: dict[str, Any], root: str, skeletons: str) -> View:
-    """Return what a module's containers see; `root` is the agent's scratch directory. Raises OSError."""
-    own = [Bind(path, path) for path in _needed(sheet, root) if os.path.isdir(path)]
+def plan_view(
+    wanted: Wanted, sheet: dict[str, Any], root: str, skeletons: str, tmp: str = "", bin_dir: str = ""
+) -> View:
+    """Return what a module's containers see; `root` is the agent's scratch directory. Raises OSError.
+
+    `tmp` is where the directories are that stand at the private places, `bin_dir` the one for PATH.
+    """
+    needed = [*_needed(sheet, root), (tmp, "rw"), (bin_dir, "ro")]
+    own = [Bind(path, path, mode) for path, mode in needed if os.path.isdir(path)]
     binds = _last_of_each([*own, *wanted.binds])
     masks = _mask_targets(wanted.mask, binds)
     stands = [(target, True) for target in masks]
@@ -61,17 +68,27 @@ def missing_source(wanted: Wanted) -> str:
     return next((bind.source for bind in wanted.binds if not os.path.exists(bind.source)), "")
 
 
-def _needed(sheet: dict[str, Any], root: str) -> Iterable[str]:
-    """Yield the directories that tasks of a module need, be they here or not."""
-    yield root
+def of_tasks(root: str) -> tuple[str, str]:
+    """Return what tasks see of the agent's scratch directory: where they work, and what they are to gather.
+
+    All else in it is the agent's own: what it reads, writes and runs there no container may change.
+    """
+    return os.path.join(root, SLOTS), os.path.join(root, GATHER)
+
+
+def _needed(sheet: dict[str, Any], root: str) -> Iterable[tuple[str, str]]:
+    """Yield the directories that tasks of a module need, be they here or not, and how they are mounted."""
+    work, gathered = of_tasks(root)
+    yield work, "rw"
+    yield gathered, "ro"
     for key in ("pipeline", "results", "shared"):
         if sheet.get(key):
-            yield sheet[key]
+            yield sheet[key], "rw"
     shipped = {os.path.dirname(path) for pairs in ("files", "bin") for _, path in sheet.get(pairs, ())}
     for path in sorted(shipped):
         # Shipped files lie in files/<digest>/<name>: one bind serves all.
         parent = os.path.dirname(path)
-        yield parent if os.path.basename(parent) == "files" else path
+        yield parent if os.path.basename(parent) == "files" else path, "ro"
 
 
 def _last_of_each(binds: Sequence[Bind]) -> list[Bind]:

@@ -19,6 +19,7 @@ class PrivateTmp:
         self._names = view.prepare(path)  # what belongs in it: the places of mounts
         self._changed_ns = 0
         self._settle()
+        self._itself = os.lstat(path)
 
     def _settle(self) -> None:
         """Date it so far back that any entry made or removed shows."""
@@ -27,7 +28,9 @@ class PrivateTmp:
 
     def is_clean(self, work: WorkDirs) -> bool:
         """Empty it; tells whether that was possible. Costs one stat when nothing was made in it."""
-        found = os.stat(self.path)
+        found = os.lstat(self.path)
+        if not os.path.samestat(found, self._itself):
+            return False  # a task has put something else in its place
         if found.st_mtime_ns == 0 and found.st_ctime_ns == self._changed_ns:
             return True
         os.chmod(self.path, MODE)

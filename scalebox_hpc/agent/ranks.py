@@ -148,7 +148,8 @@ def _rank_in_image(sheet: dict[str, Any], node: Node, bin_dir: str) -> str:
     missing = missing_source(wanted)
     if missing:
         raise NoRanks(f"{missing} does not exist on {node.host}; look at `binds`")
-    view = plan_view(wanted, sheet, node.scratch_root, os.path.join(node.scratch_root, "masks"))
+    masks = os.path.join(node.scratch_root, "masks")
+    view = plan_view(wanted, sheet, node.scratch_root, masks, bin_dir=bin_dir)
     try:
         runtime = choose(node.runtimes, wanted.runtime, wanted.image, view.binds, node.host)
     except Unavailable as problem:

@@ -19,7 +19,7 @@ from scalebox_hpc.agent.link import Link
 from scalebox_hpc.agent.loop import Loop
 from scalebox_hpc.agent.node import Node
 from scalebox_hpc.agent.say import log
-from scalebox_hpc.agent.workdir import link_bin
+from scalebox_hpc.agent.workdir import GATHER, link_bin
 
 Told = Callable[[Held], None]
 
@@ -46,7 +46,7 @@ class Supplies:
         """Return where a gather task's files are; "" for any other task."""
         if not one.offer.get("gather"):
             return ""
-        return os.path.join(self._node.scratch_root, "gather", one.lease)
+        return os.path.join(self._node.scratch_root, GATHER, one.lease)
 
     def get(self, one: Held) -> None:
         """Get what one task needs."""

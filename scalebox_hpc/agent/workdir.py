@@ -7,6 +7,7 @@ removed by another process, because deleting many files slows down creating new 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -16,6 +17,9 @@ from scalebox_hpc.agent.logs import Segment
 
 Links = Sequence[tuple[str, str]]
 """(relative name, absolute target) for each file that every work directory of a module links to."""
+
+SLOTS, TMP, GATHER, BIN, CHUNKS, ASIDE = "slots", "tmp", "gather", "bin", "chunks", "aside"
+"""What is in the agent's scratch directory. Containers see the first four, and write to the first two."""
 
 SHELF_MOST = 8  # work directories of other modules that a slot keeps
 FEW = 8  # plain files that are unlinked on the spot
@@ -70,7 +74,7 @@ class Slot:
 
     def __init__(self, number: int, root: str, segments: tuple[Segment, Segment]) -> None:
         self.number = number
-        self.path = os.path.join(root, f"slot-{number}")
+        self.path = os.path.join(root, SLOTS, str(number))
         self.work = os.path.join(self.path, "work")
         self.segments = segments
         self.tree: Tree | None = None  # what is at `work`; None: nothing to be used again
@@ -81,6 +85,19 @@ class Slot:
             b"SBX_SLOT": str(number).encode(),
         }
         os.makedirs(self.path, mode=0o700, exist_ok=True)
+        self._itself = os.lstat(self.path)
+
+    def is_itself(self) -> bool:
+        """Tell whether its path still leads to it: a program may have put a link in its place."""
+        try:
+            return os.path.samestat(self._itself, os.lstat(self.path))
+        except OSError:
+            return False
+
+    def must_be_itself(self) -> None:
+        """Raise OSError where it is not."""
+        if not self.is_itself():
+            raise NotADirectoryError(errno.ENOTDIR, "a task has put something else in its place", self.path)
 
 
 class Slots:
@@ -106,7 +123,11 @@ class Slots:
 
     def spoilt(self) -> list[str]:
         """Return the work directories of free slots that nobody can use again."""
-        return [slot.work for slot in map(self._all.__getitem__, self._free) if slot.tree is None]
+        return [
+            slot.work
+            for slot in map(self._all.__getitem__, self._free)
+            if slot.tree is None and slot.is_itself()
+        ]
 
 
 class WorkDirs:
@@ -114,14 +135,14 @@ class WorkDirs:
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self.aside = os.path.join(root, "aside")
+        self.aside = os.path.join(root, ASIDE)
         self._count = 0
         self._waiting: list[str] = []
 
     def make(self) -> None:
         """Make the directories that all attempts share. Raises OSError."""
         os.makedirs(self.root, mode=0o700, exist_ok=True)
-        for name in ("aside", "gather", "chunks"):
+        for name in (SLOTS, GATHER, CHUNKS, ASIDE):
             os.makedirs(os.path.join(self.root, name), mode=0o700, exist_ok=True)
 
     def prepare(self, slot: Slot, links: Links) -> Tree:
@@ -129,6 +150,7 @@ class WorkDirs:
         tree = slot.tree
         if tree is not None and (tree.links is links or list(tree.links) == list(links)):
             return tree
+        slot.must_be_itself()
         if tree is not None:
             self._shelve(slot, tree)
         for path, other in slot.shelf.items():
@@ -199,7 +221,7 @@ class WorkDirs:
                 self._spoil(slot)
                 return
             for name in left:
-                os.unlink(os.path.join(slot.work, name))
+                os.unlink(name, dir_fd=tree.fd)
             tree.settle()
         except OSError:
             self._spoil(slot)
@@ -209,7 +231,8 @@ class WorkDirs:
         self._count += 1
         target = os.path.join(self.aside, str(self._count))
         try:
-            os.chmod(path, 0o700)
+            if not os.path.islink(path):
+                os.chmod(path, 0o700)
             os.rename(path, target)
         except FileNotFoundError:
             return
@@ -260,7 +283,7 @@ def link_bin(root: str, module: int, files: Links) -> str:
     """Make a directory with links to the shipped `bin/` files; return its path, or "" without any."""
     if not files:
         return ""
-    path = os.path.join(root, "bin", str(module))
+    path = os.path.join(root, BIN, str(module))
     os.makedirs(path, mode=0o700, exist_ok=True)
     for name, target in files:
         link = os.path.join(path, name)

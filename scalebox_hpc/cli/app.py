@@ -24,6 +24,7 @@ from scalebox_hpc.cli import (
     resume,
     retry,
     run,
+    say,
     schema,
     show,
     status,
@@ -59,7 +60,7 @@ app.add_typer(ledger.app, name="ledger")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"sbx {__version__}")
+        say.text(f"sbx {__version__}")
         raise typer.Exit
 
 
@@ -83,7 +84,7 @@ def main() -> None:
     try:
         app()
     except SbxError as error:
-        print(as_text(error), file=sys.stderr)
+        say.remark(as_text(error))
         sys.exit(error.exit_code)
 
 

@@ -25,4 +25,4 @@ def cancel(context: typer.Context, run: RunArgument = NEWEST, as_json: AsJson = 
     if as_json:
         say.json_object({"run": name, "state": daemon.status(name)["state"]})
     else:
-        typer.echo(f"{name} is cancelled; to take it up again: sbx resume {name}")
+        say.text(f"{name} is cancelled; to take it up again: sbx resume {name}")

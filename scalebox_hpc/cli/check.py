@@ -44,4 +44,4 @@ def check(
         say.remark(f"warning: {warning}")
     also = f", {count(len(loaded.warnings), 'warning')}" if loaded.warnings else ""
     modules = count(len(loaded.pipeline.modules), "module")
-    typer.echo(f"{loaded.pipeline.name}: no problems in {modules}{also}")
+    say.text(f"{loaded.pipeline.name}: no problems in {modules}{also}")

@@ -30,7 +30,7 @@ def start(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         say.json_object(found)
     else:
-        typer.echo(f"the daemon of {found['home_path']} runs at {found['host']}, process {found['pid']}")
+        say.text(f"the daemon of {found['home_path']} runs at {found['host']}, process {found['pid']}")
 
 
 @app.command()
@@ -53,7 +53,7 @@ def stop(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         say.json_object({"stopped": True})
     else:
-        typer.echo("the daemon has left; `sbx daemon start` goes on with its runs")
+        say.text("the daemon has left; `sbx daemon start` goes on with its runs")
 
 
 @app.command()
@@ -70,8 +70,8 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
     if as_json:
         say.json_object(found)
         return
-    typer.echo(daemon_line(found, say.now_us()))
-    typer.echo(f"home {found['home_path']} ({found['home']}), answers at {found['address']}")
+    say.text(daemon_line(found, say.now_us()))
+    say.text(f"home {found['home_path']} ({found['home']}), answers at {found['address']}")
 
 
 @app.command()
@@ -129,4 +129,4 @@ def _print_home(home: Home, as_json: bool) -> None:
     if as_json:
         say.json_object({"home": home.id, "home_path": str(home.path)})
     else:
-        typer.echo(f"the home {home.path} is {home.id} now; go on with `sbx daemon start`")
+        say.text(f"the home {home.path} is {home.id} now; go on with `sbx daemon start`")

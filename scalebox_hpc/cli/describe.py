@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import typer
-
 from scalebox_hpc.cli import say
 from scalebox_hpc.cli.options import PIPELINE, AsJson, PipelineArgument
 from scalebox_hpc.cli.pipeline_file import pipeline_path
@@ -34,10 +32,10 @@ def describe(pipeline: PipelineArgument = PIPELINE, as_json: AsJson = False) -> 
         say.json_object({"params": [_as_data(parameter) for parameter in parameters], "standard": uses})
         return
     rows = [["parameter", "type", "default", "rules", "meaning"], *map(_row, parameters)]
-    typer.echo("\n".join(table(rows)) if parameters else "no parameters")
+    say.text("\n".join(table(rows)) if parameters else "no parameters")
     if standards:
         uses_rows = [[name, standard.name, standard.description] for name, standard in standards.items()]
-        typer.echo("\n" + "\n".join(table([["module", "uses", "which is to"], *uses_rows])))
+        say.text("\n" + "\n".join(table([["module", "uses", "which is to"], *uses_rows])))
 
 
 def _as_data(parameter: Parameter) -> dict[str, object]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import typer
 
 from scalebox_hpc.cli import say
 
@@ -60,7 +57,7 @@ def _follow(daemon: Daemon, run: str, speaker: Speaker, examples: Examples, insi
     absence_s = 0.0 if inside else PATIENCE_S
     if speaker is not Speaker.HUMAN:
         return follow(daemon, run, SilentView(), absence_s=absence_s)
-    if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+    if say.to_terminal() and os.environ.get("TERM", "dumb") != "dumb":
         from scalebox_hpc.report.live import LiveView
 
         footer = "Ctrl-C interrupts the run" if inside else "Ctrl-C stops following only"
@@ -68,14 +65,14 @@ def _follow(daemon: Daemon, run: str, speaker: Speaker, examples: Examples, insi
             return follow(daemon, run, live, absence_s=absence_s)
     from scalebox_hpc.report.plain import PlainView
 
-    return follow(daemon, run, PlainView(typer.echo, examples), absence_s=absence_s)
+    return follow(daemon, run, PlainView(say.text, examples), absence_s=absence_s)
 
 
 def _print_end(status: RunStatus, examples: Examples) -> None:
     from scalebox_hpc.report.views import closing_lines
 
     here = Path.cwd()
-    width = say.width() if sys.stdout.isatty() else SUMMARY_WIDTH
+    width = say.width() if say.to_terminal() else SUMMARY_WIDTH
     lines = closing_lines(
         status,
         width=width,

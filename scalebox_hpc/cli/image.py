@@ -99,7 +99,7 @@ def _print_images(images: Sequence[Image], as_json: bool) -> None:
         say.json_object({"images": [asdict(image) for image in images]})
         return
     for image in images:
-        typer.echo(f"{image.source}\n  {image.digest}\n  {image.path}")
+        say.text(f"{image.source}\n  {image.digest}\n  {image.path}")
 
 
 @app.command()
@@ -124,7 +124,7 @@ def inspect(
         return
     for key, value in found.items():
         shown = "\n".join(f"  {line}" for line in _lines(value)) if isinstance(value, (dict, list)) else value
-        typer.echo(f"{key}\n{shown}" if isinstance(value, (dict, list)) else f"{key:10}  {shown}")
+        say.text(f"{key}\n{shown}" if isinstance(value, (dict, list)) else f"{key:10}  {shown}")
 
 
 def _inspected(store: ImageStore, name: str) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def verify(
         )
     else:
         for each, bad in results:
-            typer.echo(f"{each.digest[:19]}  {bad or 'ok'}")
+            say.text(f"{each.digest[:19]}  {bad or 'ok'}")
     raise typer.Exit(1 if any(bad for _, bad in results) else 0)
 
 
@@ -210,7 +210,7 @@ def list_images(site: Site = None, as_json: AsJson = False) -> None:
     for each in found:
         sources = each.problem or ", ".join(each.sources) or "-"
         rows.append([each.digest[:19], each.arch or "-", show_size(each.size_bytes), sources])
-    typer.echo("\n".join(table(rows)) if found else f"no images in {store.shelf.directory}")
+    say.text("\n".join(table(rows)) if found else f"no images in {store.shelf.directory}")
 
 
 @app.command("rm")
@@ -239,7 +239,7 @@ def remove(
     if as_json:
         say.json_object({"removed": [stored.digest for stored in chosen]})
     else:
-        typer.echo("\n".join(f"removed {stored.digest[:19]}" for stored in chosen))
+        say.text("\n".join(f"removed {stored.digest[:19]}" for stored in chosen))
 
 
 def _must_be_unused(context: typer.Context, chosen: Sequence[Stored]) -> None:

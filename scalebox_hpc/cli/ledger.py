@@ -41,12 +41,12 @@ def info(as_json: AsJson = False) -> None:
     if as_json:
         say.json_object(asdict(found))
         return
-    typer.echo(f"{found.kind}: {found.place}")
+    say.text(f"{found.kind}: {found.place}")
     size = show_size(found.size_bytes)
-    typer.echo(f"format {found.format} (this program knows up to {found.newest_format}), {size}")
-    typer.echo(f"home {found.home}, epoch {found.epoch}")
+    say.text(f"format {found.format} (this program knows up to {found.newest_format}), {size}")
+    say.text(f"home {found.home}, epoch {found.epoch}")
     for table, rows in found.tables.items():
-        typer.echo(f"{rows:>12}  {table}")
+        say.text(f"{rows:>12}  {table}")
 
 
 @app.command()
@@ -67,12 +67,12 @@ def check(as_json: AsJson = False) -> None:
         say.json_object({"place": place, "broken": broken})
     else:
         for each in found:
-            typer.echo(f"does not hold: {each.rule}")
+            say.text(f"does not hold: {each.rule}")
             for row in each.rows[:SHOWN]:
-                typer.echo(f"    {', '.join(map(str, row))}")
+                say.text(f"    {', '.join(map(str, row))}")
             if len(each.rows) > SHOWN:
-                typer.echo(f"    and {len(each.rows) - SHOWN} more")
-        typer.echo(f"{place}: {'something is wrong' if found else 'all is well'}")
+                say.text(f"    and {len(each.rows) - SHOWN} more")
+        say.text(f"{place}: {'something is wrong' if found else 'all is well'}")
     if found:
         raise typer.Exit(1)
 
@@ -96,7 +96,7 @@ def backup(
     if as_json:
         say.json_object({"file": str(written), "tables": tables})
     else:
-        typer.echo(f"{written}: {sum(tables.values())} rows of {len(tables)} tables")
+        say.text(f"{written}: {sum(tables.values())} rows of {len(tables)} tables")
 
 
 @app.command()
@@ -151,7 +151,7 @@ def _tell(moved: Moved, as_json: bool) -> None:
         say.json_object({"place": moved.place, "aside": moved.aside, "tables": tables})
         return
     for each in moved.copied:
-        typer.echo(f"{each.rows:>12}  {each.table}")
-    typer.echo(f"the ledger is {moved.place}")
+        say.text(f"{each.rows:>12}  {each.table}")
+    say.text(f"the ledger is {moved.place}")
     if moved.aside:
-        typer.echo(f"the former one is kept: {moved.aside}")
+        say.text(f"the former one is kept: {moved.aside}")

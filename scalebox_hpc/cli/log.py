@@ -30,9 +30,15 @@ def log(
     attempt: Annotated[
         int | None, typer.Option("--attempt", metavar="N", min=1, help="Of this attempt; default: the last.")
     ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Its bytes as they are, on a terminal too: they may steer it.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print the output of a task, all of it.
+
+    A file or pipe gets its bytes as they are. A terminal is shown characters that
+    would steer it, such as \\x1b.
 
     \b
     Example:
@@ -43,17 +49,25 @@ def log(
     stream = "stderr" if stderr else "stdout"
     daemon = daemon_of(context)
     name = daemon.status(run)["run"]
-    found = pieces(daemon, name, task, stream, attempt, Event().wait if follow else None)
+    exact = not as_json and (raw or not say.to_terminal())
+    found = pieces(daemon, name, task, stream, attempt, Event().wait if follow else None, exact=exact)
     if as_json:
         _print_json(name, task, stream, list(found))
-        return
-    wrote = False
-    for piece in found:
-        typer.echo(piece["text"], nl=False)
-        wrote = wrote or bool(piece["text"])
-    if not wrote:
+    elif not _print(found, exact):
         other = "without --stderr" if stderr else "with --stderr"
         say.remark(f"{task} wrote nothing to {stream}; look {other}, or at `sbx show {task} --run {name}`")
+
+
+def _print(found: Iterator[LogPiece], exact: bool) -> bool:
+    """Print the pieces; whether there was anything in them."""
+    wrote = False
+    for piece in found:
+        if exact:
+            say.exactly(piece["text"].encode("latin-1"))
+        else:
+            say.text(piece["text"], nl=False)
+        wrote = wrote or bool(piece["text"])
+    return wrote
 
 
 def pieces(
@@ -63,16 +77,20 @@ def pieces(
     stream: str,
     attempt: int | None,
     nap: Callable[[float], object] | None,
+    *,
+    exact: bool = False,
 ) -> Iterator[LogPiece]:
     """The log piece by piece: to what there is now, or with `nap` until the attempt has ended.
 
-    `nap` waits that many seconds. The attempt is the one that the first answer names.
+    `nap` waits that many seconds. The attempt is the one that the first answer names. If `exact`,
+    each character of the text stands for the byte of that number.
     """
+    encoding = "latin-1" if exact else "utf-8"
     offset = 0
     if nap is not None and attempt is None:
         _await_attempt(daemon, run, task, nap)
     while True:
-        piece = daemon.log(run, task, attempt=attempt, stream=stream, offset=offset)
+        piece = daemon.log(run, task, attempt=attempt, stream=stream, offset=offset, encoding=encoding)
         yield piece
         attempt, moved = piece["attempt"] or attempt, piece["end"] > offset
         offset = piece["end"]

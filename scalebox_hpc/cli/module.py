@@ -36,7 +36,7 @@ def list_all(as_json: AsJson = False) -> None:
         say.json_object({"standard": [standard.as_data() for standard in found]})
         return
     rows = [[standard.name, standard.description, str(standard.directory)] for standard in found]
-    typer.echo("\n".join(table([["name", "which is to", "where"], *rows])))
+    say.text("\n".join(table([["name", "which is to", "where"], *rows])))
 
 
 @app.command()
@@ -56,10 +56,10 @@ def show(
     if as_json:
         say.json_object(standard.as_data())
         return
-    typer.echo(f"{standard.name}: {standard.description}")
+    say.text(f"{standard.name}: {standard.description}")
     _echo_table("goes in", standard.inputs)
     _echo_table("comes out", standard.outputs)
-    typer.echo(f"\n{standard.directory}")
+    say.text(f"\n{standard.directory}")
 
 
 def _echo_table(title: str, items: tuple[Input, ...]) -> None:
@@ -67,4 +67,4 @@ def _echo_table(title: str, items: tuple[Input, ...]) -> None:
 
     if items:
         rows = [[item.name, item.meaning] for item in items]
-        typer.echo("\n" + "\n".join(table([[title, "meaning"], *rows])))
+        say.text("\n" + "\n".join(table([[title, "meaning"], *rows])))

@@ -6,8 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from scalebox_hpc.cli import say
 from scalebox_hpc.cli.loading import load
 from scalebox_hpc.cli.options import PIPELINE, AsJson, Params, PipelineArgument, SiteOption
@@ -44,7 +42,7 @@ def plan(
         say.json_object({"pools": [asdict(pool) for pool in planned]})
         return
     for pool in planned:
-        typer.echo(_as_text(pool))
+        say.text(_as_text(pool))
 
 
 def _places(pipeline: Path, site: Site) -> tuple[str, str]:

@@ -60,9 +60,9 @@ def ps(
         _print_json(found["run"], tasks, most)
         return
     if not (wanted or module or cause):
-        typer.echo("\n".join([*state_table(found), ""]))
+        say.text("\n".join([*state_table(found), ""]))
     for line in task_lines(islice(tasks, most or None), say.width()):
-        typer.echo(line)
+        say.text(line)
     if most and next(tasks, None) is not None:
         say.remark("there are more; --limit 0 lists all")
 
@@ -76,8 +76,9 @@ def _tasks(
 
 def _print_json(run: str, tasks: Iterator[Task], most: int) -> None:
     """One object, written while its tasks arrive: a run may have millions."""
-    typer.echo(f'{{"run": {json.dumps(run)}, "tasks": [', nl=False)
+    say.text(f'{{"run": {json.dumps(run)}, "tasks": [', nl=False)
     for index, task in enumerate(islice(tasks, most or None)):
-        typer.echo((", " if index else "") + json.dumps(task, ensure_ascii=False), nl=False)
+        say.text(", " if index else "", nl=False)
+        say.json_text(task)
     more = bool(most) and next(tasks, None) is not None
-    typer.echo(f'], "more": {json.dumps(more)}}}')
+    say.text(f'], "more": {json.dumps(more)}}}')

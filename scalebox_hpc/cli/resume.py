@@ -39,4 +39,4 @@ def resume(
     if as_json:
         say.json_object({"run": name, "state": daemon.status(name)["state"]})
     else:
-        typer.echo(f"{name} goes on; follow it: sbx status {name} --follow")
+        say.text(f"{name} goes on; follow it: sbx status {name} --follow")

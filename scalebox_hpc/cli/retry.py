@@ -55,6 +55,6 @@ def retry(
 def _print(requeued: int, tasks: list[str], passed_over: list[list[str]], dry_run: bool) -> None:
     verb = "would send round again" if dry_run else "sent round again"
     named = ", ".join(tasks) + (", ..." if requeued > len(tasks) else "")
-    typer.echo(f"{verb}: {requeued}" + (f" ({named})" if named else ""))
+    say.text(f"{verb}: {requeued}" + (f" ({named})" if named else ""))
     for task, why in passed_over:
-        typer.echo(f"passed over {task}: {why}")
+        say.text(f"passed over {task}: {why}")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from scalebox_hpc.cli import say
 from scalebox_hpc.cli.following import Speaker, follow_run
 from scalebox_hpc.cli.options import PIPELINE, AsJson, Params, PipelineArgument, SiteOption
 from scalebox_hpc.cli.pipeline_file import params_of, pipeline_path, seeds_from_stdin
 from scalebox_hpc.cli.reach import started_daemon_of
-from scalebox_hpc.cli.say import json_object, remark
 from scalebox_hpc.errors import UsageError
 
 if TYPE_CHECKING:
@@ -96,26 +96,25 @@ def _run_inside(wish: Wish) -> int:
     home = home_of_pipeline(wish.pipeline)
 
     def submit() -> int:
-        with Daemon.of_home(home, say=remark) as daemon:
+        with Daemon.of_home(home, say=say.remark) as daemon:
             return _submit_and_follow(daemon, home, wish, inside=True)
 
     try:
         return run_in_foreground(home, submit)
     finally:
-        if sys.stdout.isatty():
-            typer.echo("\x1b[?25h", nl=False)  # a view cut short by a signal leaves the cursor hidden
+        say.show_cursor()
 
 
 def _submit_and_follow(daemon: Daemon, home: Path, wish: Wish, inside: bool) -> int:
     name = _submit(daemon, home, wish)
     if wish.detach and wish.speaker is Speaker.JSON:
-        json_object({"run": name})
+        say.json_object({"run": name})
         return 0
     if wish.speaker is not Speaker.JSON:
-        typer.echo(name)
+        say.text(name)
     if wish.detach:
         if wish.speaker is Speaker.HUMAN:
-            remark(f"follow it: sbx status {name} --follow")
+            say.remark(f"follow it: sbx status {name} --follow")
         return 0
     return follow_run(daemon, name, wish.speaker, inside=inside)
 

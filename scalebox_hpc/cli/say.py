@@ -1,4 +1,8 @@
-"""Put text and JSON on stdout, remarks on stderr; colours only on a terminal."""
+r"""Put text and JSON on stdout, remarks on stderr; colours only on a terminal.
+
+All that a command prints goes through here, for much of it was written by others: bodies, notes, file
+names, Slurm's words. Nothing of it may steer the terminal, so characters that could are shown as `\x1b`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from scalebox_hpc.report.text import harmless
 
 if TYPE_CHECKING:
     from scalebox_hpc.report.text import Line
@@ -25,9 +31,14 @@ COLOURS: dict[str, dict[str, Any]] = {
 }
 
 
+def to_terminal() -> bool:
+    """Whether a person sees stdout as it is written."""
+    return sys.stdout.isatty()
+
+
 def width() -> int:
     """How many columns a line on stdout may take."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else UNCLIPPED
+    return shutil.get_terminal_size().columns if to_terminal() else UNCLIPPED
 
 
 def now_us() -> int:
@@ -35,17 +46,43 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
+def text(it: str, nl: bool = True) -> None:
+    """Print text for people."""
+    typer.echo(harmless(it), nl=nl)
+
+
 def lines(them: Iterable[Line]) -> None:
     """Print lines in the colours of their kinds."""
     for line in them:
-        typer.echo(typer.style(line.text, **COLOURS.get(line.style, {})) if line.text else "")
+        shown = harmless(line.text)
+        typer.echo(typer.style(shown, **COLOURS.get(line.style, {})) if shown else "")
+
+
+def exactly(data: bytes) -> None:
+    """Write bytes as they are: for files, pipes, and who asked for it."""
+    typer.echo(data, nl=False)
 
 
 def json_object(value: Any) -> None:
     """Print one JSON object on one line."""
-    typer.echo(json.dumps(value, ensure_ascii=False))
+    json_text(value)
+    typer.echo()
 
 
-def remark(text: str) -> None:
+def json_text(value: Any) -> None:
+    """Print a part of JSON; on a terminal what could steer it is escaped, which means the same."""
+    written = json.dumps(value, ensure_ascii=False)
+    if to_terminal() and not written.isprintable():
+        written = json.dumps(value)
+    typer.echo(written, nl=False)
+
+
+def remark(it: str) -> None:
     """Print what is not the answer: on stderr."""
-    typer.echo(text, err=True)
+    typer.echo(harmless(it), err=True)
+
+
+def show_cursor() -> None:
+    """Undo what a view cut short by a signal leaves behind."""
+    if to_terminal():
+        typer.echo("\x1b[?25h", nl=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-import typer
+from scalebox_hpc.cli import say
 
 
 def schema() -> None:
@@ -18,4 +18,4 @@ def schema() -> None:
     """
     from scalebox_hpc.config.schema import pipeline_schema
 
-    typer.echo(json.dumps(pipeline_schema(), indent=2))
+    say.text(json.dumps(pipeline_schema(), indent=2))

@@ -33,7 +33,7 @@ def show(
     if as_json:
         say.json_object(detail)
     else:
-        typer.echo(task_text(detail, _name(detail["attempts"], run), say.width()))
+        say.text(task_text(detail, _name(detail["attempts"], run), say.width()))
 
 
 def _name(attempts: list[dict[str, object]], run: str) -> str:

@@ -35,7 +35,7 @@ def status(
     daemon = daemon_of(context)
     if every:
         runs = daemon.runs()
-        say.json_object({"runs": runs}) if as_json else typer.echo("\n".join(views.runs_table(runs)))
+        say.json_object({"runs": runs}) if as_json else say.text("\n".join(views.runs_table(runs)))
         return
     if follow:
         name = daemon.status(run)["run"]
@@ -46,5 +46,5 @@ def status(
         return
     now_us = say.now_us()
     say.lines(views.overview(found, width=say.width(), now_us=now_us, examples=AskedExamples(daemon)))
-    typer.echo(f"results {found['results']}")
-    typer.echo(views.daemon_line(itself, now_us))
+    say.text(f"results {found['results']}")
+    say.text(views.daemon_line(itself, now_us))

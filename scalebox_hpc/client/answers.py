@@ -125,7 +125,7 @@ class TaskDetail(TypedDict):
 
 
 class LogPiece(TypedDict):
-    """Part of an attempt's output: the bytes `offset` to `end`, decoded with replacement."""
+    """Part of an attempt's output: the bytes `offset` to `end`, decoded."""
 
     text: str
     offset: int

@@ -172,9 +172,13 @@ class Daemon:
         stream: str = "stdout",
         offset: int = 0,
         limit: int = LOG_PIECE_BYTES,
+        encoding: str = "utf-8",
     ) -> LogPiece:
-        """Part of the output of an attempt (default: the last one), from byte `offset` on."""
-        asked = {"attempt": attempt, "stream": stream, "offset": offset, "limit": limit}
+        """Part of the output of an attempt (default: the last one), from byte `offset` on.
+
+        `encoding` is "utf-8", with replacements for what is none, or "latin-1": a character a byte.
+        """
+        asked = {"attempt": attempt, "stream": stream, "offset": offset, "limit": limit, "encoding": encoding}
         return cast(LogPiece, self._get(f"{_run(run)}/tasks/{quote(task, safe='')}/log", asked))
 
     def attempts(self, run: str = NEWEST, *, page: int = ATTEMPTS_A_PAGE) -> Iterator[Attempt]:

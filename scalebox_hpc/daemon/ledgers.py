@@ -86,23 +86,32 @@ def take_password(environ: MutableMapping[str, str] = os.environ) -> str | None:
     return environ.pop(PASSWORD, None)
 
 
-def open_ledger(home: Home, where: Whereabouts, password: str | None = None) -> Ledger:
+def open_ledger(
+    home: Home, where: Whereabouts, password: str | None = None, *, takeover: bool = False
+) -> Ledger:
     """Open the ledger of a home to write it, and make it if there is none yet.
+
+    `takeover`: the user has said that other daemons of this home are gone.
 
     Raises LedgerProblem, LedgerAway, ConflictError.
     """
     if not where.in_home:
-        return open_postgres(home, where, password)
+        return open_postgres(home, where, password, takeover)
     if where.is_new:
         home.ledger.touch(mode=0o600)
     return SqliteStore(home.ledger, create=where.is_new)
 
 
-def open_postgres(home: Home, where: Whereabouts, password: str | None) -> PostgresStore:
+def open_postgres(home: Home, where: Whereabouts, password: str | None, takeover: bool) -> PostgresStore:
     """Open a ledger in Postgres; a copied home gets a copy of the original's, which stays as it is."""
     from scalebox_hpc.ledger.postgres import PostgresStore
 
     original = home.recorded().get("copied_from")
     return PostgresStore(
-        where.address, home.id, create=where.is_new, password=password, copy_of=original or None
+        where.address,
+        home.id,
+        create=where.is_new,
+        password=password,
+        copy_of=original or None,
+        takeover=takeover,
     )

@@ -94,14 +94,14 @@ class Daemon:
         threading.excepthook = self._thread_died
         self.home.daemon_json.unlink(missing_ok=True)
         keys = open_keys(self.home)
-        premises = self._open(keys, self._lock)
+        premises = self._open(keys, self._lock, takeover)
         for line in premises.contact.publish_all():
             log.warning("agents of a site cannot be told where we are: %s", line)
         self.engine = self._start_engine(premises)
         self._say_where(premises)
         log.info("daemon answers at %s", premises.address)
 
-    def _open(self, keys: Keys, held: locks.Lock) -> Premises:
+    def _open(self, keys: Keys, held: locks.Lock, takeover: bool) -> Premises:
         now_s = time.time_ns() / 1e9
         identity = open_identity(self.home, datetime.datetime.fromtimestamp(now_s, datetime.UTC))
         inbox: SimpleQueue[Any] = SimpleQueue()
@@ -113,7 +113,8 @@ class Daemon:
         if recorded.get("port") != port:
             self.home.record({"port": port})
         contact = Contact(self.home, self._server)
-        return Premises(self.home, held, keys, contact, inbox, f"{LOOPBACK}:{port}", int(now_s * 1e6))
+        address, now_us = f"{LOOPBACK}:{port}", int(now_s * 1e6)
+        return Premises(self.home, held, keys, contact, inbox, address, now_us, takeover)
 
     def _start_engine(self, premises: Premises) -> Engine:
         """Make the engine in the thread that runs it, as its ledger belongs to one thread."""

@@ -98,7 +98,8 @@ def _must_be_gone(home: Home, holder: Holder, processes: Processes, takeover: bo
         raise HomeHeld(f"a daemon of {home.path} is running: {holder}", "`sbx daemon stop` ends it")
     if not takeover:
         here = processes.myself().host
+        ask = f" (`scontrol show job {holder.job}` shows what became of that job)" if holder.job else ""
         raise HomeHeld(
             f"the home {home.path} is held by {holder}, and from {here} nobody can tell whether it runs",
-            f"stop it there; if it is gone for certain, say `sbx daemon takeover` on {here}",
+            f"stop it there; if it is gone for certain{ask}, say `sbx daemon takeover` on {here}",
         )

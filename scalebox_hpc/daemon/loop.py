@@ -53,7 +53,7 @@ class Wheel:
         self._rests_until_s = 0.0  # monotonic: after a turn that found no room
         home = premises.home
         where = ledgers.find(home)
-        self._store = ledgers.open_ledger(home, where, ledgers.take_password())
+        self._store = ledgers.open_ledger(home, where, ledgers.take_password(), takeover=premises.takeover)
         self._epoch = secrets.token_hex(4)
         self._open_home()
         if ledgers.recorded(home) != where.address:

@@ -25,6 +25,7 @@ class Premises:
     inbox: SimpleQueue[Call | Told]
     address: str  # "127.0.0.1:40123"
     started_us: int
+    takeover: bool = False  # the user has said that other daemons of this home are gone
 
 
 class Engine(Protocol):

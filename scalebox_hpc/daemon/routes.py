@@ -133,7 +133,7 @@ USER_ROUTES: Final = (
         "task.log",
         USER,
         "A piece of what an attempt wrote",
-        query={"attempt": "int", "stream": "text", "offset": "int", "limit": "int"},
+        query={"attempt": "int", "stream": "text", "offset": "int", "limit": "int", "encoding": "text"},
     ),
     Route(
         "GET",

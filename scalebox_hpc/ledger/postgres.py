@@ -24,7 +24,7 @@ from scalebox_hpc.ledger.dialect import (
     postgres_statements,
     translated,
 )
-from scalebox_hpc.ledger.server import connect, meaning
+from scalebox_hpc.ledger.server import ASK_AGAIN, connect, meaning
 from scalebox_hpc.ledger.statements import must_be_known
 from scalebox_hpc.ledger.store import Params, Row
 
@@ -86,10 +86,12 @@ class PostgresStore:
         password: str | None = None,
         lock: bool = True,
         copy_of: str | None = None,
+        takeover: bool = False,
     ) -> None:
         """Connect, take the home's lock unless told not to, and open the schema; `create` makes it.
 
-        With `copy_of`, a schema that is missing becomes a copy of that home's.
+        With `copy_of`, a schema that is missing becomes a copy of that home's. `takeover` ends the
+        sessions of other daemons of this home, of which the user has said that they are gone.
 
         Raises LedgerAway where the server does not answer, ConflictError where another daemon holds
         the lock, LedgerProblem where the ledger is missing, newer than we are, or not for us.
@@ -101,11 +103,14 @@ class PostgresStore:
         self._types: dict[str, dict[str, str]] = {}
         self._name = f"sbx {home_id} {secrets.token_hex(4)}"
         self._locks, self._inside, self._begun = lock, False, False
+        if takeover:
+            self._end_sessions(f"sbx {home_id}")
         self._db: Connection = self._session()
         try:
-            if not self._exists(self.schema):
-                self._make(create, copy_of)
-            self._migrate(writes=lock)
+            with self._patiently():
+                if not self._exists(self.schema):
+                    self._make(create, copy_of)
+                self._migrate(writes=lock)
         except BaseException:
             self.close()
             raise
@@ -143,25 +148,45 @@ class PostgresStore:
             raise self._told(error) from error
         self._execute("SELECT set_config('lock_timeout', '0', false)")
 
-    def _held_elsewhere(self) -> ConflictError:
+    def _held_elsewhere(self) -> ConflictError | LedgerAway:
         rows = self._execute(_OTHERS, (self._key,)).all()
+        if rows and all(name.startswith(f"{self._name} ") for name, _, _ in rows):
+            return LedgerAway(f"{self.place}: the server has not ended our former session yet", ASK_AGAIN)
         who = "; ".join(
             f"{name!r} at {host} since {since:%Y-%m-%d %H:%M:%S %Z}" for name, host, since in rows
         )
         return ConflictError(
             f"{self.place}: another daemon holds the ledger of this home: {who or 'just gone'}",
-            "stop that daemon; if its machine is lost, its session ends within a minute",
+            "stop that daemon; if its machine is lost, its session ends within a minute, and\n"
+            "`sbx daemon takeover` ends it at once",
         )
 
     def reopen(self) -> None:
-        """Connect again. A session of ours that the server still believes in is ended first."""
+        """Connect again. A session of ours that the server still believes in is ended first.
+
+        Who was let in before waits also where the server does not let him in now.
+        """
         self.close()
+        try:
+            self._end_sessions(self._name)
+        except LedgerProblem as error:
+            raise LedgerAway(error.fact, error.hint) from error
+        self._db = self._session()
+
+    def _end_sessions(self, name: str) -> None:
+        """End the sessions whose names begin so. What they have committed counts, and nothing else of theirs.
+
+        Whoever takes the lock afterwards has waited for their ends.
+        """
+        from sqlalchemy.exc import DBAPIError
+
         connection = connect(self._address, self._password)
         try:
-            connection.exec_driver_sql(_END_OURS, (self._name + " %",))
+            connection.exec_driver_sql(_END_OURS, (name + " %",))
+        except DBAPIError as error:
+            raise self._told(error) from error
         finally:
             connection.close()
-        self._db = self._session()
 
     def close(self) -> None:
         from sqlalchemy.exc import DBAPIError
@@ -172,6 +197,13 @@ class PostgresStore:
         with suppress(DBAPIError):
             self._db.invalidate()  # to end the session, not to say good-bye in it
             self._db.close()
+
+    @contextmanager
+    def _patiently(self) -> Iterator[None]:
+        """Statements inside go over whole tables, and may take as long as they need."""
+        session: Any = self._db.connection.driver_connection
+        with session.unwatched():
+            yield
 
     # the schema
 
@@ -379,8 +411,9 @@ class PostgresStore:
         return self._insert(sql, types, rows)
 
     def ask(self, sql: str, params: Params = ()) -> list[Row]:
-        done = self._execute(translated(sql), keepable_params(params))
-        return list(map(tuple, done)) if done.returns_rows else []
+        with self._patiently():
+            done = self._execute(translated(sql), keepable_params(params))
+            return list(map(tuple, done)) if done.returns_rows else []
 
 
 def _signed(number: int) -> int:

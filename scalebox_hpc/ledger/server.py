@@ -15,12 +15,14 @@ from scalebox_hpc.errors import LedgerAway, LedgerProblem, SbxError, StorageFull
 from scalebox_hpc.ledger.address import PASSWORD_ELSEWHERE
 
 if TYPE_CHECKING:
-    import psycopg
     from sqlalchemy import Connection
     from sqlalchemy.exc import DBAPIError
 
+    from scalebox_hpc.ledger.session import Session
+
 OLDEST: Final = 130000  # Postgres 13
 PREPARED: Final = 1000  # statements that a session keeps planned
+ANSWER_S: Final = 120.0  # for a statement; then the server is given up, whatever TCP says
 LOST_AFTER: Final[Mapping[str, int]] = {
     "connect_timeout": 10,  # s
     "keepalives_idle": 30,  # s
@@ -37,6 +39,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "tcp_keepalives_idle": "30",  # the server's side: a session of a lost machine gives its lock back
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "30000",  # the same where an answer is under way to it
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
@@ -63,6 +66,7 @@ _NOT_OURS: Final = (
     "authentication failed", "no password supplied", "no pg_hba.conf entry", "does not exist",
     "permission denied", "is not permitted to log in", "definition of service", "invalid connection option",
     "invalid URI", "invalid value", "root certificate", "private key file", "unsupported",
+    "certificate verify failed", "server certificate for", "does not support SSL",
 )  # fmt: skip
 """What libpq says where trying again is of no use; it gives no SQLSTATE while connecting."""
 
@@ -73,18 +77,19 @@ def connect(address: str, password: str | None = None) -> Connection:
     Raises LedgerAway where the server does not answer now, LedgerProblem where it never will.
     """
     try:
-        import psycopg
         from sqlalchemy import create_engine
         from sqlalchemy.exc import DBAPIError
         from sqlalchemy.pool import NullPool
+
+        from scalebox_hpc.ledger.session import Session
     except ImportError as error:
         raise LedgerProblem(
             f"the ledger is to be in Postgres, and what talks to it is not installed: {error.name}",
             "pip install 'scalebox-hpc[postgres]'",
         ) from error
 
-    def session() -> psycopg.Connection[Any]:
-        return _session(psycopg, address, password)
+    def session() -> Session:
+        return _session(Session, address, password)
 
     engine = create_engine(
         "postgresql+psycopg://",
@@ -107,7 +112,7 @@ def connect(address: str, password: str | None = None) -> Connection:
         raise unconnected(error, address) from error
 
 
-def _session(driver: Any, address: str, password: str | None) -> psycopg.Connection[Any]:
+def _session(kind: type[Session], address: str, password: str | None) -> Session:
     """Connect by libpq, which reads the address, ~/.pgpass and the PG variables by itself."""
     from psycopg.conninfo import conninfo_to_dict
     from psycopg.types.numeric import Int8Dumper, IntLoader
@@ -115,11 +120,11 @@ def _session(driver: Any, address: str, password: str | None) -> psycopg.Connect
     given = conninfo_to_dict(address)
     secret = {"password": password} if password is not None else {}
     mine = {"application_name": f"sbx {socket.gethostname()} {os.getpid()}"}
-    made: psycopg.Connection[Any] = driver.connect(
-        **{**LOST_AFTER, **mine, **secret, **given}, autocommit=True
-    )
-    for kind in (int, bool):  # one type for all sizes: one plan for each statement
-        made.adapters.register_dumper(kind, Int8Dumper)
+    parameters: dict[str, Any] = {**LOST_AFTER, **mine, **secret, **given}
+    made = kind.connect(**parameters, autocommit=True)
+    made.watch(ANSWER_S)
+    for whole in (int, bool):  # one type for all sizes: one plan for each statement
+        made.adapters.register_dumper(whole, Int8Dumper)
     made.adapters.register_loader("numeric", IntLoader)  # sums of whole numbers; we have no others
     made.prepared_max = PREPARED
     return made
@@ -152,7 +157,7 @@ def unconnected(error: DBAPIError, address: str) -> SbxError:
     """What a failed attempt to connect means."""
     said = _said(error)
     if not any(words in said for words in _NOT_OURS):
-        return LedgerAway(f"{address}: the server of the ledger does not answer: {said}", _ASK_AGAIN)
+        return LedgerAway(f"{address}: the server of the ledger does not answer: {said}", ASK_AGAIN)
     if "password" in said:
         return LedgerProblem(f"{address}: the server does not let us in: {said}", PASSWORD_ELSEWHERE)
     return LedgerProblem(
@@ -169,13 +174,13 @@ def meaning(error: DBAPIError, address: str) -> SbxError | None:
     if state in _NO_ROOM:
         return StorageFull(f"{address}: no room for the ledger: {said}", "free some disk space at the server")
     if error.connection_invalidated or state.startswith(_AWAY) or isinstance(error, InterfaceError):
-        return LedgerAway(f"{address}: the server of the ledger was lost: {said}", _ASK_AGAIN)
+        return LedgerAway(f"{address}: the server of the ledger was lost: {said}", ASK_AGAIN)
     if isinstance(error, IntegrityError | DataError):
         return None
     if state == "42501":
         return LedgerProblem(f"{address}: the server does not let us do this: {said}", _GRANT)
     if not state:
-        return LedgerAway(f"{address}: the server of the ledger was lost: {said}", _ASK_AGAIN)
+        return LedgerAway(f"{address}: the server of the ledger was lost: {said}", ASK_AGAIN)
     if state in _GONE:
         return LedgerProblem(
             f"{address}: the ledger is gone: {said}", "`sbx ledger restore FILE` brings back a copy"
@@ -190,5 +195,5 @@ def _said(error: DBAPIError) -> str:
     return "; ".join(lines)
 
 
-_ASK_AGAIN: Final = "nothing is lost; check the server and the way to it, then try again"
+ASK_AGAIN: Final = "nothing is lost; check the server and the way to it, then try again"
 _GRANT: Final = "a user who may make schemas is needed: GRANT CREATE ON DATABASE ... TO ...;"

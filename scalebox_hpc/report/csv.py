@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Protocol
 
 from scalebox_hpc.client import Attempt
 from scalebox_hpc.errors import EnvironmentProblem, StorageFull
@@ -41,7 +41,13 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
-def write(attempts: Iterable[Attempt], stream: IO[str]) -> int:
+class Sink(Protocol):
+    """Takes text, as a stream does."""
+
+    def write(self, text: str, /) -> object: ...
+
+
+def write(attempts: Iterable[Attempt], stream: Sink) -> int:
     """Write the header and a row per attempt; return how many rows there were.
 
     `stream` must not translate newlines; rows end in LF.

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from scalebox_hpc.client import RunStatus
 from scalebox_hpc.report.failures import Examples
-from scalebox_hpc.report.text import Line
+from scalebox_hpc.report.text import Line, harmless
 from scalebox_hpc.report.views import overview
 
 STYLES = {"title": "bold", "good": "bold green", "bad": "red", "dim": "dim"}
@@ -60,5 +60,5 @@ def styled(lines: Sequence[Line]) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis", end="")
     for index, line in enumerate(lines):
         text.append("\n" if index else "")
-        text.append(line.text, STYLES.get(line.style))
+        text.append(harmless(line.text), STYLES.get(line.style))
     return text

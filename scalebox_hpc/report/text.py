@@ -6,10 +6,12 @@ is put in a line: a task's body must not move the cursor.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +22,29 @@ class Line:
     style: str = ""
 
 
+_ODD: Final = re.compile(r"[^ -~]")
+
+
 def printable(text: str) -> str:
     r"""The text on one line, control characters written out.
 
     >>> printable("a\tb\n\x1b[2J")
     'a b \\x1b[2J'
     """
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else " " if char in "\t\n\r" else f"\\x{ord(char):02x}" for char in text
-    )
+    return _ODD.sub(lambda odd: " " if odd[0] in "\t\n\r" else _written_out(odd[0]), text)
+
+
+def harmless(text: str) -> str:
+    r"""The text with its lines and tabs; all else that could steer a terminal is written out.
+
+    >>> harmless("a\tb\n\x1b[2J\u202e\r")
+    'a\tb\n\\x1b[2J\\u202e\\r'
+    """
+    return _ODD.sub(lambda odd: odd[0] if odd[0] in "\t\n" else _written_out(odd[0]), text)
+
+
+def _written_out(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode()
 
 
 def cells(text: str) -> int:

@@ -69,6 +69,11 @@ class Postgres:
         return f"postgresql://sbx@/postgres?host={self.folder}"
 
     @property
+    def socket(self) -> str:
+        """The socket in its folder."""
+        return str(self.folder / f".s.PGSQL.{PORT}")
+
+    @property
     def _data(self) -> Path:
         return self.folder / "data"
 
@@ -152,17 +157,18 @@ class Postgres:
 
 
 class PostgresBooks:
-    """A schema of its own in a server."""
+    """A schema of its own in a server, opened by `address` where that is another way to it."""
 
-    def __init__(self, server: Postgres) -> None:
+    def __init__(self, server: Postgres, address: str = "") -> None:
         self.server, self.id = server, secrets.token_hex(8)
+        self.address = address or server.address
 
     def exists(self) -> bool:
         found = self.server.sql("SELECT 1 FROM pg_namespace WHERE nspname = ?", (schema_of(self.id),))
         return bool(found)
 
     def open(self) -> PostgresStore:
-        return PostgresStore(self.server.address, self.id, create=True)
+        return PostgresStore(self.address, self.id, create=True)
 
     def look(self, query: str, params: Params = ()) -> list[Row]:
         return self.server.sql(query, params, schema_of(self.id))

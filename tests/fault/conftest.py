@@ -13,7 +13,7 @@ from scalebox_hpc.testing.postgres import PostgresBooks
 from scalebox_hpc.testing.world import World
 from tests.fault.pipelines import SEEDS, Player, player, sums
 
-MakeWorld = Callable[[Player], World]
+MakeWorld = Callable[..., World]
 
 
 @pytest.fixture
@@ -33,12 +33,13 @@ def make_world(request: pytest.FixtureRequest) -> Iterator[MakeWorld]:
     folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
     made: list[World] = []
 
-    def make(player: Player) -> World:
+    def make(player: Player, ledger: str = "") -> World:
+        """A world whose tasks `player` plays; `ledger` is another address of the Postgres."""
         place = folder / str(len(made))
         place.mkdir()
         world = World(place, player.play)
         if request.param == "postgres":
-            world.books = PostgresBooks(request.getfixturevalue("server"))
+            world.books = PostgresBooks(request.getfixturevalue("server"), ledger)
         made.append(world)
         world.start()
         return world

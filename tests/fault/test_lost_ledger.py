@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+from functools import partial
+from itertools import cycle
+
 import pytest
 
 from scalebox_hpc.errors import LedgerAway
+from scalebox_hpc.ledger import server as servers
 from scalebox_hpc.testing.postgres import Postgres
 from tests.fault.conftest import MakeWorld
 from tests.fault.pipelines import SEEDS, all_is_well, player, sums
+from tests.links import link_to
 
 pytestmark = pytest.mark.parametrize("make_world", ["postgres"], indirect=True)
 
@@ -34,6 +40,22 @@ def test_the_answer_of_a_commit_is_lost(make_world: MakeWorld, points: list[str]
         all_is_well(world)
         world.end()
         assert len(world.batch.submitted) <= 3
+
+
+def test_the_way_to_the_server_goes_silent(
+    make_world: MakeWorld, points: list[str], server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is closed: the answer just does not come, to a write or to the commit after it."""
+    monkeypatch.setattr(servers, "ANSWER_S", 0.3)
+    numbers = [number for number, name in enumerate(points, 1) if " " not in name and name != "committed"]
+    with link_to((socket.AF_UNIX, server.socket)) as link:
+        for number, direction in zip(numbers[6::45], cycle(("up", "down"))):
+            world = make_world(player(), link.ledger)
+            world.faults.do[number] = partial(link.freeze, direction)
+            world.accept(sums(), SEEDS)
+            all_is_well(world)
+            world.end()
+            assert world.full >= 1, f"silent at {number}, {points[number - 1]}"
 
 
 def test_a_run_whose_acceptance_was_not_learnt_is_accepted_once(

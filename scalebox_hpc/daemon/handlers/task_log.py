@@ -23,6 +23,9 @@ def handle(core: Core, call: Call) -> None:
     stream = args.get("stream") or "stdout"
     if stream not in ("stdout", "stderr"):
         raise UsageError(f"stream is stdout or stderr, not {stream!r}")
+    encoding = args.get("encoding") or "utf-8"
+    if encoding not in ("utf-8", "latin-1"):
+        raise UsageError(f"encoding is utf-8 or latin-1, not {encoding!r}")
     attempts = store.rows("logs_of_task", (task_id,))
     live = store.one("live_attempt", (task_id,))
     number = args.get("attempt") or (live[0] if live is not None else attempts[-1][0] if attempts else None)
@@ -33,7 +36,7 @@ def handle(core: Core, call: Call) -> None:
         place = _live_place(core, run.name, args["task"], live, stream)
     offset = min(max(0, int(args.get("offset") or 0)), OFFSET_MOST)
     limit = max(1, min(int(args.get("limit") or PIECE_MOST), PIECE_MOST))
-    piece = _piece(core, place, offset, limit)
+    piece = _piece(core, place, offset, limit, encoding)
     if place is None and (live is None or live[0] != number):
         piece["done"] = True  # it is over and wrote nothing that was kept
     core.desk.answer(call, {"attempt": number, **piece})
@@ -63,19 +66,21 @@ def _live_place(
     return core.settings.find_frame(shared, incarnation, lease, stream)
 
 
-def _piece(core: Core, place: tuple[str, int, int | None] | None, offset: int, limit: int) -> dict[str, Any]:
+def _piece(
+    core: Core, place: tuple[str, int, int | None] | None, offset: int, limit: int, encoding: str
+) -> dict[str, Any]:
     if place is None:
         return {"text": "", "offset": offset, "end": offset, "done": False, "path": ""}
     path, start, end = place
     most = limit if end is None else max(0, min(limit, end - start - offset))
     data = core.settings.read_log(path, start + offset, most)
     done = end is not None and (start + offset + len(data) >= end or not data)
-    text, length = _whole_characters(data, last=done)
+    text, length = _whole_characters(data, encoding, last=done)
     return {"text": text, "offset": offset, "end": offset + length, "done": done, "path": path}
 
 
-def _whole_characters(data: bytes, *, last: bool) -> tuple[str, int]:
+def _whole_characters(data: bytes, encoding: str, *, last: bool) -> tuple[str, int]:
     """Decode a piece; a character that it cuts is left for the next, unless there is none."""
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
     text = decoder.decode(data, final=last)
     return text, len(data) - len(decoder.getstate()[0])

@@ -7,12 +7,14 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from scalebox_hpc.agent.bundle import build
+from scalebox_hpc.agent.child import Children
 from tests.unit.agent.fake_daemon import HOME, TRY, FakeDaemon
 
 PYTHON = os.environ.get("SBX_TEST_AGENT_PYTHON", sys.executable)  # another one may run the agent
@@ -67,6 +69,25 @@ class Agents:
             print(said, file=sys.stderr)
         for pid in self.alive():
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(autouse=True)
+def no_other_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the children that this process has already, such as a Postgres of other tests.
+
+    To an agent every child that is not a task's own is an orphan, which it kills.
+    """
+    listed, others = Children._list_raw, set(children_of_this_thread())
+    monkeypatch.setattr(
+        Children, "_list_raw", lambda self: [pid for pid in listed(self) if pid not in others]
+    )
+
+
+def children_of_this_thread() -> list[bytes]:
+    try:
+        return Path(f"/proc/self/task/{threading.get_native_id()}/children").read_bytes().split()
+    except OSError:
+        return []  # a kernel without the list
 
 
 @pytest.fixture

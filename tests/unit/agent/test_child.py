@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,6 +83,20 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     for number, handler in handlers.items():
         signal.signal(number, handler)
     os.chdir(here)
+
+
+@pytest.fixture(scope="module")
+def bystander() -> Iterator[subprocess.Popen[bytes]]:
+    """A child of this process that is no business of the agent's."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process
+        process.kill()
+
+
+def test_what_other_tests_have_started_lives_on(bystander: subprocess.Popen[bytes], bench: Bench) -> None:
+    bench.run("(setsid sleep 60 &)")
+    bench.children.kill_all()
+    assert bystander.poll() is None
 
 
 def is_alive(pid: int) -> bool:

@@ -39,7 +39,7 @@ def setting(tmp_path: Path) -> Iterator[Setting]:
 def refusal(setting: Setting, directory: Path, copy: LocalCopy | None = None) -> str:
     """What the first task is told, once it is sure that nothing was left open."""
     wanted = Wanted("/i.sif", "", "", (), (), False, False, "no", ())
-    plan = Plan(wanted, RUNTIME, View((), (), ()), str(directory), "", {}, {}, "", copy)
+    plan = Plan(wanted, RUNTIME, View((), (), ()), str(directory), str(directory), "", {}, {}, "", copy)
     container = Container(1, plan, setting)
     told: list[str] = []
     before = os.listdir("/proc/self/fd")

@@ -109,6 +109,23 @@ def test_takeover_takes_from_whom_we_cannot_judge_but_not_from_who_lives(home: H
         locks.acquire(home, rival, takeover=True)
 
 
+def test_a_holder_started_in_a_slurm_job_is_named_with_it(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    assert ProcFs().myself().job == "77"
+    locks.acquire(home, machine(host="n3", boot="boot-z", job="77"))
+    with pytest.raises(ConflictError, match="on n3, started in Slurm job 77, and from login1") as refused:
+        locks.acquire(home, machine())
+    assert "scontrol show job 77" in refused.value.hint
+
+
+def test_a_lock_of_before_there_was_a_job_in_it_is_read(home: Home) -> None:
+    held = locks.acquire(home, machine())
+    held.path.write_text(held.path.read_text().replace(', "job": ""', ""))
+    assert locks.read_holder(home) == held.holder
+
+
 def test_of_many_who_take_over_at_once_one_wins(home: Home) -> None:
     for round_ in range(20):
         alive = {pid: "1" for pid in range(200, 208)}
