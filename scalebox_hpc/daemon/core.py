@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
 
-from scalebox_hpc.daemon import allocating, cancelling, endings, loading, runs, silence, talking
+from scalebox_hpc.daemon import (
+    allocating,
+    cancelling,
+    endings,
+    loading,
+    removing,
+    runs,
+    silence,
+    talking,
+)
 from scalebox_hpc.daemon.desk import Command, Desk, Ids
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.handlers import HANDLERS, run_resume
@@ -25,6 +34,7 @@ from scalebox_hpc.ledger.store import Store
 SLICE_S: Final = 0.02  # of one turn, for seeds and chunks
 DECIDE_EVERY_S: Final = 0.25
 LOST_EVERY_S: Final = 5.0
+RETENTION_EVERY_S: Final = 3600.0
 IDLE_EXIT_S: Final = 600.0
 LEAVING_GRACE_S: Final = 20.0
 
@@ -52,6 +62,9 @@ class Settings:
     last_words: Callable[[str, str, int], str]
     rss_mib: Callable[[], float]
     ledger_bytes: Callable[[], int]
+    is_copy: bool = False  # the home is: what it has of runs may be the original's too
+    keep_runs_s: float | None = None  # for how long a run stays that is over; None: for ever
+    keep_logs_s: float | None = None  # the same of what tasks and elements printed
 
 
 @dataclass(slots=True)
@@ -60,6 +73,7 @@ class Timers:
 
     decide_s: float = 0.0
     lost_s: float = 0.0
+    retention_s: float = 0.0
     idle_since_s: float | None = None
     leave_by_s: float | None = None  # set while the daemon is asked to stop its runs
 
@@ -135,6 +149,8 @@ class Core:
                 self._accept(data["call"], data["prepared"], again=bool(data.get("again")))
             case "compared":
                 run_resume.compared(self, data["call"], data["sites"])
+            case "cleared":
+                removing.cleared(desk, data["order"])
             case "answer":
                 desk.replies.append((data["call"], data["reply"]))
         self.timers.decide_s = 0.0
@@ -168,6 +184,9 @@ class Core:
             self.timers.lost_s = now.mono_s + LOST_EVERY_S
             silence.lost_agents(desk, self.books)
             desk.store.run("dead_chunks", (100,))
+        if now.mono_s >= self.timers.retention_s:
+            self.timers.retention_s = now.mono_s + RETENTION_EVERY_S
+            self._retain()
         self._turn_slices()
         self._settle()
         if now.mono_s >= self.timers.decide_s:
@@ -177,6 +196,13 @@ class Core:
         allocating.look(desk, self.books)
         for agent in list(desk.world.agents.values()):
             talking.answer_parked(desk, agent, self.turns)
+
+    def _retain(self) -> None:
+        """Let go what is older than the user wants to keep."""
+        if self.settings.keep_runs_s is not None:
+            removing.begin_old(self.desk, self.settings.keep_runs_s)
+        if self.settings.keep_logs_s is not None:
+            removing.sweep(self.desk, self.settings.keep_logs_s)
 
     def _settle(self) -> None:
         for run in list(self.desk.world.runs.values()):
@@ -188,11 +214,16 @@ class Core:
         return self.timers.leave_by_s is not None
 
     def _turn_slices(self) -> None:
-        """Seeds, chunks and broken modules, in slices, for a few milliseconds."""
+        """Seeds, chunks, broken modules and runs that are to go, in slices, for a few milliseconds."""
         desk, began_s = self.desk, perf_counter()
         self.more = True
         while perf_counter() - began_s < SLICE_S:
-            if not (self._turn_one_seed() or runs.turn_chunk(desk) or self._fail_one_slice()):
+            if not (
+                self._turn_one_seed()
+                or runs.turn_chunk(desk)
+                or self._fail_one_slice()
+                or removing.turn(desk)
+            ):
                 self.more = False
                 return
 
@@ -253,7 +284,7 @@ class Core:
     def idle_for_s(self, now: Now) -> float:
         """For how long nothing has been open."""
         world = self.desk.world
-        busy = world.agents or any(run.phase in ACTIVE for run in world.runs.values())
+        busy = bool(world.agents or world.removals) or any(run.phase in ACTIVE for run in world.runs.values())
         busy = busy or any(run.watchers for run in world.runs.values())
         if busy or self.timers.idle_since_s is None:
             self.timers.idle_since_s = now.mono_s

@@ -71,7 +71,35 @@ class Remove:
     path: str
 
 
-Command = Submit | Observe | Cancel | Prepare | Compare | Remove
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Delete the files of a run that is to go, by their names in all our folders; then say so."""
+
+    run_id: int
+    run: str = ""  # its folders and its seeds
+    results: str = ""  # the directory with them
+    agents: tuple[tuple[int, str], ...] = ()  # agent_id, incarnation
+    tries: tuple[tuple[int, str], ...] = ()  # try_id, name
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Add up the files that runs have, for an answer to who asks what would go."""
+
+    call: Call
+    body: Mapping[str, Any]
+    orders: tuple[Clear, ...]  # one for each of its `runs`
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Delete logs that nobody has written to since, but for those of these agents and tries."""
+
+    before_s: float  # since 1970
+    spare: frozenset[str]
+
+
+Command = Submit | Observe | Cancel | Prepare | Compare | Remove | Clear | Measure | Sweep
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ decide nothing. What goes wrong in a foreseen way is reported; anything else end
 from __future__ import annotations
 
 import dataclasses
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -18,8 +19,21 @@ from scalebox_hpc.batch.base import BatchSystem
 from scalebox_hpc.batch.local import LocalBatch
 from scalebox_hpc.batch.slurm_cli import SlurmCli
 from scalebox_hpc.daemon.allocating import machine_of_site, request_for
-from scalebox_hpc.daemon.desk import Cancel, Command, Compare, Observe, Prepare, Remove, SiteFacts, Submit
-from scalebox_hpc.daemon.events import Told
+from scalebox_hpc.daemon.clearing import Folders, clear, measured, sweep
+from scalebox_hpc.daemon.desk import (
+    Cancel,
+    Clear,
+    Command,
+    Compare,
+    Measure,
+    Observe,
+    Prepare,
+    Remove,
+    SiteFacts,
+    Submit,
+    Sweep,
+)
+from scalebox_hpc.daemon.events import Reply, Told
 from scalebox_hpc.daemon.images import Fetching
 from scalebox_hpc.daemon.leftovers import read_endings, remove, run_folders
 from scalebox_hpc.daemon.pace import Pace, user_state
@@ -37,6 +51,8 @@ from scalebox_hpc.errors import (
     SubmitUnconfirmed,
     UsageError,
 )
+
+log = logging.getLogger(__name__)
 
 Tell = Callable[[Told], None]
 KINDS = ((SubmitRefused, "refused"), (SubmitLimited, "limited"), (SubmitUnconfirmed, "unconfirmed"))
@@ -93,6 +109,12 @@ class Hands:
                 self._files.do(lambda: self._compare(command))
             case Remove():
                 self._files.do(lambda: remove(command.path))
+            case Clear():
+                self._files.do(lambda: self._clear(command))
+            case Measure():
+                self._files.do(lambda: self._measure(command))
+            case Sweep():
+                self._files.do(lambda: self._sweep(command))
 
     def look_for_leftovers(self) -> None:
         """See what a daemon that was killed did not come to remove."""
@@ -149,6 +171,22 @@ class Hands:
         listing = batch.observe(command.expected)
         data = {"site": command.site, "listing": listing, "endings": read_endings(shared)}
         self._tell(Told("listing", data))
+
+    def _folders(self) -> Folders:
+        return Folders(self._premises.home.path, tuple(self._premises.contact.shared_folders()))
+
+    def _clear(self, command: Clear) -> None:
+        clear(self._folders(), command)
+        self._tell(Told("cleared", {"order": command}))
+
+    def _measure(self, command: Measure) -> None:
+        self._tell(
+            Told("answer", {"call": command.call, "reply": Reply(200, measured(self._folders(), command))})
+        )
+
+    def _sweep(self, command: Sweep) -> None:
+        if gone := sweep(self._folders(), command.before_s, command.spare):
+            log.info("%d old logs and directories of tries are gone", gone)
 
     def _tell_leftovers(self) -> None:
         shared = [str(path) for path in self._premises.contact.shared_folders()]

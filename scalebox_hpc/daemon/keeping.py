@@ -77,10 +77,11 @@ def check(home: Home) -> tuple[str, list[Broken]]:
     Raises ConflictError where a daemon runs.
     """
     with _held(home), closing(_reading(home)) as store:
-        if store.format() != newest_format():
-            raise LedgerProblem(
-                f"{store.place}: the ledger has format {store.format()}, older than this program's",
-                "`sbx daemon start` brings it up to date; stop the daemon then, and check again",
+        _must_be_up_to_date(store)
+        if going := store.rows("removing_runs"):
+            raise ConflictError(
+                f"{store.place}: {len(going)} runs are being removed",
+                "`sbx daemon start` goes on with that; stop the daemon when it is done, and check again",
             )
         damaged = store.damage()
         found = [Broken("the database is sound", [(line,) for line in damaged])] if damaged else []
@@ -97,6 +98,7 @@ def backup(home: Home, file: Path) -> tuple[Path, dict[str, int]]:
         if isinstance(store, SqliteStore):
             store.copy_to(temporary)
         else:
+            _must_be_up_to_date(store)
             with closing(SqliteStore(temporary, create=True)) as made:
                 with store.snapshot(), made.transaction():
                     copy(store, made)
@@ -207,6 +209,14 @@ def _reading(home: Home) -> Ledger:
     from scalebox_hpc.ledger.postgres import PostgresStore
 
     return PostgresStore(address, home.id, create=False, password=ledgers.take_password(), lock=False)
+
+
+def _must_be_up_to_date(store: Ledger) -> None:
+    if store.format() != newest_format():
+        raise LedgerProblem(
+            f"{store.place}: the ledger has format {store.format()}, older than this program's",
+            "`sbx daemon start` brings it up to date; stop the daemon then, and do this again",
+        )
 
 
 @contextmanager

@@ -101,6 +101,15 @@ USER_ROUTES: Final = (
     ),
     Route("GET", "/v1/runs", "run.list", USER, "All runs, newest first"),
     Route(
+        "POST",
+        "/v1/runs/remove",
+        "run.remove",
+        USER,
+        "Remove runs that are over, with all that is known of them",
+        body={"runs": "list", "older_than_s": "float", "state": "text", "keep": "int"}
+        | {"results": "flag", "dry_run": "flag"},
+    ),
+    Route(
         "GET",
         RUN,
         "run.status",

@@ -72,9 +72,9 @@ class SqliteStore:
     def _migrate(self, path: Path) -> None:
         version = self.format()
         must_be_known(path, version)
-        for number, script in migrations():
-            if number > version:
-                with self._db:
+        with self._db:  # all of them, or none
+            for number, script in migrations():
+                if number > version:
                     self._db.execute(script)
                     self._db.pragma("user_version", number)
 

@@ -114,7 +114,7 @@ def _attempts(world: World, run: str) -> Iterator[Any]:
 
 def freeze(world: World) -> tuple[Json, str]:
     """Fill the ledger of a world and leave it as a killed daemon does; return what is in it."""
-    with mock.patch.object(core, "perf_counter", lambda: 0.0):  # nothing depends on how fast we are
+    with mock.patch.object(core, "perf_counter", return_value=0.0):  # nothing depends on how fast we are
         fill(world)
     assert world.core is not None
     with world.core.store.transaction():  # simulated agents print nothing

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy.exc import ProgrammingError
 
+from scalebox_hpc.daemon import ledgers
+from scalebox_hpc.daemon.home import Home, create
 from scalebox_hpc.daemon.state import RunPhase
-from scalebox_hpc.errors import LedgerProblem
+from scalebox_hpc.errors import LedgerProblem, StorageFull
+from scalebox_hpc.ledger import postgres
+from scalebox_hpc.ledger.dialect import postgres_migrations
 from scalebox_hpc.ledger.postgres import FORMAT, schema_of
 from scalebox_hpc.ledger.server import connect
-from scalebox_hpc.ledger.sqlite import SqliteStore
+from scalebox_hpc.ledger.sqlite import SqliteStore, format_of
 from scalebox_hpc.ledger.statements import newest_format
 from scalebox_hpc.testing.audit import audit, look
 from scalebox_hpc.testing.ledger import SqliteBooks
 from scalebox_hpc.testing.postgres import Postgres, PostgresBooks
-from scalebox_hpc.testing.world import World
+from scalebox_hpc.testing.world import HOME, World
 from tests.compat.freeze import FOLDER, LEDGERS, RUNS, SCHEMA, TASKS, exported, numbers
 from tests.fault.pipelines import in_order, player
 
@@ -47,6 +54,13 @@ def thaw_postgres(server: Postgres, folder: Path, number: int) -> PostgresBooks:
     return books
 
 
+def forget(books: PostgresBooks) -> None:
+    """Remove a schema, and what an upgrade put aside of it."""
+    for number in FORMATS:
+        books.server.sql(f"DROP SCHEMA IF EXISTS {schema_of(books.id)}_format_{number} CASCADE")
+    books.close()
+
+
 Thaw = Callable[[int], World]
 
 
@@ -68,10 +82,10 @@ def thawed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Thaw]:
     for world in made:
         world.end()
         if isinstance(world.books, PostgresBooks):
-            world.books.close()
+            forget(world.books)
 
 
-def recorded(number: int) -> tuple[dict[str, object], str]:
+def recorded(number: int) -> tuple[dict[str, Any], str]:
     """What was in a ledger when it was frozen: numbers, and the exports of its runs."""
     numbers_ = json.loads((LEDGERS / f"ledger-{number}.json").read_text())
     return numbers_, (LEDGERS / f"ledger-{number}.csv").read_text()
@@ -106,6 +120,119 @@ def test_a_run_that_was_cut_short_goes_on_to_its_right_total(thawed: Thaw, numbe
     assert world.command("run.resume", run="run-3").status == 200
     assert world.finish("run-3") is RunPhase.SUCCEEDED
     in_order(world)
+
+
+DIES = """
+import os, sys
+from pathlib import Path
+from scalebox_hpc.ledger import sqlite
+
+left = int(sys.argv[2])
+
+def count_down(_cursor, _sql, _bindings):
+    global left
+    left -= 1
+    if left < 0:
+        os._exit(9)
+    return True
+
+configure = sqlite.SqliteStore._configure
+
+def configured(store, path):
+    configure(store, path)
+    store._db.exec_trace = count_down
+
+sqlite.SqliteStore._configure = configured
+sqlite.SqliteStore(Path(sys.argv[1]), create=False).close()
+"""
+"""Opens a ledger, and dies before its nth statement."""
+
+
+@pytest.mark.skipif(newest_format() == OLDEST, reason="there is nothing to migrate")
+def test_a_program_that_is_killed_in_a_migration_leaves_the_old_format_or_the_new_one(tmp_path: Path) -> None:
+    seen = []
+    for left in range(100):
+        folder = tmp_path / str(left)
+        folder.mkdir()
+        path = thaw(folder, OLDEST)
+        done = subprocess.run([sys.executable, "-c", DIES, str(path), str(left)], check=False)
+        seen.append(format_of(path))
+        books = SqliteBooks(path)
+        books.open().close()
+        assert audit(books) == []
+        if done.returncode == 0:
+            break
+        assert done.returncode == 9
+    assert seen == sorted(seen)
+    assert set(seen) == {OLDEST, newest_format()}
+    assert seen.count(OLDEST) > newest_format() - OLDEST + 1
+
+
+def test_a_migration_that_fails_in_postgres_leaves_the_ledger_as_it_was(
+    server: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books = thaw_postgres(server, tmp_path, OLDEST)
+    broken = (*postgres_migrations(), (newest_format() + 1, "CREATE TABLE more (x BIGINT); SELECT nothing"))
+    with monkeypatch.context() as patched:
+        patched.setattr(postgres, "postgres_migrations", lambda: broken)
+        patched.setattr(postgres, "newest_format", lambda: newest_format() + 1)
+        with pytest.raises(ProgrammingError, match="nothing"):
+            books.open()
+    assert books.look(f"SELECT version FROM {FORMAT}") == [(OLDEST,)]
+    assert not server.sql("SELECT 1 FROM pg_namespace WHERE nspname LIKE ?", (f"{schema_of(books.id)}_%",))
+    books.open().close()
+    assert audit(books) == []
+    forget(books)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A home with the id of simulated daemons."""
+    path = tmp_path / ".sbx"
+    path.mkdir(mode=0o700)
+    identity = {"id": HOME, "path": os.path.realpath(path), "version": 1}
+    (path / "home.json").write_text(json.dumps(identity))
+    return create(path)
+
+
+def test_the_ledger_is_kept_as_it_was_before_an_upgrade(home: Home) -> None:
+    """A way back to the release that wrote it. One that is up to date is not copied."""
+    thaw(home.path, OLDEST)
+    for _ in range(2):
+        ledgers.open_ledger(home, ledgers.find(home, {})).close()
+    kept = home.path / f"ledger.db.format-{OLDEST}"
+    assert [path.name for path in home.path.glob("*ledger*")].count(kept.name) == 1
+    assert sorted(path.name for path in home.path.glob("*ledger*")) == ["ledger.db", kept.name]
+    assert (format_of(kept), format_of(home.ledger)) == (OLDEST, newest_format())
+    assert kept.stat().st_mode & 0o777 == 0o600
+    tasks = recorded(OLDEST)[0]["tables"]["task"]
+    with closing(sqlite3.connect(kept)) as file:
+        assert file.execute("SELECT count(*) FROM task").fetchall() == [(tasks,)]
+
+
+def test_without_room_for_that_copy_nothing_is_upgraded(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    thaw(home.path, OLDEST)
+
+    def full(*_: object) -> None:
+        raise StorageFull("no room", "free some disk space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteStore, "copy_to", full)
+        with pytest.raises(StorageFull):
+            ledgers.open_ledger(home, ledgers.find(home, {}))
+    assert format_of(home.ledger) == OLDEST
+    assert [path.name for path in home.path.glob("*ledger*")] == ["ledger.db"]
+
+
+def test_in_postgres_the_schema_is_kept_as_it_was(server: Postgres, tmp_path: Path) -> None:
+    books = thaw_postgres(server, tmp_path, OLDEST)
+    kept = f"{schema_of(books.id)}_format_{OLDEST}"
+    try:
+        books.open().close()
+        assert server.sql(f"SELECT version FROM {FORMAT}", (), kept) == [(OLDEST,)]
+        assert server.sql("SELECT count(*) FROM task", (), kept) == books.look("SELECT count(*) FROM task")
+    finally:
+        forget(books)
 
 
 def test_a_newer_ledger_is_refused_in_postgres_too(server: Postgres, tmp_path: Path) -> None:
