@@ -53,6 +53,7 @@ VERBS = (
     "describe",
     "module",
     "doctor",
+    "rm",
 )
 NOUNS = ("image", "daemon", "ledger", "module")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, Final
 
 from scalebox_hpc.daemon import (
@@ -21,9 +21,10 @@ from scalebox_hpc.daemon import (
     silence,
     talking,
 )
-from scalebox_hpc.daemon.desk import Command, Desk, Ids
+from scalebox_hpc.daemon.desk import Command, Desk, Ids, Publish
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.handlers import HANDLERS, run_resume
+from scalebox_hpc.daemon.meters import Meters
 from scalebox_hpc.daemon.refusal import refusal
 from scalebox_hpc.daemon.state import ACTIVE, Now, RunState, World
 from scalebox_hpc.domain.allocation import Listing
@@ -35,6 +36,7 @@ SLICE_S: Final = 0.02  # of one turn, for seeds and chunks
 DECIDE_EVERY_S: Final = 0.25
 LOST_EVERY_S: Final = 5.0
 RETENTION_EVERY_S: Final = 3600.0
+PUBLISH_EVERY_S: Final = 15.0
 IDLE_EXIT_S: Final = 600.0
 LEAVING_GRACE_S: Final = 20.0
 
@@ -63,6 +65,8 @@ class Settings:
     rss_mib: Callable[[], float]
     ledger_bytes: Callable[[], int]
     is_copy: bool = False  # the home is: what it has of runs may be the original's too
+    waiting: Callable[[], int] = lambda: 0  # events that no turn has taken yet
+    metrics_file: str | None = None  # where they are written every few seconds
     keep_runs_s: float | None = None  # for how long a run stays that is over; None: for ever
     keep_logs_s: float | None = None  # the same of what tasks and elements printed
 
@@ -74,6 +78,7 @@ class Timers:
     decide_s: float = 0.0
     lost_s: float = 0.0
     retention_s: float = 0.0
+    metrics_s: float = 0.0
     idle_since_s: float | None = None
     leave_by_s: float | None = None  # set while the daemon is asked to stop its runs
 
@@ -87,6 +92,8 @@ class Core:
     desk: Desk = field(init=False)
     books: dict[str, allocating.SiteBook] = field(default_factory=dict)
     timers: Timers = field(default_factory=Timers)
+    meters: Meters = field(default_factory=Meters)
+    publishing: bool = False  # the metrics are being written to their file
     turns: int = 0
     stopping: bool = False
     last: Now | None = None  # the clocks of the turn before
@@ -101,6 +108,7 @@ class Core:
         self.desk = Desk(
             *(self.store, World(), Ids(), settings.home_id, settings.home_path, settings.epoch, now),
             *(settings.read_spool, settings.last_words),
+            meters=self.meters,
         )
         loading.load_world(self.desk)
         for book in self.books.values():
@@ -120,12 +128,15 @@ class Core:
                     self._told(event)
             self._advance()
             self._save()
+            decided_s = monotonic()
+        self.meters.commits.add(monotonic() - decided_s)
         for run in desk.world.runs.values():
             self._answer_watchers(run)
         return Outcome(desk.replies, desk.commands)
 
     def _call(self, call: Call) -> None:
         """Handle one request; an error of ours becomes its answer."""
+        self.meters.requests[call.verb] += 1
         try:
             HANDLERS[call.verb](self, call)
         except SbxError as error:
@@ -149,11 +160,18 @@ class Core:
                 self._accept(data["call"], data["prepared"], again=bool(data.get("again")))
             case "compared":
                 run_resume.compared(self, data["call"], data["sites"])
-            case "cleared":
-                removing.cleared(desk, data["order"])
-            case "answer":
-                desk.replies.append((data["call"], data["reply"]))
+            case _:
+                self._told_of_files(told)
         self.timers.decide_s = 0.0
+
+    def _told_of_files(self, told: Told) -> None:
+        match told.kind:
+            case "cleared":
+                removing.cleared(self.desk, told.data["order"])
+            case "published":
+                self.publishing = False
+            case "answer":
+                self.desk.replies.append((told.data["call"], told.data["reply"]))
 
     def _listed(self, site: str, listing: Listing, words: Sequence[endings.Word]) -> None:
         """Take in a look: first what ended unheard, as its try may be over by the listing.
@@ -194,8 +212,19 @@ class Core:
             allocating.decide(desk, self.books, leaving=self.leaving)
             self._settle()  # a run all of whose pools were paused just now
         allocating.look(desk, self.books)
+        if self.settings.metrics_file is not None and now.mono_s >= self.timers.metrics_s:
+            self._publish()
         for agent in list(desk.world.agents.values()):
             talking.answer_parked(desk, agent, self.turns)
+
+    def _publish(self) -> None:
+        """Have the metrics written, unless that is still being done."""
+        from scalebox_hpc.daemon.metrics import render  # few want it
+
+        self.timers.metrics_s = self.desk.now.mono_s + PUBLISH_EVERY_S
+        if self.settings.metrics_file is not None and not self.publishing:
+            self.publishing = True
+            self.desk.commands.append(Publish(self.settings.metrics_file, render(self)))
 
     def _retain(self) -> None:
         """Let go what is older than the user wants to keep."""
@@ -300,6 +329,7 @@ class Core:
         times += [deadline for run in world.runs.values() for _, _, deadline in run.watchers]
         look_s = allocating.next_look_s(self.desk, self.books)
         times += [look_s] if look_s is not None else []
+        times += [self.timers.metrics_s] if self.settings.metrics_file is not None else []
         if world.agents:
             times.append(self.timers.lost_s)
         if any(run.phase in ACTIVE for run in world.runs.values()):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scalebox_hpc.daemon.events import Call, Reply
+from scalebox_hpc.daemon.meters import Meters
 from scalebox_hpc.daemon.state import Now, RunState, World
 from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, Launch
 from scalebox_hpc.domain.image import Image
@@ -99,7 +100,15 @@ class Sweep:
     spare: frozenset[str]
 
 
-Command = Submit | Observe | Cancel | Prepare | Compare | Remove | Clear | Measure | Sweep
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Write what is counted to a file, and say that it is done."""
+
+    path: str
+    text: str
+
+
+Command = Submit | Observe | Cancel | Prepare | Compare | Remove | Clear | Measure | Sweep | Publish
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +160,7 @@ class Desk:
     sites: dict[str, SiteFacts] = field(default_factory=dict)
     commands: list[Command] = field(default_factory=list)
     replies: list[tuple[Call, Reply]] = field(default_factory=list)
+    meters: Meters = field(default_factory=Meters)
     paged: int = 0  # rows of members and missing that were read in this turn
 
     def answer(self, call: Call, body: Mapping[str, Any], status: int = 200) -> None:
@@ -165,4 +175,5 @@ class Desk:
         """Write where a run stands."""
         self.store.run("save_run", (run.phase, run.reason, run.ended_us, run.run_id))
         self.event("run", run.run_id, run.phase, run.reason)
+        self.meters.runs[run.phase] += 1
         run.touched = True

@@ -10,7 +10,8 @@ import dataclasses
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -28,6 +29,7 @@ from scalebox_hpc.daemon.desk import (
     Measure,
     Observe,
     Prepare,
+    Publish,
     Remove,
     SiteFacts,
     Submit,
@@ -36,6 +38,7 @@ from scalebox_hpc.daemon.desk import (
 from scalebox_hpc.daemon.events import Reply, Told
 from scalebox_hpc.daemon.images import Fetching
 from scalebox_hpc.daemon.leftovers import read_endings, remove, run_folders
+from scalebox_hpc.daemon.meters import Acts
 from scalebox_hpc.daemon.pace import Pace, user_state
 from scalebox_hpc.daemon.premises import Premises
 from scalebox_hpc.daemon.prepare import compare, prepare, read_sites
@@ -82,13 +85,14 @@ class Hand:
 class Hands:
     """Carries out commands."""
 
-    def __init__(self, premises: Premises, tell: Tell) -> None:
+    def __init__(self, premises: Premises, tell: Tell, acts: Acts) -> None:
         self._premises, self._tell = premises, tell
         self._files = Hand("files")
         self._fetching = Fetching()
         self._sites: dict[str, Hand] = {}
         self._batches: dict[str, BatchSystem] = {}
         self._pace = Pace(user_state())
+        self._acts = acts
 
     def carry_out(self, command: Command, sites: dict[str, SiteFacts]) -> None:
         """Hand a command to whoever does it."""
@@ -103,18 +107,25 @@ class Hands:
             case Cancel():
                 batch = self._batch(sites[command.site])
                 self._site(command.site).do(lambda: self._cancel(batch, command))
+            case _:
+                self._files.do(lambda: self._with_files(command))
+
+    def _with_files(self, command: Prepare | Compare | Remove | Publish | Clear | Measure | Sweep) -> None:
+        match command:
             case Prepare():
-                self._files.do(lambda: self._prepare(command))
+                self._prepare(command)
             case Compare():
-                self._files.do(lambda: self._compare(command))
+                self._compare(command)
             case Remove():
-                self._files.do(lambda: remove(command.path))
+                remove(command.path)
+            case Publish():
+                self._publish(command)
             case Clear():
-                self._files.do(lambda: self._clear(command))
+                self._clear(command)
             case Measure():
-                self._files.do(lambda: self._measure(command))
+                self._measure(command)
             case Sweep():
-                self._files.do(lambda: self._sweep(command))
+                self._sweep(command)
 
     def look_for_leftovers(self) -> None:
         """See what a daemon that was killed did not come to remove."""
@@ -145,13 +156,24 @@ class Hands:
             return
         try:
             self._write_token(command)
-            job_id = batch.submit(command.request)
+            with self._timed(site, "submit"):
+                job_id = batch.submit(command.request)
         except SbxError as error:
             kind = next((word for kind, word in KINDS if isinstance(error, kind)), "failed")
             why = f"{error.fact}. {error.hint}" if error.hint else error.fact
             self._tell(Told(kind, {"name": name, "site": site, "why": why}))
         else:
             self._tell(Told("submitted", {"name": name, "site": site, "job_id": job_id}))
+
+    @contextmanager
+    def _timed(self, site: str, kind: str) -> Iterator[None]:
+        """Count a call of the batch system."""
+        began_s, well = time.monotonic(), False
+        try:
+            yield
+            well = True
+        finally:
+            self._acts.note(site, kind, time.monotonic() - began_s, well=well)
 
     def _may_submit(self, command: Submit) -> bool:
         """Whether the site bears one more submission of this user's; nobody minds them on this machine."""
@@ -169,6 +191,7 @@ class Hands:
 
     def _observe(self, batch: BatchSystem, command: Observe, shared: str) -> None:
         listing = batch.observe(command.expected)
+        self._acts.note(command.site, "observe", listing.duration_s, well=listing.complete)
         data = {"site": command.site, "listing": listing, "endings": read_endings(shared)}
         self._tell(Told("listing", data))
 
@@ -184,6 +207,13 @@ class Hands:
             Told("answer", {"call": command.call, "reply": Reply(200, measured(self._folders(), command))})
         )
 
+    def _publish(self, command: Publish) -> None:
+        try:
+            write_whole(Path(command.path), command.text, 0o644)
+        except OSError as error:
+            log.warning("the metrics cannot be written: %s", error)
+        self._tell(Told("published"))
+
     def _sweep(self, command: Sweep) -> None:
         if gone := sweep(self._folders(), command.before_s, command.spare):
             log.info("%d old logs and directories of tries are gone", gone)
@@ -197,7 +227,8 @@ class Hands:
 
     def _cancel(self, batch: BatchSystem, command: Cancel) -> None:
         try:
-            batch.cancel(command.targets)
+            with self._timed(command.site, "cancel"):
+                batch.cancel(command.targets)
         except SbxError as error:
             names = tuple(target.name for target in command.targets)
             self._tell(Told("cancel failed", {"names": names, "why": error.fact}))

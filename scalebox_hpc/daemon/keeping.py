@@ -55,6 +55,15 @@ class Moved:
     copied: list[Copied]
 
 
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """A ledger whose room was given back."""
+
+    place: str
+    before_bytes: int
+    after_bytes: int
+
+
 def info(home: Home) -> Info:
     """Say what the ledger of a home is; a daemon may run. Raises what opening raises."""
     with closing(_reading(home)) as store:
@@ -170,6 +179,39 @@ def move(home: Home, target: str) -> Moved:
         if kept == SQLITE:
             aside = _put_aside(home, "moved")
         return Moved(place, aside, copied)
+
+
+def compact(home: Home) -> Compacted:
+    """Give back the room that removed rows left in the files of the ledger.
+
+    That of SQLite is written anew beside itself, and takes its place when it is whole. Raises
+    ConflictError where a daemon runs, StorageFull, LedgerProblem, LedgerAway.
+    """
+    with _held(home), closing(_to_write(home)) as store:
+        before_bytes = store.size_bytes()
+        if isinstance(store, SqliteStore):
+            with _scratch(home) as fresh:
+                store.compact_to(fresh)
+                with closing(SqliteStore.reading(fresh)) as made:
+                    if counts(made) != counts(store):
+                        raise LedgerProblem(
+                            f"{fresh} is not what {store.place} is", "nothing was changed; please report it"
+                        )
+                store.as_one_file()
+                store.close()
+                _put_in_place(home, fresh)
+            return Compacted(store.place, before_bytes, home.ledger.stat().st_size)
+        for table in store.tables():
+            store.ask(f"VACUUM (FULL, ANALYZE) {table}")
+        return Compacted(store.place, before_bytes, store.size_bytes())
+
+
+def _to_write(home: Home) -> Ledger:
+    """The ledger of a home that is held."""
+    kept = ledgers.recorded(home)
+    if kept is None:
+        raise NotFound(f"the home {home.path} has no ledger yet", "`sbx run` makes it")
+    return ledgers.open_ledger(home, ledgers.Whereabouts(kept, is_new=False), ledgers.take_password())
 
 
 def _copy_out(home: Home, source: Ledger, address: str, password: str | None) -> tuple[str, list[Copied]]:

@@ -21,6 +21,7 @@ class Route:
     verb: str
     role: Role
     summary: str
+    also: Role | None = None  # another role that may ask for it
     query: Mapping[str, str] = field(default_factory=dict)  # name -> kind; each may be left out
     body: Mapping[str, str] = field(default_factory=dict)  # the same, of the JSON object that is sent
 
@@ -152,6 +153,7 @@ USER_ROUTES: Final = (
         "A page of a run's attempts, for an export",
         query={"after": "int", "until": "int", "limit": "int"},
     ),
+    Route("GET", "/metrics", "metrics.show", USER, "What the daemon counts, for Prometheus", Role.METRICS),
     Route("GET", "/v1/openapi.json", "openapi", USER, "This document"),
 )
 

@@ -12,7 +12,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scalebox_hpc.daemon.clearing import Folders, clear, measured
-from scalebox_hpc.daemon.desk import Cancel, Clear, Command, Compare, Measure, Observe, Remove, Submit
+from scalebox_hpc.daemon.desk import (
+    Cancel,
+    Clear,
+    Command,
+    Compare,
+    Measure,
+    Observe,
+    Publish,
+    Remove,
+    Submit,
+)
 from scalebox_hpc.daemon.events import Reply, Told
 from scalebox_hpc.daemon.leftovers import remove
 from scalebox_hpc.errors import SbxError, SubmitLimited, SubmitRefused, SubmitUnconfirmed
@@ -89,6 +99,8 @@ class Hands:
                 clear(self._folders(), command)
                 point("after clear")
                 tell(Told("cleared", {"order": command}))
+            case Publish():
+                tell(Told("published"))
             case Measure():
                 tell(
                     Told(

@@ -15,6 +15,7 @@ from scalebox_hpc.daemon.handlers import (
     attempt_list,
     daemon_show,
     daemon_stop,
+    metrics_show,
     run_cancel,
     run_list,
     run_remove,
@@ -52,4 +53,5 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "attempt.list": attempt_list.handle,
     "daemon.show": daemon_show.handle,
     "daemon.stop": daemon_stop.handle,
+    "metrics.show": metrics_show.handle,
 }
