@@ -92,6 +92,7 @@ class Core:
     desk: Desk = field(init=False)
     books: dict[str, allocating.SiteBook] = field(default_factory=dict)
     timers: Timers = field(default_factory=Timers)
+    ids: Ids = field(default_factory=Ids)  # none is given out twice in one epoch
     meters: Meters = field(default_factory=Meters)
     publishing: bool = False  # the metrics are being written to their file
     turns: int = 0
@@ -106,7 +107,7 @@ class Core:
         assert newest is not None
         now = self.last = _steady(now, self.last or Now(newest[0], now.mono_s))
         self.desk = Desk(
-            *(self.store, World(), Ids(), settings.home_id, settings.home_path, settings.epoch, now),
+            *(self.store, World(), self.ids, settings.home_id, settings.home_path, settings.epoch, now),
             *(settings.read_spool, settings.last_words),
             meters=self.meters,
         )

@@ -137,6 +137,11 @@ class Ids:
     module: int = 0
     pool: int = 0
 
+    def at_least(self, other: Ids) -> None:
+        """Give out only numbers above these."""
+        for kind in self.__slots__:
+            setattr(self, kind, max(getattr(self, kind), getattr(other, kind)))
+
     def take(self, kind: str, count: int = 1) -> int:
         """Reserve `count` numbers and return the first."""
         first = int(getattr(self, kind)) + 1

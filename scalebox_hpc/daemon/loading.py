@@ -151,7 +151,7 @@ def _module(desk: Desk, run: RunState, row: tuple[Any, ...]) -> ModuleState:
 def load_world(desk: Desk) -> None:
     """Read everything that is not over."""
     desk.world = World()
-    desk.ids = next_ids(desk)
+    desk.ids.at_least(next_ids(desk))
     removing.load(desk)
     for row in desk.store.rows("active_runs"):
         load_run(desk, row)

@@ -13,6 +13,7 @@ import secrets
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import Empty
 from typing import Final
@@ -135,7 +136,8 @@ class Wheel:
             self._hands.end(HANDS_END_S)
             self._store.close()
             if (file := self._core.settings.metrics_file) is not None:
-                Path(file).unlink(missing_ok=True)  # nobody is there to keep it true
+                with suppress(OSError):
+                    Path(file).unlink()  # nobody is there to keep it true
 
     def stop(self) -> None:
         self._premises.inbox.put(Told("stop"))

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import apsw
@@ -134,7 +135,7 @@ def test_room_is_given_back_and_all_rows_stay(home: Home, fill: Fill, server: Po
     fill(kind)
     with closing(ledgers.open_ledger(home, ledgers.find(home, {}))) as store:
         with store.transaction():
-            store.many("add_event", [(1, "run", 9, "x" * 5000, "") for _ in range(200)])
+            store.many("add_event", [(1, "run", 9, token_hex(2500), "") for _ in range(200)])
         with store.transaction():
             store.run("remove_events", ("run", 9))
     before = content(home)
@@ -142,7 +143,7 @@ def test_room_is_given_back_and_all_rows_stay(home: Home, fill: Fill, server: Po
     assert done.before_bytes - done.after_bytes > 500_000
     assert content(home) == before
     assert keeping.check(home)[1] == []
-    assert sorted(path.name for path in home.path.glob("*ledger*")) in ([], ["ledger.db"])
+    assert not list(home.path.glob(".ledger*"))
 
 
 def test_a_compaction_that_is_cut_short_changes_nothing(
