@@ -22,6 +22,7 @@ class Route:
     role: Role
     summary: str
     also: Role | None = None  # another role that may ask for it
+    kind: str = "application/json"  # of the answer
     query: Mapping[str, str] = field(default_factory=dict)  # name -> kind; each may be left out
     body: Mapping[str, str] = field(default_factory=dict)  # the same, of the JSON object that is sent
 
@@ -153,7 +154,15 @@ USER_ROUTES: Final = (
         "A page of a run's attempts, for an export",
         query={"after": "int", "until": "int", "limit": "int"},
     ),
-    Route("GET", "/metrics", "metrics.show", USER, "What the daemon counts, for Prometheus", Role.METRICS),
+    Route(
+        "GET",
+        "/metrics",
+        "metrics.show",
+        USER,
+        "What the daemon counts, for Prometheus",
+        also=Role.METRICS,
+        kind="text/plain",
+    ),
     Route("GET", "/v1/openapi.json", "openapi", USER, "This document"),
 )
 

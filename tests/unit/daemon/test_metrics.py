@@ -81,6 +81,19 @@ def test_turns_commits_and_requests_are_counted(world: World) -> None:
     assert samples(world, "sbx_requests_total")["metrics.show",] == 3.0
 
 
+def test_every_metric_is_in_the_manual(world: World) -> None:
+    world.accept(sums(), [("scatter", "2")])
+    world.run(until=lambda: len(world.living()) > 0)
+    manual = (Path(__file__).resolve().parents[3] / "docs" / "operations.md").read_text()
+    assert world.core is not None
+    for family in text_string_to_metric_families(render(world.core)):
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        assert f"`{name}`" in manual
+        assert all(
+            f"`{label}`" in manual for sample in family.samples for label in sample.labels if label != "le"
+        )
+
+
 def test_counters_outlive_a_memory_that_is_read_again(world: World) -> None:
     world.accept(sums(), [("scatter", "2")])
     world.run(until=lambda: bool(samples(world, "sbx_attempts_total")))
