@@ -15,7 +15,7 @@ from scalebox_hpc.daemon.desk import Clear, Desk, Sweep
 from scalebox_hpc.daemon.state import ENDED, Removal
 from scalebox_hpc.errors import ConflictError, NotFound, UsageError
 
-ROWS: Final = 500  # of a table, in one slice
+ROWS: Final = 250  # of a table, in one slice
 THINGS: Final = 1000  # agents or tries whose files go with one order
 RUN, RESULTS = "run", "results"  # what is to go, as the ledger has it
 
