@@ -15,4 +15,11 @@ INDEXES = {
     "waiting_chunk": "chunk_waiting",
     "waiting_parts": "part_waiting",
     "oldest_lease": "task_held",
+    "remove_messages": "message_sender",
+    "remove_attempts": "attempt_run",
+    "remove_tasks": "task_n",
+    "remove_made": "message_made",
+    "some_agents": "agent_try",
+    "some_tries": "allocation_pool",
+    "remove_events": "event_thing",
 }

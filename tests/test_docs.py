@@ -14,6 +14,7 @@ import pytest
 from scalebox_hpc.agent import contract
 from scalebox_hpc.client import Daemon, answers
 from scalebox_hpc.config import keys as known
+from scalebox_hpc.config import settings
 from scalebox_hpc.config import site as sites
 from scalebox_hpc.config.container import SITE_CONTAINER_KEYS
 from scalebox_hpc.config.pipeline import load
@@ -53,6 +54,7 @@ VERBS = (
     "describe",
     "module",
     "doctor",
+    "rm",
 )
 NOUNS = ("image", "daemon", "ledger", "module")
 
@@ -206,6 +208,10 @@ def properties(schema: object) -> set[str]:
 def test_every_key_of_a_site_is_in_the_reference() -> None:
     listed = {*sites.SITE_KEYS, *sites.PATH_KEYS, *sites.LIMIT_KEYS, *sites.MACHINE_KEYS, *known.LATER_SITE}
     assert not undocumented({*listed, *SITE_CONTAINER_KEYS}, page("sites.md"))
+
+
+def test_every_key_of_the_settings_is_in_the_manual() -> None:
+    assert not undocumented({*settings.SETTINGS_KEYS, *settings.RETENTION_KEYS}, page("operations.md"))
 
 
 def test_every_key_of_a_standard_module_is_in_the_reference() -> None:

@@ -23,6 +23,7 @@ from scalebox_hpc.cli import (
     ps,
     resume,
     retry,
+    rm,
     run,
     say,
     schema,
@@ -52,6 +53,7 @@ app.command("retry")(retry.retry)
 app.command("resume")(resume.resume)
 app.command("cancel")(cancel.cancel)
 app.command("export")(export.export)
+app.command("rm")(rm.rm)
 app.add_typer(module.app, name="module")
 app.add_typer(image.app, name="image")
 app.add_typer(daemon.app, name="daemon")

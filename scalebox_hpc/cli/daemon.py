@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -123,6 +124,41 @@ def copied(as_json: AsJson = False) -> None:
     from scalebox_hpc.daemon.home import say_copied
 
     _print_home(say_copied(find_home()), as_json)
+
+
+@app.command("metrics-token")
+def metrics_token(
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write it to this file, for you alone to read."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the token for Prometheus.
+
+    It is good for reading /metrics of this home's daemon, and for nothing else.
+
+    \b
+    Example:
+      sbx daemon metrics-token -o ~/prometheus/sbx.token
+    """
+    from scalebox_hpc.client import find_home
+    from scalebox_hpc.daemon.home import open_home
+    from scalebox_hpc.daemon.keys import open_keys
+    from scalebox_hpc.disk import problem_with, write_whole
+
+    token = open_keys(open_home(find_home())).metrics_token()
+    if output is not None:
+        try:
+            write_whole(output, token, 0o600)
+        except OSError as error:
+            raise problem_with(
+                output, error, "write", "name a file in a directory that you may write"
+            ) from error
+    if as_json:
+        say.json_object({"file": None if output is None else str(output), "token": token})
+    elif output is None:
+        typer.echo(token)
 
 
 def _print_home(home: Home, as_json: bool) -> None:

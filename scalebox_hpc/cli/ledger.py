@@ -138,6 +138,26 @@ def move(
     _tell(keeping.move(_home(), target), as_json)
 
 
+@app.command()
+def compact(as_json: AsJson = False) -> None:
+    """Give back the room of what was removed.
+
+    The daemon must be stopped. Until it is done SQLite takes the room of a second ledger.
+
+    \b
+    Example:
+      sbx ledger compact
+    """
+    from scalebox_hpc.daemon import keeping
+    from scalebox_hpc.units import show_size
+
+    done = keeping.compact(_home())
+    if as_json:
+        say.json_object(asdict(done))
+    else:
+        typer.echo(f"{done.place}: {show_size(done.before_bytes)} before, {show_size(done.after_bytes)} now")
+
+
 def _home() -> Home:
     from scalebox_hpc.client import find_home
     from scalebox_hpc.daemon.home import open_home

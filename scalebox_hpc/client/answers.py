@@ -6,7 +6,7 @@ stays cheap. Times are integers, microseconds UTC.
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class DaemonStatus(TypedDict):
@@ -133,6 +133,24 @@ class LogPiece(TypedDict):
     done: bool  # the attempt has ended and this is its last piece
     path: str
     attempt: int
+
+
+class RemovedRun(TypedDict):
+    """A run that goes, or would go; its files were counted if that was asked for."""
+
+    run: str
+    state: str
+    ended_us: int
+    tasks: int
+    files: NotRequired[int]
+    bytes: NotRequired[int]
+
+
+class RemoveResult(TypedDict):
+    """What goes, or would go."""
+
+    dry_run: bool
+    runs: list[RemovedRun]
 
 
 class RetryResult(TypedDict):

@@ -17,6 +17,7 @@ from scalebox_hpc.client.answers import (
     Attempt,
     DaemonStatus,
     LogPiece,
+    RemoveResult,
     RetryResult,
     RunStatus,
     RunSummary,
@@ -140,6 +141,24 @@ class Daemon:
         """Send failed tasks round again: those named, those that match, or all."""
         chosen = {"tasks": list(tasks), "module": module, "exit_code": exit_code, "cause": cause}
         return cast(RetryResult, self._post(f"{_run(run)}/retry", {**chosen, "dry_run": dry_run}))
+
+    def remove(
+        self,
+        runs: Sequence[str] = (),
+        *,
+        older_than_s: float | None = None,
+        state: str | None = None,
+        keep: int | None = None,
+        results: bool = False,
+        dry_run: bool = False,
+    ) -> RemoveResult:
+        """Remove runs that are over: those named, or those that match. With `dry_run` say which, and stop.
+
+        Raises ConflictError, and removes nothing, where one that is named is not over.
+        """
+        chosen = {"runs": list(runs), "older_than_s": older_than_s, "state": state, "keep": keep}
+        body = {**chosen, "results": results, "dry_run": dry_run}
+        return cast(RemoveResult, self._post("/v1/runs/remove", body))
 
     def tasks(
         self,

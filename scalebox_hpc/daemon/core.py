@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, Final
 
-from scalebox_hpc.daemon import allocating, cancelling, endings, loading, runs, silence, talking
-from scalebox_hpc.daemon.desk import Command, Desk, Ids
+from scalebox_hpc.daemon import (
+    allocating,
+    cancelling,
+    endings,
+    loading,
+    removing,
+    runs,
+    silence,
+    talking,
+)
+from scalebox_hpc.daemon.desk import Command, Desk, Ids, Publish
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.handlers import HANDLERS, run_resume
+from scalebox_hpc.daemon.meters import Meters
 from scalebox_hpc.daemon.refusal import refusal
 from scalebox_hpc.daemon.state import ACTIVE, Now, RunState, World
 from scalebox_hpc.domain.allocation import Listing
@@ -25,6 +35,8 @@ from scalebox_hpc.ledger.store import Store
 SLICE_S: Final = 0.02  # of one turn, for seeds and chunks
 DECIDE_EVERY_S: Final = 0.25
 LOST_EVERY_S: Final = 5.0
+RETENTION_EVERY_S: Final = 3600.0
+PUBLISH_EVERY_S: Final = 15.0
 IDLE_EXIT_S: Final = 600.0
 LEAVING_GRACE_S: Final = 20.0
 
@@ -52,6 +64,11 @@ class Settings:
     last_words: Callable[[str, str, int], str]
     rss_mib: Callable[[], float]
     ledger_bytes: Callable[[], int]
+    is_copy: bool = False  # the home is: what it has of runs may be the original's too
+    waiting: Callable[[], int] = lambda: 0  # events that no turn has taken yet
+    metrics_file: str | None = None  # where they are written every few seconds
+    keep_runs_s: float | None = None  # for how long a run stays that is over; None: for ever
+    keep_logs_s: float | None = None  # the same of what tasks and elements printed
 
 
 @dataclass(slots=True)
@@ -60,6 +77,8 @@ class Timers:
 
     decide_s: float = 0.0
     lost_s: float = 0.0
+    retention_s: float = 0.0
+    metrics_s: float = 0.0
     idle_since_s: float | None = None
     leave_by_s: float | None = None  # set while the daemon is asked to stop its runs
 
@@ -73,6 +92,9 @@ class Core:
     desk: Desk = field(init=False)
     books: dict[str, allocating.SiteBook] = field(default_factory=dict)
     timers: Timers = field(default_factory=Timers)
+    ids: Ids = field(default_factory=Ids)  # none is given out twice in one epoch
+    meters: Meters = field(default_factory=Meters)
+    publishing: bool = False  # the metrics are being written to their file
     turns: int = 0
     stopping: bool = False
     last: Now | None = None  # the clocks of the turn before
@@ -85,8 +107,9 @@ class Core:
         assert newest is not None
         now = self.last = _steady(now, self.last or Now(newest[0], now.mono_s))
         self.desk = Desk(
-            *(self.store, World(), Ids(), settings.home_id, settings.home_path, settings.epoch, now),
+            *(self.store, World(), self.ids, settings.home_id, settings.home_path, settings.epoch, now),
             *(settings.read_spool, settings.last_words),
+            meters=self.meters,
         )
         loading.load_world(self.desk)
         for book in self.books.values():
@@ -106,12 +129,15 @@ class Core:
                     self._told(event)
             self._advance()
             self._save()
+            decided_s = monotonic()
+        self.meters.commits.add(monotonic() - decided_s)
         for run in desk.world.runs.values():
             self._answer_watchers(run)
         return Outcome(desk.replies, desk.commands)
 
     def _call(self, call: Call) -> None:
         """Handle one request; an error of ours becomes its answer."""
+        self.meters.requests[call.verb] += 1
         try:
             HANDLERS[call.verb](self, call)
         except SbxError as error:
@@ -135,9 +161,18 @@ class Core:
                 self._accept(data["call"], data["prepared"], again=bool(data.get("again")))
             case "compared":
                 run_resume.compared(self, data["call"], data["sites"])
-            case "answer":
-                desk.replies.append((data["call"], data["reply"]))
+            case _:
+                self._told_of_files(told)
         self.timers.decide_s = 0.0
+
+    def _told_of_files(self, told: Told) -> None:
+        match told.kind:
+            case "cleared":
+                removing.cleared(self.desk, told.data["order"])
+            case "published":
+                self.publishing = False
+            case "answer":
+                self.desk.replies.append((told.data["call"], told.data["reply"]))
 
     def _listed(self, site: str, listing: Listing, words: Sequence[endings.Word]) -> None:
         """Take in a look: first what ended unheard, as its try may be over by the listing.
@@ -168,6 +203,9 @@ class Core:
             self.timers.lost_s = now.mono_s + LOST_EVERY_S
             silence.lost_agents(desk, self.books)
             desk.store.run("dead_chunks", (100,))
+        if now.mono_s >= self.timers.retention_s:
+            self.timers.retention_s = now.mono_s + RETENTION_EVERY_S
+            self._retain()
         self._turn_slices()
         self._settle()
         if now.mono_s >= self.timers.decide_s:
@@ -175,8 +213,26 @@ class Core:
             allocating.decide(desk, self.books, leaving=self.leaving)
             self._settle()  # a run all of whose pools were paused just now
         allocating.look(desk, self.books)
+        if self.settings.metrics_file is not None and now.mono_s >= self.timers.metrics_s:
+            self._publish()
         for agent in list(desk.world.agents.values()):
             talking.answer_parked(desk, agent, self.turns)
+
+    def _publish(self) -> None:
+        """Have the metrics written, unless that is still being done."""
+        from scalebox_hpc.daemon.metrics import render  # few want it
+
+        self.timers.metrics_s = self.desk.now.mono_s + PUBLISH_EVERY_S
+        if self.settings.metrics_file is not None and not self.publishing:
+            self.publishing = True
+            self.desk.commands.append(Publish(self.settings.metrics_file, render(self)))
+
+    def _retain(self) -> None:
+        """Let go what is older than the user wants to keep."""
+        if self.settings.keep_runs_s is not None:
+            removing.begin_old(self.desk, self.settings.keep_runs_s)
+        if self.settings.keep_logs_s is not None:
+            removing.sweep(self.desk, self.settings.keep_logs_s)
 
     def _settle(self) -> None:
         for run in list(self.desk.world.runs.values()):
@@ -188,11 +244,16 @@ class Core:
         return self.timers.leave_by_s is not None
 
     def _turn_slices(self) -> None:
-        """Seeds, chunks and broken modules, in slices, for a few milliseconds."""
+        """Seeds, chunks, broken modules and runs that are to go, in slices, for a few milliseconds."""
         desk, began_s = self.desk, perf_counter()
         self.more = True
         while perf_counter() - began_s < SLICE_S:
-            if not (self._turn_one_seed() or runs.turn_chunk(desk) or self._fail_one_slice()):
+            if not (
+                self._turn_one_seed()
+                or runs.turn_chunk(desk)
+                or self._fail_one_slice()
+                or removing.turn(desk)
+            ):
                 self.more = False
                 return
 
@@ -253,7 +314,7 @@ class Core:
     def idle_for_s(self, now: Now) -> float:
         """For how long nothing has been open."""
         world = self.desk.world
-        busy = world.agents or any(run.phase in ACTIVE for run in world.runs.values())
+        busy = bool(world.agents or world.removals) or any(run.phase in ACTIVE for run in world.runs.values())
         busy = busy or any(run.watchers for run in world.runs.values())
         if busy or self.timers.idle_since_s is None:
             self.timers.idle_since_s = now.mono_s
@@ -269,6 +330,7 @@ class Core:
         times += [deadline for run in world.runs.values() for _, _, deadline in run.watchers]
         look_s = allocating.next_look_s(self.desk, self.books)
         times += [look_s] if look_s is not None else []
+        times += [self.timers.metrics_s] if self.settings.metrics_file is not None else []
         if world.agents:
             times.append(self.timers.lost_s)
         if any(run.phase in ACTIVE for run in world.runs.values()):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scalebox_hpc.daemon.events import Call, Reply
+from scalebox_hpc.daemon.meters import Meters
 from scalebox_hpc.daemon.state import Now, RunState, World
 from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, Launch
 from scalebox_hpc.domain.image import Image
@@ -71,7 +72,43 @@ class Remove:
     path: str
 
 
-Command = Submit | Observe | Cancel | Prepare | Compare | Remove
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Delete the files of a run that is to go, by their names in all our folders; then say so."""
+
+    run_id: int
+    run: str = ""  # its folders and its seeds
+    results: str = ""  # the directory with them
+    agents: tuple[tuple[int, str], ...] = ()  # agent_id, incarnation
+    tries: tuple[tuple[int, str], ...] = ()  # try_id, name
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """Add up the files that runs have, for an answer to who asks what would go."""
+
+    call: Call
+    body: Mapping[str, Any]
+    orders: tuple[Clear, ...]  # one for each of its `runs`
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Delete logs that nobody has written to since, but for those of these agents and tries."""
+
+    before_s: float  # since 1970
+    spare: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Write what is counted to a file, and say that it is done."""
+
+    path: str
+    text: str
+
+
+Command = Submit | Observe | Cancel | Prepare | Compare | Remove | Clear | Measure | Sweep | Publish
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +137,11 @@ class Ids:
     module: int = 0
     pool: int = 0
 
+    def at_least(self, other: Ids) -> None:
+        """Give out only numbers above these."""
+        for kind in self.__slots__:
+            setattr(self, kind, max(getattr(self, kind), getattr(other, kind)))
+
     def take(self, kind: str, count: int = 1) -> int:
         """Reserve `count` numbers and return the first."""
         first = int(getattr(self, kind)) + 1
@@ -123,6 +165,7 @@ class Desk:
     sites: dict[str, SiteFacts] = field(default_factory=dict)
     commands: list[Command] = field(default_factory=list)
     replies: list[tuple[Call, Reply]] = field(default_factory=list)
+    meters: Meters = field(default_factory=Meters)
     paged: int = 0  # rows of members and missing that were read in this turn
 
     def answer(self, call: Call, body: Mapping[str, Any], status: int = 200) -> None:
@@ -137,4 +180,5 @@ class Desk:
         """Write where a run stands."""
         self.store.run("save_run", (run.phase, run.reason, run.ended_us, run.run_id))
         self.event("run", run.run_id, run.phase, run.reason)
+        self.meters.runs[run.phase] += 1
         run.touched = True

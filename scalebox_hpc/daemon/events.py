@@ -13,10 +13,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer to a call: an HTTP status and a JSON body."""
+    """The answer to a call: an HTTP status and a JSON body, or plain text in its place."""
 
     status: int
     body: Mapping[str, Any]
+    text: str | None = None
+    content_type: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)

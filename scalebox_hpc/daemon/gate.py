@@ -90,10 +90,11 @@ class Gate:
             await _write(send, 408, b"", close=True)
         except TooLarge:
             await _discard(receive)
-            said = {"error": f"the body is larger than {BODY_LIMIT} bytes", "hint": "", "exit_code": 2}
-            await _write(send, 413, json.dumps(said).encode(), close=True)
+            refused = {"error": f"the body is larger than {BODY_LIMIT} bytes", "hint": "", "exit_code": 2}
+            await _write(send, 413, json.dumps(refused).encode(), close=True)
         else:
-            await _write(send, reply.status, _text(reply.body), close=False)
+            said = _text(reply.body) if reply.text is None else reply.text.encode()
+            await _write(send, reply.status, said, close=False, kind=reply.content_type)
 
     def turn_away(self) -> None:
         """Answer everyone who waits; called in the server's loop when it stops."""
@@ -120,7 +121,7 @@ class Gate:
         route, in_path = self._route(scope)
         if route is None:
             return not_found(f"there is no {scope['method']} {scope['path']}")
-        if route.role is not bearer.role:
+        if bearer.role not in (route.role, route.also):
             raise Stranger
         if length is None:
             return refusal(BadMessage("a body must come with Content-Length"))
@@ -266,10 +267,10 @@ def _value(name: str, given: str, kind: str) -> Any:
     return value
 
 
-async def _write(send: Send, status: int, body: bytes, close: bool) -> None:
+async def _write(send: Send, status: int, body: bytes, close: bool, kind: str = "application/json") -> None:
     headers = [(b"content-length", str(len(body)).encode())]
     if body:
-        headers.append((b"content-type", b"application/json"))
+        headers.append((b"content-type", kind.encode()))
     if close:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -7,9 +7,11 @@ decide nothing. What goes wrong in a foreseen way is reported; anything else end
 from __future__ import annotations
 
 import dataclasses
+import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -18,10 +20,25 @@ from scalebox_hpc.batch.base import BatchSystem
 from scalebox_hpc.batch.local import LocalBatch
 from scalebox_hpc.batch.slurm_cli import SlurmCli
 from scalebox_hpc.daemon.allocating import machine_of_site, request_for
-from scalebox_hpc.daemon.desk import Cancel, Command, Compare, Observe, Prepare, Remove, SiteFacts, Submit
-from scalebox_hpc.daemon.events import Told
+from scalebox_hpc.daemon.clearing import Folders, clear, measured, sweep
+from scalebox_hpc.daemon.desk import (
+    Cancel,
+    Clear,
+    Command,
+    Compare,
+    Measure,
+    Observe,
+    Prepare,
+    Publish,
+    Remove,
+    SiteFacts,
+    Submit,
+    Sweep,
+)
+from scalebox_hpc.daemon.events import Reply, Told
 from scalebox_hpc.daemon.images import Fetching
 from scalebox_hpc.daemon.leftovers import read_endings, remove, run_folders
+from scalebox_hpc.daemon.meters import Acts
 from scalebox_hpc.daemon.pace import Pace, user_state
 from scalebox_hpc.daemon.premises import Premises
 from scalebox_hpc.daemon.prepare import compare, prepare, read_sites
@@ -37,6 +54,8 @@ from scalebox_hpc.errors import (
     SubmitUnconfirmed,
     UsageError,
 )
+
+log = logging.getLogger(__name__)
 
 Tell = Callable[[Told], None]
 KINDS = ((SubmitRefused, "refused"), (SubmitLimited, "limited"), (SubmitUnconfirmed, "unconfirmed"))
@@ -66,13 +85,14 @@ class Hand:
 class Hands:
     """Carries out commands."""
 
-    def __init__(self, premises: Premises, tell: Tell) -> None:
+    def __init__(self, premises: Premises, tell: Tell, acts: Acts) -> None:
         self._premises, self._tell = premises, tell
         self._files = Hand("files")
         self._fetching = Fetching()
         self._sites: dict[str, Hand] = {}
         self._batches: dict[str, BatchSystem] = {}
         self._pace = Pace(user_state())
+        self._acts = acts
 
     def carry_out(self, command: Command, sites: dict[str, SiteFacts]) -> None:
         """Hand a command to whoever does it."""
@@ -87,12 +107,25 @@ class Hands:
             case Cancel():
                 batch = self._batch(sites[command.site])
                 self._site(command.site).do(lambda: self._cancel(batch, command))
+            case _:
+                self._files.do(lambda: self._with_files(command))
+
+    def _with_files(self, command: Prepare | Compare | Remove | Publish | Clear | Measure | Sweep) -> None:
+        match command:
             case Prepare():
-                self._files.do(lambda: self._prepare(command))
+                self._prepare(command)
             case Compare():
-                self._files.do(lambda: self._compare(command))
+                self._compare(command)
             case Remove():
-                self._files.do(lambda: remove(command.path))
+                remove(command.path)
+            case Publish():
+                self._publish(command)
+            case Clear():
+                self._clear(command)
+            case Measure():
+                self._measure(command)
+            case Sweep():
+                self._sweep(command)
 
     def look_for_leftovers(self) -> None:
         """See what a daemon that was killed did not come to remove."""
@@ -123,13 +156,24 @@ class Hands:
             return
         try:
             self._write_token(command)
-            job_id = batch.submit(command.request)
+            with self._timed(site, "submit"):
+                job_id = batch.submit(command.request)
         except SbxError as error:
             kind = next((word for kind, word in KINDS if isinstance(error, kind)), "failed")
             why = f"{error.fact}. {error.hint}" if error.hint else error.fact
             self._tell(Told(kind, {"name": name, "site": site, "why": why}))
         else:
             self._tell(Told("submitted", {"name": name, "site": site, "job_id": job_id}))
+
+    @contextmanager
+    def _timed(self, site: str, kind: str) -> Iterator[None]:
+        """Count a call of the batch system."""
+        began_s, well = time.monotonic(), False
+        try:
+            yield
+            well = True
+        finally:
+            self._acts.note(site, kind, time.monotonic() - began_s, well=well)
 
     def _may_submit(self, command: Submit) -> bool:
         """Whether the site bears one more submission of this user's; nobody minds them on this machine."""
@@ -147,8 +191,32 @@ class Hands:
 
     def _observe(self, batch: BatchSystem, command: Observe, shared: str) -> None:
         listing = batch.observe(command.expected)
+        self._acts.note(command.site, "observe", listing.duration_s, well=listing.complete)
         data = {"site": command.site, "listing": listing, "endings": read_endings(shared)}
         self._tell(Told("listing", data))
+
+    def _folders(self) -> Folders:
+        return Folders(self._premises.home.path, tuple(self._premises.contact.shared_folders()))
+
+    def _clear(self, command: Clear) -> None:
+        clear(self._folders(), command)
+        self._tell(Told("cleared", {"order": command}))
+
+    def _measure(self, command: Measure) -> None:
+        self._tell(
+            Told("answer", {"call": command.call, "reply": Reply(200, measured(self._folders(), command))})
+        )
+
+    def _publish(self, command: Publish) -> None:
+        try:
+            write_whole(Path(command.path), command.text, 0o644)
+        except OSError as error:
+            log.warning("the metrics cannot be written: %s", error)
+        self._tell(Told("published"))
+
+    def _sweep(self, command: Sweep) -> None:
+        if gone := sweep(self._folders(), command.before_s, command.spare):
+            log.info("%d old logs and directories of tries are gone", gone)
 
     def _tell_leftovers(self) -> None:
         shared = [str(path) for path in self._premises.contact.shared_folders()]
@@ -159,7 +227,8 @@ class Hands:
 
     def _cancel(self, batch: BatchSystem, command: Cancel) -> None:
         try:
-            batch.cancel(command.targets)
+            with self._timed(command.site, "cancel"):
+                batch.cancel(command.targets)
         except SbxError as error:
             names = tuple(target.name for target in command.targets)
             self._tell(Told("cancel failed", {"names": names, "why": error.fact}))

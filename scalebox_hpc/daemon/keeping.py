@@ -55,6 +55,15 @@ class Moved:
     copied: list[Copied]
 
 
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """A ledger whose room was given back."""
+
+    place: str
+    before_bytes: int
+    after_bytes: int
+
+
 def info(home: Home) -> Info:
     """Say what the ledger of a home is; a daemon may run. Raises what opening raises."""
     with closing(_reading(home)) as store:
@@ -77,10 +86,11 @@ def check(home: Home) -> tuple[str, list[Broken]]:
     Raises ConflictError where a daemon runs.
     """
     with _held(home), closing(_reading(home)) as store:
-        if store.format() != newest_format():
-            raise LedgerProblem(
-                f"{store.place}: the ledger has format {store.format()}, older than this program's",
-                "`sbx daemon start` brings it up to date; stop the daemon then, and check again",
+        _must_be_up_to_date(store)
+        if going := store.rows("removing_runs"):
+            raise ConflictError(
+                f"{store.place}: {len(going)} runs are being removed",
+                "`sbx daemon start` goes on with that; stop the daemon when it is done, and check again",
             )
         damaged = store.damage()
         found = [Broken("the database is sound", [(line,) for line in damaged])] if damaged else []
@@ -97,6 +107,7 @@ def backup(home: Home, file: Path) -> tuple[Path, dict[str, int]]:
         if isinstance(store, SqliteStore):
             store.copy_to(temporary)
         else:
+            _must_be_up_to_date(store)
             with closing(SqliteStore(temporary, create=True)) as made:
                 with store.snapshot(), made.transaction():
                     copy(store, made)
@@ -170,6 +181,39 @@ def move(home: Home, target: str) -> Moved:
         return Moved(place, aside, copied)
 
 
+def compact(home: Home) -> Compacted:
+    """Give back the room that removed rows left in the files of the ledger.
+
+    That of SQLite is written anew beside itself, and takes its place when it is whole. Raises
+    ConflictError where a daemon runs, StorageFull, LedgerProblem, LedgerAway.
+    """
+    with _held(home), closing(_to_write(home)) as store:
+        before_bytes = store.size_bytes()
+        if isinstance(store, SqliteStore):
+            with _scratch(home) as fresh:
+                store.compact_to(fresh)
+                with closing(SqliteStore.reading(fresh)) as made:
+                    if counts(made) != counts(store):
+                        raise LedgerProblem(
+                            f"{fresh} is not what {store.place} is", "nothing was changed; please report it"
+                        )
+                store.as_one_file()
+                store.close()
+                _put_in_place(home, fresh)
+            return Compacted(store.place, before_bytes, home.ledger.stat().st_size)
+        for table in store.tables():
+            store.ask(f"VACUUM (FULL, ANALYZE) {table}")
+        return Compacted(store.place, before_bytes, store.size_bytes())
+
+
+def _to_write(home: Home) -> Ledger:
+    """The ledger of a home that is held."""
+    kept = ledgers.recorded(home)
+    if kept is None:
+        raise NotFound(f"the home {home.path} has no ledger yet", "`sbx run` makes it")
+    return ledgers.open_ledger(home, ledgers.Whereabouts(kept, is_new=False), ledgers.take_password())
+
+
 def _copy_out(home: Home, source: Ledger, address: str, password: str | None) -> tuple[str, list[Copied]]:
     if address == SQLITE:
         return _copy_to_file(home, source)
@@ -207,6 +251,14 @@ def _reading(home: Home) -> Ledger:
     from scalebox_hpc.ledger.postgres import PostgresStore
 
     return PostgresStore(address, home.id, create=False, password=ledgers.take_password(), lock=False)
+
+
+def _must_be_up_to_date(store: Ledger) -> None:
+    if store.format() != newest_format():
+        raise LedgerProblem(
+            f"{store.place}: the ledger has format {store.format()}, older than this program's",
+            "`sbx daemon start` brings it up to date; stop the daemon then, and do this again",
+        )
 
 
 @contextmanager

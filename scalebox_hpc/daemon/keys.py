@@ -33,6 +33,7 @@ class Role(StrEnum):
     JOIN = "join"  # subject: a try's name; says hello, and that an incarnation ended
     INCARNATION = "incarnation"  # subject: the incarnation's id
     USER = "user"  # subject: "user"; everything that the user may do
+    METRICS = "metrics"  # subject: "metrics"; reads what the daemon counts, and nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,9 @@ class Keys:
 
     def user_token(self) -> str:
         return self.token(Role.USER, "user")
+
+    def metrics_token(self) -> str:
+        return self.token(Role.METRICS, "metrics")
 
     def bearer(self, token: str) -> Bearer | None:
         """Whom the token speaks for; None for one that we did not make. Compares in constant time."""

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, MutableMapping
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from scalebox_hpc.config.settings import read_settings
 from scalebox_hpc.daemon.home import Home
+from scalebox_hpc.disk import problem_with, sync
 from scalebox_hpc.errors import ConflictError
 from scalebox_hpc.ledger.address import SQLITE, checked_address
-from scalebox_hpc.ledger.sqlite import SqliteStore
+from scalebox_hpc.ledger.sqlite import SqliteStore, format_of
+from scalebox_hpc.ledger.statements import newest_format
 
 if TYPE_CHECKING:
     from scalebox_hpc.ledger.postgres import PostgresStore
@@ -89,17 +93,43 @@ def take_password(environ: MutableMapping[str, str] = os.environ) -> str | None:
 def open_ledger(
     home: Home, where: Whereabouts, password: str | None = None, *, takeover: bool = False
 ) -> Ledger:
-    """Open the ledger of a home to write it, and make it if there is none yet.
+    """Open the ledger of a home to write it; one that is missing is made, an older one brought up to date.
 
-    `takeover`: the user has said that other daemons of this home are gone.
+    What it was before an upgrade is kept: `ledger.db.format-N`, or a schema. `takeover`: the user has
+    said that other daemons of this home are gone.
 
-    Raises LedgerProblem, LedgerAway, ConflictError.
+    Raises LedgerProblem, StorageFull, LedgerAway, ConflictError.
     """
     if not where.in_home:
         return open_postgres(home, where, password, takeover)
     if where.is_new:
         home.ledger.touch(mode=0o600)
+    elif home.ledger.exists():
+        _keep_as_it_was(home.ledger)
     return SqliteStore(home.ledger, create=where.is_new)
+
+
+def _keep_as_it_was(ledger: Path) -> None:
+    """Copy a ledger that is about to be brought up to date: a way back to the release that wrote it."""
+    number = format_of(ledger)
+    if not 0 < number < newest_format():
+        return
+    kept = ledger.with_name(f"{ledger.name}.format-{number}")
+    temporary = ledger.with_name(f".{kept.name}.part")
+    try:
+        temporary.unlink(missing_ok=True)  # of a daemon that was killed here
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        with closing(SqliteStore.reading(ledger)) as store:
+            store.copy_to(temporary)
+        sync(temporary)
+        os.replace(temporary, kept)
+        sync(ledger.parent)
+    except OSError as error:
+        raise problem_with(
+            kept, error, "write", "check who owns the home, and whether there is room"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def open_postgres(home: Home, where: Whereabouts, password: str | None, takeover: bool) -> PostgresStore:

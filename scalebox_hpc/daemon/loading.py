@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from scalebox_hpc.daemon import removing
 from scalebox_hpc.daemon.desk import Desk, Ids, SiteFacts
 from scalebox_hpc.daemon.state import (
     STATES,
@@ -150,7 +151,8 @@ def _module(desk: Desk, run: RunState, row: tuple[Any, ...]) -> ModuleState:
 def load_world(desk: Desk) -> None:
     """Read everything that is not over."""
     desk.world = World()
-    desk.ids = next_ids(desk)
+    desk.ids.at_least(next_ids(desk))
+    removing.load(desk)
     for row in desk.store.rows("active_runs"):
         load_run(desk, row)
     for row in desk.store.rows("open_allocations"):

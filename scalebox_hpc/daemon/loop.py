@@ -13,13 +13,17 @@ import secrets
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from queue import Empty
 from typing import Final
 
 from scalebox_hpc import __version__
+from scalebox_hpc.config.settings import read_settings
 from scalebox_hpc.daemon import ledgers, reading
 from scalebox_hpc.daemon.core import IDLE_EXIT_S, Core, Outcome, Settings
 from scalebox_hpc.daemon.events import Call, Reply, Told
+from scalebox_hpc.daemon.handlers import metrics_show
 from scalebox_hpc.daemon.hands import Hands
 from scalebox_hpc.daemon.premises import Premises
 from scalebox_hpc.daemon.refusal import refusal
@@ -52,6 +56,7 @@ class Wheel:
         self.interrupted: Sequence[str] = ()
         self._rests_until_s = 0.0  # monotonic: after a turn that found no room
         home = premises.home
+        self._settled = read_settings()
         where = ledgers.find(home)
         self._store = ledgers.open_ledger(home, where, ledgers.take_password(), takeover=premises.takeover)
         self._epoch = secrets.token_hex(4)
@@ -61,7 +66,7 @@ class Wheel:
         log.info("the ledger is %s", self._store.place)
         self._core = Core(self._store, self._settings())
         self._core.load(clock())
-        self._hands = Hands(premises, premises.inbox.put)
+        self._hands = Hands(premises, premises.inbox.put, self._core.meters.acts)
         self._hands.look_for_leftovers()
 
     def _open_home(self) -> None:
@@ -111,6 +116,11 @@ class Wheel:
             last_words=reading.last_words,
             rss_mib=reading.rss_mib,
             ledger_bytes=self._store.size_bytes,
+            is_copy=bool(home.recorded().get("copied_from")),
+            waiting=premises.inbox.qsize,
+            metrics_file=self._settled.metrics_file(home.id),
+            keep_runs_s=self._settled.keep_runs_s,
+            keep_logs_s=self._settled.keep_logs_s,
         )
 
     def run(self) -> None:
@@ -125,6 +135,9 @@ class Wheel:
         finally:
             self._hands.end(HANDS_END_S)
             self._store.close()
+            if (file := self._core.settings.metrics_file) is not None:
+                with suppress(OSError):
+                    Path(file).unlink()  # nobody is there to keep it true
 
     def stop(self) -> None:
         self._premises.inbox.put(Told("stop"))
@@ -180,7 +193,9 @@ class Wheel:
         try:
             self._heed(events)
             self._must_hold_the_home()
+            began_s = time.monotonic()
             outcome = self._core.turn(events, clock())
+            self._core.meters.turns.add(time.monotonic() - began_s)
         except (StorageFull, LedgerAway) as error:
             self._forget(events, error)
         else:
@@ -206,6 +221,7 @@ class Wheel:
 
     def _forget(self, events: Sequence[Call | Told], error: StorageFull | LedgerAway) -> None:
         """The turn never happened, or we do not know: read memory again, let everybody ask again later."""
+        self._core.meters.pauses["ledger away" if isinstance(error, LedgerAway) else "no room"] += 1
         log.error("%s; %s. Nothing is lost: agents keep their results", error.fact, error.hint)
         told = [event.once_more() for event in events if isinstance(event, Told)]
         for call in self._unanswered(events, told):
@@ -267,6 +283,9 @@ class Wheel:
             except Empty:
                 break
             if isinstance(event, Call):
+                if event.verb == "metrics.show":
+                    event.answer(metrics_show.reply(self._core, paused=True))
+                    continue
                 self._core.stopping = event.verb == "daemon.stop"
                 event.answer(Reply(200, {"stopping": True}) if self._core.stopping else _not_now(error))
                 continue

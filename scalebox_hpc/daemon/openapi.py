@@ -55,13 +55,14 @@ def _parameters(route: Route) -> list[dict[str, Any]]:
 
 
 def _operation(route: Route) -> dict[str, Any]:
-    answers: dict[str, Any] = {"200": {"description": "done", "content": _content({"type": "object"})}}
+    done = {"schema": {"type": "object" if route.kind == "application/json" else "string"}}
+    answers: dict[str, Any] = {"200": {"description": "done", "content": {route.kind: done}}}
     for status, (description, schema) in _ANSWERS.items():
         answers[status] = {"description": description} | ({"content": _content(schema)} if schema else {})
     operation = {
         "operationId": route.verb.replace(".", "_"),
         "summary": route.summary,
-        "security": [{str(route.role): []}],
+        "security": [{str(role): []} for role in (route.role, route.also) if role is not None],
         "parameters": _parameters(route),
         "responses": answers,
     }
@@ -77,7 +78,7 @@ def document(routes: Iterable[Route], version: str) -> dict[str, Any]:
     roles = set()
     for route in routes:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
-        roles.add(str(route.role))
+        roles |= {str(role) for role in (route.role, route.also) if role is not None}
     schemes = {role: {"type": "http", "scheme": "bearer"} for role in sorted(roles)}
     return {
         "openapi": "3.1.0",

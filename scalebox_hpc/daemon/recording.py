@@ -337,5 +337,6 @@ def _add_attempt(desk: Desk, task: TaskRow, result: Result, made: Made) -> None:
         *(task.created_us, task.ready_us, task.leased_us, task.module.image_digest),
     )
     desk.store.run("add_attempt", attempt_row(of, result, made))
+    desk.meters.attempts[made.cause] += 1
     if (output := output_row(made.attempt_id, result)) is not None:
         desk.store.run("add_output", output)

@@ -21,6 +21,8 @@ class Route:
     verb: str
     role: Role
     summary: str
+    also: Role | None = None  # another role that may ask for it
+    kind: str = "application/json"  # of the answer
     query: Mapping[str, str] = field(default_factory=dict)  # name -> kind; each may be left out
     body: Mapping[str, str] = field(default_factory=dict)  # the same, of the JSON object that is sent
 
@@ -101,6 +103,15 @@ USER_ROUTES: Final = (
     ),
     Route("GET", "/v1/runs", "run.list", USER, "All runs, newest first"),
     Route(
+        "POST",
+        "/v1/runs/remove",
+        "run.remove",
+        USER,
+        "Remove runs that are over, with all that is known of them",
+        body={"runs": "list", "older_than_s": "float", "state": "text", "keep": "int"}
+        | {"results": "flag", "dry_run": "flag"},
+    ),
+    Route(
         "GET",
         RUN,
         "run.status",
@@ -142,6 +153,15 @@ USER_ROUTES: Final = (
         USER,
         "A page of a run's attempts, for an export",
         query={"after": "int", "until": "int", "limit": "int"},
+    ),
+    Route(
+        "GET",
+        "/metrics",
+        "metrics.show",
+        USER,
+        "What the daemon counts, for Prometheus",
+        also=Role.METRICS,
+        kind="text/plain",
     ),
     Route("GET", "/v1/openapi.json", "openapi", USER, "This document"),
 )

@@ -15,7 +15,7 @@ from scalebox_hpc.daemon.headers import inherited_by, read_headers
 from scalebox_hpc.daemon.loading import load_run, write_frozen
 from scalebox_hpc.daemon.routing import SEED, Batch, route
 from scalebox_hpc.daemon.sheets import sheet_of
-from scalebox_hpc.daemon.state import ACTIVE, ModuleState, RunPhase, RunState
+from scalebox_hpc.daemon.state import ACTIVE, ENDED, ModuleState, RunPhase, RunState
 from scalebox_hpc.domain.pipeline import Module, Pipeline
 from scalebox_hpc.domain.task import HELD, Cause, TaskState
 from scalebox_hpc.engine.closing import close
@@ -197,7 +197,7 @@ def _give_pools_back(desk: Desk, run: RunState) -> None:
 
 def cancel(desk: Desk, run: RunState) -> None:
     """Cancel everything of a run that is not finished."""
-    if run.phase in (RunPhase.SUCCEEDED, RunPhase.FAILED, RunPhase.CANCELLED):
+    if run.phase in ENDED:
         raise ConflictError(f"run {run.name} is {run.phase} already")
     _void_leases(desk, run)
     for module in run.modules.values():

@@ -50,6 +50,7 @@ NO_ROOM = Room(0, 0)
 INFRA_STREAK = 10  # agents that ended at work, with no success between, make a pool wait
 HOLD_S, HOLD_MOST_S = 30.0, 600.0
 ACTIVE = (RunPhase.LOADING, RunPhase.RUNNING)
+ENDED = (RunPhase.SUCCEEDED, RunPhase.FAILED, RunPhase.CANCELLED)
 STATES = tuple(TaskState)
 
 
@@ -311,6 +312,17 @@ class AgentState:
 
 
 @dataclass(slots=True)
+class Removal:
+    """A run that is to go."""
+
+    run_id: int
+    name: str
+    modules: list[int]
+    results: str  # the directory that goes too; "": it stays
+    waits: bool = False  # for files to be deleted
+
+
+@dataclass(slots=True)
 class World:
     """Everything in memory."""
 
@@ -320,6 +332,7 @@ class World:
     tries: dict[str, TryState] = field(default_factory=dict)  # by name, all that are not over
     allocations: dict[int, AllocationState] = field(default_factory=dict)
     agents: dict[str, AgentState] = field(default_factory=dict)  # by incarnation
+    removals: dict[int, Removal] = field(default_factory=dict)  # by run_id
 
     def agents_of(self, try_id: int, element: int | None = None) -> list[AgentState]:
         """The living agents of a try, or of one of its elements."""

@@ -95,6 +95,7 @@ def _write(desk: Desk, agent_id: int, plain: Sequence[Plain]) -> None:
         if (output := output_row(attempt_id, each.result)) is not None:
             outputs.append(output)
     desk.store.many("add_attempt", rows)
+    desk.meters.attempts[""] += len(rows)
     if outputs:
         desk.store.many("add_output", outputs)
     for attempt_id, each in enumerate(plain, first):

@@ -25,7 +25,7 @@ from scalebox_hpc.ledger.dialect import (
     translated,
 )
 from scalebox_hpc.ledger.server import ASK_AGAIN, connect, meaning
-from scalebox_hpc.ledger.statements import must_be_known
+from scalebox_hpc.ledger.statements import must_be_known, newest_format
 from scalebox_hpc.ledger.store import Params, Row
 
 if TYPE_CHECKING:
@@ -247,11 +247,22 @@ class PostgresStore:
     def _migrate(self, *, writes: bool) -> None:
         version = self.format()
         must_be_known(self.place, version)
-        for number, script in postgres_migrations():
-            if number > version and writes:
-                with self.transaction():
+        if not writes or version == newest_format():
+            return
+        with self.transaction():  # all of them, or none
+            if version:
+                self._keep_as_it_was(version)
+            for number, script in postgres_migrations():
+                if number > version:
                     self._execute(script)
                     self._execute(f"UPDATE {FORMAT} SET version = {number}")
+
+    def _keep_as_it_was(self, version: int) -> None:
+        """Leave the schema aside and go on with a copy of it: a way back to the release that wrote it."""
+        word = f"format_{version}"
+        self._execute(f"DROP SCHEMA IF EXISTS {self.schema}_{word} CASCADE")  # of an upgrade before
+        self.put_aside(word)
+        self._copy(f"{self.schema}_{word}")
 
     def put_aside(self, word: str) -> str:
         """Rename the schema so that nobody opens it any more; returns what it is called now."""

@@ -44,7 +44,7 @@ INSERT INTO pool (pool_id, run_id, name, site) VALUES (?, ?, ?, ?);
 -- name: runs
 -- All runs, newest first.
 SELECT run_id, name, state, reason, open, pipeline, site, results, seed_path, seed_offset, seed_count,
-       created_us, started_us, ended_us FROM run ORDER BY run_id DESC;
+       created_us, started_us, ended_us FROM run WHERE removing = '' ORDER BY run_id DESC;
 
 -- name: active_runs
 -- Runs that a daemon start continues or waits with.
@@ -55,16 +55,16 @@ SELECT run_id, name, state, reason, open, pipeline, site, results, seed_path, se
 -- name: run_by_name
 -- One run.
 SELECT run_id, name, state, reason, open, pipeline, site, results, seed_path, seed_offset, seed_count,
-       created_us, started_us, ended_us FROM run WHERE name = ?;
+       created_us, started_us, ended_us FROM run WHERE name = ? AND removing = '';
 
 -- name: run_names
--- The names that are taken.
+-- The names that are taken, also by runs that are to go.
 SELECT name FROM run;
 
 -- name: newest_run
 -- The newest run.
 SELECT run_id, name, state, reason, open, pipeline, site, results, seed_path, seed_offset, seed_count,
-       created_us, started_us, ended_us FROM run ORDER BY run_id DESC LIMIT 1;
+       created_us, started_us, ended_us FROM run WHERE removing = '' ORDER BY run_id DESC LIMIT 1;
 
 -- name: run_totals
 -- Tasks of every run: in all, succeeded, failed.

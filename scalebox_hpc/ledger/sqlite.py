@@ -72,9 +72,9 @@ class SqliteStore:
     def _migrate(self, path: Path) -> None:
         version = self.format()
         must_be_known(path, version)
-        for number, script in migrations():
-            if number > version:
-                with self._db:
+        with self._db:  # all of them, or none
+            for number, script in migrations():
+                if number > version:
                     self._db.execute(script)
                     self._db.pragma("user_version", number)
 
@@ -147,6 +147,15 @@ class SqliteStore:
             raise LedgerProblem(
                 f"{path}: the ledger cannot be copied there: {error}", "look at its disk"
             ) from error
+
+    def compact_to(self, path: Path) -> None:
+        """Write the whole ledger to an empty file, without the room that removed rows left."""
+        try:
+            self._db.execute("VACUUM INTO ?", (str(path),))
+        except apsw.FullError as error:
+            raise StorageFull(f"{path}: no room for the ledger: {error}", "free some disk space") from error
+        except apsw.IOError as error:
+            raise LedgerProblem(f"{path}: cannot be written: {error}", "look at its disk") from error
 
     def as_one_file(self) -> None:
         """Leave nothing beside the file; it has to be opened anew to be written again."""

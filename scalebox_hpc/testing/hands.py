@@ -11,8 +11,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from scalebox_hpc.daemon.desk import Cancel, Command, Compare, Observe, Remove, Submit
-from scalebox_hpc.daemon.events import Told
+from scalebox_hpc.daemon.clearing import Folders, clear, measured
+from scalebox_hpc.daemon.desk import (
+    Cancel,
+    Clear,
+    Command,
+    Compare,
+    Measure,
+    Observe,
+    Publish,
+    Remove,
+    Submit,
+)
+from scalebox_hpc.daemon.events import Reply, Told
 from scalebox_hpc.daemon.leftovers import remove
 from scalebox_hpc.errors import SbxError, SubmitLimited, SubmitRefused, SubmitUnconfirmed
 from scalebox_hpc.testing.batch import Crash
@@ -83,8 +94,25 @@ class Hands:
                 point("before remove")
                 if self.world.ended_files.pop(command.path, None) is None:
                     remove(command.path)
+            case Clear():
+                point("before clear")
+                clear(self._folders(), command)
+                point("after clear")
+                tell(Told("cleared", {"order": command}))
+            case Publish():
+                tell(Told("published"))
+            case Measure():
+                tell(
+                    Told(
+                        "answer",
+                        {"call": command.call, "reply": Reply(200, measured(self._folders(), command))},
+                    )
+                )
             case Compare():
                 tell(Told("compared", {"call": command.call, "sites": {}}))
+
+    def _folders(self) -> Folders:
+        return Folders(self.world.folder, (self.world.folder / "shared",))
 
     def _submit(self, command: Submit, tell: Callable[[Told], None]) -> None:
         name, data = command.request.name, {"name": command.request.name, "site": command.site}

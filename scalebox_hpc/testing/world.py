@@ -88,6 +88,7 @@ class World:
     crashes: int = 0
     full: int = 0  # turns that could not be written, or were not known to be
     lives: int = 0  # starts of the daemon
+    born: int = 0  # agents, which are called by their number
     crashed_s: float = 0.0  # when it was killed last
     _submitted: int = 0
     _inbox: list[Call | Told] = field(default_factory=list)
@@ -254,7 +255,8 @@ class World:
             seen = one.elements[index]
             if seen.phase is Phase.PENDING:
                 self.batch.activate(name, index)
-                incarnation = f"{len(self.agents) + 1:016x}"
+                self.born += 1
+                incarnation = f"{self.born:016x}"
                 place = (name, index, seen.restarts, incarnation, one.job_id)
                 walltime_s, node = one.request.walltime_s, self._free_node()
                 agent = SimulatedAgent(self, *place, walltime_s=walltime_s, node=node)

@@ -11,6 +11,8 @@ from scalebox_hpc.client import (
     DaemonStatus,
     LogPiece,
     ModuleStatus,
+    RemovedRun,
+    RemoveResult,
     RetryResult,
     RunStatus,
     RunSummary,
@@ -132,6 +134,7 @@ class DaemonSays:
         self.all_tasks, self.all_attempts, self.pieces = tasks, attempts, list(pieces)
         self.retried: RetryResult = retried or {"requeued": 1, "tasks": ["count.17"], "passed_over": []}
         self.refuses = refuses
+        self.ended: list[str] = ["primes-7f3a"]  # runs that match, whatever is asked
         self.asked: list[tuple[Any, ...]] = []
 
     def _note(self, *call: Any) -> None:
@@ -189,6 +192,14 @@ class DaemonSays:
     def retry(self, run: str, **chosen: Any) -> RetryResult:
         self._note("retry", run, chosen)
         return self.retried
+
+    def remove(self, runs: Sequence[str] = (), **chosen: Any) -> RemoveResult:
+        self._note("remove", list(runs), chosen)
+        gone: list[RemovedRun] = [
+            {"run": name, "state": "FAILED", "ended_us": START_US, "tasks": 12, "files": 3, "bytes": 2048}
+            for name in runs or self.ended
+        ]
+        return {"dry_run": bool(chosen.get("dry_run")), "runs": gone}
 
     def tasks(
         self,

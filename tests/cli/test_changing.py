@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from scalebox_hpc.cli import rm
 from scalebox_hpc.cli.app import as_text, main
 from scalebox_hpc.errors import ConflictError, DigestChanged, PipelineErrors, Problem, UsageError
 from tests.cli.conftest import Say
@@ -42,6 +43,42 @@ def test_retry_in_json_is_one_object(sbx_json: Say) -> None:
     assert sbx_json(DaemonSays(), "retry", "count.17") == {
         "requeued": 1, "tasks": ["count.17"], "passed_over": [],
     }  # fmt: skip
+
+
+def test_rm_says_what_goes_and_removes_just_that(sbx: Say) -> None:
+    daemon = DaemonSays()
+    result = sbx(daemon, "rm", "--older-than", "30d", "--state", "failed", "--keep", "5")
+    asked = {"older_than_s": 30 * 86400.0, "state": "FAILED", "keep": 5, "results": False, "dry_run": True}
+    assert daemon.asked == [("remove", [], asked), ("remove", ["primes-7f3a"], {"results": False})]
+    first, last = result.stdout.splitlines()
+    assert first.startswith("primes-7f3a  FAILED  ")
+    assert first.endswith(" ago  12 tasks  3 files, 2.0K")
+    assert last == "removed: primes-7f3a"
+
+
+def test_rm_removes_nothing_in_a_dry_run_or_where_nothing_matches(sbx: Say, sbx_json: Say) -> None:
+    daemon = DaemonSays()
+    assert "would remove: primes-7f3a" in sbx(daemon, "rm", "primes-7f3a", "--dry-run").stdout
+    assert sbx_json(daemon, "rm", "primes-7f3a", "--dry-run")["runs"][0]["bytes"] == 2048
+    daemon.ended.clear()
+    assert sbx(daemon, "rm", "--keep", "9").stdout == "no run that is over matches: nothing to remove\n"
+    assert all(chosen["dry_run"] for _, _, chosen in daemon.asked)
+
+
+@pytest.mark.parametrize(("answer", "removes"), [("y\n", True), ("n\n", False), ("", False)])
+def test_rm_asks_on_a_terminal(sbx: Say, monkeypatch: pytest.MonkeyPatch, answer: str, removes: bool) -> None:
+    monkeypatch.setattr(rm, "is_terminal", lambda: True)
+    daemon = DaemonSays()
+    result = sbx(daemon, "rm", "primes-7f3a", "--results", stdin=answer.encode())
+    assert "remove them for good?" in result.output
+    assert (len(daemon.asked) == 2) is removes
+    assert (result.exit_code == 0) is removes
+    assert sbx(daemon, "rm", "primes-7f3a", "--yes").exit_code == 0
+
+
+def test_rm_wants_a_duration_with_a_unit(sbx: Say) -> None:
+    with pytest.raises(UsageError, match="--older-than"):
+        sbx(DaemonSays(), "rm", "--older-than", "30")
 
 
 def test_resume_keeps_the_modules_that_are_named(sbx: Say) -> None:

@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import apsw
 import pytest
 
+from scalebox_hpc.config.settings import read_settings
 from scalebox_hpc.daemon import keeping, ledgers, lock
 from scalebox_hpc.daemon.home import Home, create, say_copied
 from scalebox_hpc.doctor import ask
@@ -114,6 +116,51 @@ def test_a_sound_ledger_passes_and_a_cooked_one_does_not(
     assert "a module's counters are its tasks, counted" in rules
     assert "a task counts its attempts, and numbers them without a gap" in rules
     assert "a message was sent by an attempt, a part or a seed that there is" in rules
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_books_are_not_judged_while_a_run_is_being_removed(
+    home: Home, fill: Fill, server: Postgres, kind: str
+) -> None:
+    fill(kind)
+    with closing(ledgers.open_ledger(home, ledgers.find(home, {}))) as store, store.transaction():
+        store.run("remove_run", ("run", 1))
+    with pytest.raises(ConflictError, match="being removed") as problem:
+        keeping.check(home)
+    assert "sbx daemon start" in problem.value.hint
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_room_is_given_back_and_all_rows_stay(home: Home, fill: Fill, server: Postgres, kind: str) -> None:
+    fill(kind)
+    with closing(ledgers.open_ledger(home, ledgers.find(home, {}))) as store:
+        with store.transaction():
+            store.many("add_event", [(1, "run", 9, token_hex(2500), "") for _ in range(200)])
+        with store.transaction():
+            store.run("remove_events", ("run", 9))
+    before = content(home)
+    done = keeping.compact(home)
+    assert done.before_bytes - done.after_bytes > 500_000
+    assert content(home) == before
+    assert keeping.check(home)[1] == []
+    assert not list(home.path.glob(".ledger*"))
+
+
+def test_a_compaction_that_is_cut_short_changes_nothing(
+    home: Home, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill("sqlite")
+    before = content(home)
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(keeping, "_put_in_place", cut)
+        with pytest.raises(KeyboardInterrupt):
+            keeping.compact(home)
+    assert content(home) == before
+    assert sorted(path.name for path in home.path.glob("*ledger*")) == ["ledger.db"]
 
 
 def test_a_damaged_file_is_found(home: Home, fill: Fill) -> None:
@@ -289,6 +336,11 @@ def test_a_new_home_asks_the_variable_then_the_settings_then_itself(home: Home, 
     [
         ('leger = "x"', "unknown key"),
         ("ledger = 5", "text"),
+        ('metrics_folder = "here"', "absolute"),
+        ('retention = "30d"', "table"),
+        ("[retention]\nruns = 30", "30"),
+        ('[retention]\nruns = "5m"', "too short"),
+        ('[retention]\nlog = "30d"', "unknown key"),
         ('ledger = "postgresql://u:geheim@db/x"', "password"),
     ],
 )
@@ -299,6 +351,17 @@ def test_settings_are_read_strictly(home: Home, tmp_path: Path, text: str, said:
         ledgers.find(home, {"XDG_CONFIG_HOME": str(tmp_path)})
     assert "settings.toml" in problem.value.fact
     assert "geheim" not in problem.value.fact
+
+
+def test_settings_say_what_is_kept_and_where_metrics_go(tmp_path: Path) -> None:
+    (tmp_path / "sbx").mkdir()
+    text = 'metrics_folder = "/var/textfile"\n[retention]\nruns = "90d"\nlogs = "12h"\n'
+    (tmp_path / "sbx" / "settings.toml").write_text(text)
+    found = read_settings({"XDG_CONFIG_HOME": str(tmp_path)})
+    assert (found.keep_runs_s, found.keep_logs_s) == (90 * 86400.0, 12 * 3600.0)
+    assert found.metrics_file(HOME) == f"/var/textfile/sbx-{HOME}.prom"
+    nothing = read_settings({"XDG_CONFIG_HOME": "/nowhere"})
+    assert (nothing.keep_runs_s, nothing.keep_logs_s, nothing.metrics_file(HOME)) == (None, None, None)
 
 
 def test_a_home_goes_on_with_the_ledger_it_has(

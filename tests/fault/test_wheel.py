@@ -29,6 +29,9 @@ class Inbox:
     def put(self, event: Call | Told) -> None:
         self.events.append(event)
 
+    def qsize(self) -> int:
+        return len(self.events)
+
     def get(self, timeout: float = 0.0) -> Call | Told:
         if self.events:
             return self.events.pop(0)

@@ -70,7 +70,7 @@ def test_no_request_is_answered_with_a_500(scene: Scene, route: Route, mode: Gen
             if existing and case.path_parameters:
                 case.path_parameters = {"run": "newest", "task": "work.1"}
             if isinstance(case.body, dict):
-                case.body |= subject
+                case.body |= subject | ({"dry_run": True} if route.verb == "run.remove" else {})
             if isinstance(case.query, dict) and "wait_s" in case.query:
                 case.query["wait_s"] = 0
             answer: Response = case.call(

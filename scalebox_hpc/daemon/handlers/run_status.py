@@ -85,7 +85,8 @@ def _causes(core: Core, module: ModuleState, bad: int) -> dict[str, int]:
     return causes if bad else {}
 
 
-def _pool(core: Core, pool: PoolState) -> dict[str, Any]:
+def elements_of(pool: PoolState) -> tuple[int, int, Counter[str]]:
+    """How many elements of a pool are pending and running, and why those pend."""
     pending = running = 0
     reasons: Counter[str] = Counter()
     for allocation in pool.allocations.values():
@@ -100,6 +101,11 @@ def _pool(core: Core, pool: PoolState) -> dict[str, Any]:
             else:
                 pending += 1
                 reasons[element.reason if element is not None else ""] += 1
+    return pending, running, reasons
+
+
+def _pool(core: Core, pool: PoolState) -> dict[str, Any]:
+    pending, running, reasons = elements_of(pool)
     agents = [agent for agent in core.desk.world.agents.values() if agent.pool is pool]
     reason = pool.reason or next((text for text, _ in reasons.most_common() if text), "")
     return {
