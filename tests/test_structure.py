@@ -23,6 +23,7 @@ DOORS = {
     "orjson": ("daemon/gate.py",),
     "sqlalchemy": ("ledger/server.py", "ledger/postgres.py", "testing/postgres.py"),
     "psycopg": ("ledger/server.py",),
+    "pyslurm": ("batch/slurm_child.py",),
 }
 VAGUE = {"utils", "helpers", "common", "manager", "misc", "util", "helper"}
 MOST_LINES = 450

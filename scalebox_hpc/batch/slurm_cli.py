@@ -103,7 +103,7 @@ class SlurmCli:
             tries = slurm_listing.from_squeue(done.stdout, self._home)
         except (EnvironmentProblem, subprocess.TimeoutExpired, slurm_listing.UnreadableListing) as error:
             return self._failed(began, str(error))
-        tries.update(self._accounted([name for name in expected if name not in tries]))
+        tries.update(self.accounted([name for name in expected if name not in tries]))
         return Listing(complete=True, tries=tries, duration_s=self._clock() - began)
 
     def cancel(self, targets: Collection[CancelTarget]) -> None:
@@ -165,7 +165,7 @@ class SlurmCli:
         if done.returncode != 0 and words and not any(word in words.lower() for word in over):
             raise BatchProblem(f"scancel failed: {words}")
 
-    def _accounted(self, missing: list[str]) -> dict[str, TrySeen]:
+    def accounted(self, missing: list[str]) -> dict[str, TrySeen]:
         """Ask accounting how expected tries ended that the queue no longer lists. Colour, never a must."""
         now = self._clock()
         if not missing or now < self._accounting_from:

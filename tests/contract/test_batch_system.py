@@ -1,6 +1,6 @@
-"""What every batch system must do: simulated, this machine, and Slurm by its commands.
+"""What every batch system must do: simulated, this machine, and Slurm by its commands and by pyslurm.
 
-Slurm is played by small scripts on PATH here; tests/cluster asks a real one the same.
+Slurm is played by small scripts on PATH and a small pyslurm here; tests/cluster asks a real one the same.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pytest
 
 from scalebox_hpc.batch.base import BatchSystem
 from scalebox_hpc.batch.local import LocalBatch
+from scalebox_hpc.batch.slurm_api import SlurmApi
 from scalebox_hpc.batch.slurm_cli import SlurmCli
 from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, Ending, Launch, Listing, Phase
 from scalebox_hpc.domain.site import Machine
@@ -27,6 +28,7 @@ from scalebox_hpc.testing.batch import SimulatedBatch
 HOME = "00112233445566aa"
 OTHER = "ffffffffffffffff"
 FAKES = Path(__file__).parent / "fake_slurm"
+FAKE_PYSLURM = Path(__file__).parent / "fake_pyslurm"
 
 AGENT = """
 import os, signal, sys
@@ -157,10 +159,26 @@ class SlurmStage:
         pass
 
 
+class PyslurmStage(SlurmStage):
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.environ["PYTHONPATH"] = str(FAKE_PYSLURM)
+        self.made: list[SlurmApi] = []
+
+    def batch(self, home: str = HOME) -> BatchSystem:
+        self.made.append(SlurmApi(home, only=True, environ=self.environ))
+        return self.made[-1]
+
+    def close(self) -> None:
+        for batch in self.made:
+            batch.close()
+
+
 STAGES: dict[str, Callable[[Path], Stage]] = {
     "simulated": SimulatedStage,
     "local": LocalStage,
-    "slurm": SlurmStage,
+    "slurm_cli": SlurmStage,
+    "slurm_api": PyslurmStage,
 }
 
 
