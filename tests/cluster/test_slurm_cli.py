@@ -65,11 +65,17 @@ except SbxError as error:
 """
 
 AGENT = """
-import os, sys, time
+import json, os, resource, sys, time
 words = sys.argv[1:]
 shared, element = words[words.index("--shared") + 1], words[words.index("--element") + 1]
 name, restart = words[words.index("--try") + 1], words[words.index("--restart") + 1]
-open(f"{shared}/{words[0]}-{name}-{element}-{restart}", "w").close()
+umask = os.umask(0o22)
+os.umask(umask)
+names = [each for each in dir(resource) if each.startswith("RLIMIT_")]
+limits = {each: resource.getrlimit(getattr(resource, each)) for each in names}
+with open(f"{shared}/{words[0]}-{name}-{element}-{restart}.new", "w") as file:
+    json.dump({"environ": dict(os.environ), "limits": limits, "umask": umask}, file)
+os.rename(file.name, file.name[:-4])
 if words[0] == "run":
     while not os.path.exists(f"{shared}/finish-{name}-{element}"):
         time.sleep(0.1)
@@ -189,6 +195,22 @@ def test_a_try_is_cancelled_by_name_alone(desk: Desk) -> None:
     desk.ask("cancel", targets=[[name, "", []]])
     desk.all_are(name, "ended")
     assert set(desk.phases(other).values()) <= {"pending", "active"}
+
+
+def test_several_tries_are_cancelled_at_once(desk: Desk) -> None:
+    jobs = {name: desk.submit(name, 1) for name in (named(18), named(19))}
+    nameless = named(5)
+    desk.submit(nameless, 1)
+    desk.ask("cancel", targets=[[name, job_id, []] for name, job_id in {**jobs, nameless: ""}.items()])
+    for name in (*jobs, nameless):
+        desk.all_are(name, "ended")
+
+
+def test_cancelling_what_is_over_or_unknown_is_no_problem(desk: Desk) -> None:
+    name = named(6)
+    desk.submit(name, 1)
+    desk.ask("cancel", targets=[[name, "", []]])
+    desk.all_are(name, "ended")
     desk.ask("cancel", targets=[[name, "", []], [named(99), "", []], [named(98), "999999", []]])
 
 

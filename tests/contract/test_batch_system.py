@@ -261,6 +261,16 @@ def test_a_whole_try_is_given_back(stage: Stage) -> None:
     assert endings == {Ending.CANCELLED}
 
 
+def test_several_tries_are_given_back_at_once(stage: Stage) -> None:
+    batch = stage.batch()
+    requests = [ask(stage, f"sbx-primes.{HOME}.0001.{number}.1", 1) for number in (1, 2, 3)]
+    jobs = {request.name: batch.submit(request) for request in requests}
+    unknown = {requests[2].name: ""}
+    batch.cancel([CancelTarget(name, job_id) for name, job_id in (jobs | unknown).items()])
+    for name in jobs:
+        eventually(lambda name=name: phases(batch.observe([name]), name) == {0: Phase.ENDED})
+
+
 def test_what_has_not_started_is_given_back_too(stage: Stage) -> None:
     request, batch = ask(stage), stage.batch()
     job_id = batch.submit(request)
