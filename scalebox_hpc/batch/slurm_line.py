@@ -14,8 +14,8 @@ from typing import Any, Final
 from scalebox_hpc.batch.slurm_answers import slurm_words
 
 CHILD: Final = (sys.executable, "-P", "-m", "scalebox_hpc.batch.slurm_child")
-START_S: Final = 60.0
-"""How long it may take to load pyslurm and read Slurm's configuration."""
+START_S: Final = 90.0
+"""How long it may take to load pyslurm; libslurm itself waits a minute for a missing slurm.conf."""
 LAST_WORDS: Final = 500  # of what it wrote before it ended
 LIFE_S: Final = 3600.0
 """A child is replaced after this: what libslurm leaks is bounded, and slurm.conf is read anew."""

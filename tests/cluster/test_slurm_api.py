@@ -112,6 +112,8 @@ def test_a_job_is_the_one_that_sbatch_would_make(desk: Desk) -> None:
     for name, kind in zip(names, ("slurm_api", "slurm_cli"), strict=True):
         desk.kind = kind
         jobs.append(desk.submit(name, 1, **asked))
+    for name in names:
+        desk.all_are(name, "active")
     here, there = (surroundings(desk, name) for name in names)
     by_pyslurm, by_sbatch = (shown(desk, job_id) for job_id in jobs)
     differing = {key for key in by_pyslurm | by_sbatch if by_pyslurm.get(key) != by_sbatch.get(key)}

@@ -111,7 +111,8 @@ def test_a_request_says_what_its_script_says() -> None:
     said = options(REQUEST)
     told = {FIELDS[name]: value for name, value in said.items()}
     numbers = {"ntasks": 1, "cpus_per_task": 4}
-    ours = {"is_requeueable": True, "resource_sharing": "no", "signal": "B:SIGTERM@60"}
+    ours = {"is_requeueable": True, "resource_sharing": "no", "profile_types": "none"}
+    ours |= {"signal": "B:SIGTERM@60"}
     assert {name: fields[name] for name in told | ours} == told | numbers | ours
     assert fields["standard_output"].startswith("/s 100%%/tries/")
 
