@@ -46,7 +46,7 @@ def why_not_pyslurm() -> str:
         api.close()
 
 
-CROWD: Final = 500
+CROWD: Final = 300
 """Jobs of everybody, all of which pyslurm fetches: with more of them squeue, asked for ours, costs less."""
 
 CROWD_S: Final = 3600.0

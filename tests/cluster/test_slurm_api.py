@@ -1,7 +1,7 @@
 """Slurm by pyslurm, against a real Slurm that it is for: all that the commands are asked, and more.
 
 Such a pair is a root file system of its own (`scripts/cluster/build-rootfs-pyslurm`); where it cannot
-be made, these tests are skipped.
+be made, or with SBX_SKIP_PYSLURM=1, these tests are skipped.
 """
 
 import json
@@ -71,6 +71,8 @@ FOR_MPI = ("HYDRA_", "OMPI_", "PRTE_", "I_MPI_")
 
 @pytest.fixture(scope="module")
 def site_pyslurm() -> Iterator[Site]:
+    if os.environ.get("SBX_SKIP_PYSLURM"):
+        pytest.skip("SBX_SKIP_PYSLURM is set")
     environ = os.environ | {"SBX_BOX_ROOT": "build-rootfs-pyslurm", "SBX_BOX_STATE": f"{Box().state}-pyslurm"}
     box = Box(environ)
     try:

@@ -128,4 +128,5 @@ class JobSubmitDescription:
         return int(job)
 
 
+(STATE / "pyslurm.pid").write_text(str(os.getpid()))
 fault("load")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,17 +35,19 @@ class World:
     environ: dict[str, str] = field(default_factory=dict)
     made: list[SlurmApi] = field(default_factory=list)
 
-    def batch(self, *, only: bool = False, timeouts: Timeouts | None = None) -> SlurmApi:
-        fakes = {
+    def environment(self) -> dict[str, str]:
+        return {
             "PATH": f"{CONTRACT / 'fake_slurm'}:{os.environ['PATH']}",
             "PYTHONPATH": str(CONTRACT / "fake_pyslurm"),
             "FAKE_SLURM": str(self.directory),
-        }
-        environ = fakes | self.environ
-        self.made.append(
-            SlurmApi(HOME, only=only, environ=environ, timeouts=timeouts, clock=lambda: self.now)
+        } | self.environ
+
+    def batch(self, *, only: bool = False, timeouts: Timeouts | None = None) -> SlurmApi:
+        made = SlurmApi(
+            HOME, only=only, environ=self.environment(), timeouts=timeouts, clock=lambda: self.now
         )
-        return self.made[-1]
+        self.made.append(made)
+        return made
 
     def fault(self, at: str, **how: Any) -> None:
         (self.directory / "pyslurm.fault").write_text(json.dumps({"at": at, **how}))
@@ -243,6 +248,20 @@ def test_its_process_is_replaced_from_time_to_time(world: World) -> None:
     for world.now in (0.0, LIFE_S - 1, LIFE_S):
         batch.observe([])
     assert world.calls("load") == 2
+
+
+def test_its_process_ends_with_the_daemon(world: World) -> None:
+    text = "import os; from scalebox_hpc.batch.slurm_api import SlurmApi; "
+    text += f"assert SlurmApi({HOME!r}).observe([]).complete; os._exit(9)"
+    done = subprocess.run([sys.executable, "-c", text], env=world.environment(), check=False)
+    assert done.returncode == 9
+    status = Path("/proc") / (world.directory / "pyslurm.pid").read_text() / "status"
+    pause = threading.Event()
+    for _ in range(1000):
+        if not status.exists() or "State:\tZ" in status.read_text():  # nobody may be there to reap it
+            return
+        pause.wait(0.01)
+    raise AssertionError("it is still there")
 
 
 def test_accounting_is_asked_for_what_the_queue_forgot(world: World) -> None:
