@@ -25,6 +25,12 @@ from scalebox_hpc.errors import BatchProblem, SubmitUnconfirmed
 REST_S: Final = 300.0
 """How long the commands are used before pyslurm is tried again."""
 
+CROWD: Final = 300
+"""Jobs of everybody, all of which pyslurm fetches: with more of them squeue, asked for ours, costs less."""
+
+CROWD_S: Final = 3600.0
+"""How long squeue is used then before the jobs are counted again."""
+
 INSTALL: Final = 'install the pyslurm of the Slurm here beside sbx, or write batch = "slurm" in the site file'
 
 
@@ -46,13 +52,6 @@ def why_not_pyslurm() -> str:
         api.close()
 
 
-CROWD: Final = 300
-"""Jobs of everybody, all of which pyslurm fetches: with more of them squeue, asked for ours, costs less."""
-
-CROWD_S: Final = 3600.0
-"""How long squeue is used then before the jobs are counted again."""
-
-
 class SlurmApi:
     """The BatchSystem of one home on the Slurm that pyslurm speaks to.
 
@@ -67,14 +66,13 @@ class SlurmApi:
         only: bool = False,
         environ: Mapping[str, str] | None = None,
         timeouts: Timeouts | None = None,
-        line: SlurmLine | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         environ = os.environ if environ is None else environ
         self._home, self._only, self._clock = home_id, only, clock
         self._timeouts = timeouts or Timeouts()
         self._cli = SlurmCli(home_id, environ=environ, timeouts=timeouts, clock=clock)
-        self._line = line or SlurmLine(for_slurm(environ), clock=clock)
+        self._line = SlurmLine(for_slurm(environ), clock=clock)
         self._lock = threading.Lock()  # of the line
         self._rests_until = self._crowded_until = clock()
         self._why_not = ""  # what was the matter last

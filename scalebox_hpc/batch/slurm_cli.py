@@ -115,6 +115,30 @@ class SlurmCli:
             elif target.job_id:
                 self._scancel(target.name, f"{target.job_id}_[{_compact(target.elements)}]")
 
+    def accounted(self, missing: list[str]) -> dict[str, TrySeen]:
+        """Ask accounting how expected tries ended that the queue no longer lists. Colour, never a must."""
+        now = self._clock()
+        if not missing or now < self._accounting_from:
+            return {}
+        self._accounting_from = now + self._accounting_interval_s
+        command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--user={os.getuid()}"]
+        options = ["--starttime=now-30days", f"--format={slurm_listing.SACCT_FORMAT}"]
+        try:
+            names = ",".join(missing[:NAMES_AT_ONCE])
+            done = self._call([*command, *options, f"--name={names}"], self._timeouts.accounting_s)
+        except (EnvironmentProblem, subprocess.TimeoutExpired):
+            self._accounting_from = now + BROKEN_S
+            return {}
+        if done.returncode != 0:
+            disabled = "disabled" in done.stderr.lower()
+            self._accounting_from = now + (DISABLED_S if disabled else BROKEN_S)
+            return {}
+        try:
+            found = slurm_listing.from_sacct(done.stdout, self._home)
+        except slurm_listing.UnreadableListing:
+            return {}
+        return {name: seen for name, seen in found.items() if name in missing}
+
     @property
     def array_limit(self) -> int | None:
         """The most elements of one submission (Slurm's MaxArraySize, which caps the index)."""
@@ -161,30 +185,6 @@ class SlurmCli:
         over = ("invalid job id", "already completing or completed", "no jobs")
         if done.returncode != 0 and words and not any(word in words.lower() for word in over):
             raise BatchProblem(f"scancel failed: {words}")
-
-    def accounted(self, missing: list[str]) -> dict[str, TrySeen]:
-        """Ask accounting how expected tries ended that the queue no longer lists. Colour, never a must."""
-        now = self._clock()
-        if not missing or now < self._accounting_from:
-            return {}
-        self._accounting_from = now + self._accounting_interval_s
-        command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--user={os.getuid()}"]
-        options = ["--starttime=now-30days", f"--format={slurm_listing.SACCT_FORMAT}"]
-        try:
-            names = ",".join(missing[:NAMES_AT_ONCE])
-            done = self._call([*command, *options, f"--name={names}"], self._timeouts.accounting_s)
-        except (EnvironmentProblem, subprocess.TimeoutExpired):
-            self._accounting_from = now + BROKEN_S
-            return {}
-        if done.returncode != 0:
-            disabled = "disabled" in done.stderr.lower()
-            self._accounting_from = now + (DISABLED_S if disabled else BROKEN_S)
-            return {}
-        try:
-            found = slurm_listing.from_sacct(done.stdout, self._home)
-        except slurm_listing.UnreadableListing:
-            return {}
-        return {name: seen for name, seen in found.items() if name in missing}
 
     def _failed(self, began: float, problem: str) -> Listing:
         return Listing(complete=False, tries={}, duration_s=self._clock() - began, problem=problem)
