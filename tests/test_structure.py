@@ -24,6 +24,7 @@ DOORS = {
     "sqlalchemy": ("ledger/server.py", "ledger/postgres.py", "testing/postgres.py"),
     "psycopg": ("ledger/server.py", "ledger/session.py"),
     "prometheus_client": ("daemon/metrics.py",),
+    "pyslurm": ("batch/slurm_child.py",),
 }
 VAGUE = {"utils", "helpers", "common", "manager", "misc", "util", "helper"}
 MOST_LINES = 450

@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 from scalebox_hpc.batch import slurm_answers, slurm_listing
@@ -22,7 +21,7 @@ from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, List
 from scalebox_hpc.errors import BatchProblem, EnvironmentProblem, SubmitUnconfirmed
 
 HERE: Final = "is Slurm installed here? To run on this machine alone use `--site local`"
-NAMES_AT_ONCE: Final = 50
+NAMES_AT_ONCE: Final = 200  # to sacct
 DISABLED_S: Final = 3600.0  # how long we believe that there is no accounting
 BROKEN_S: Final = 300.0  # and that slurmdbd does not answer
 CONFIG_S: Final = 3600.0
@@ -103,21 +102,42 @@ class SlurmCli:
             tries = slurm_listing.from_squeue(done.stdout, self._home)
         except (EnvironmentProblem, subprocess.TimeoutExpired, slurm_listing.UnreadableListing) as error:
             return self._failed(began, str(error))
-        tries.update(self._accounted([name for name in expected if name not in tries]))
+        tries.update(self.accounted([name for name in expected if name not in tries]))
         return Listing(complete=True, tries=tries, duration_s=self._clock() - began)
 
     def cancel(self, targets: Collection[CancelTarget]) -> None:
-        """Give back by scancel, by name and job id together. See BatchSystem."""
-        ours = [target for target in targets if belongs(target.name, self._home)]
-        whole = [target for target in ours if not target.elements]
-        for some in _slices((target for target in whole if target.job_id), NAMES_AT_ONCE):
-            self._scancel([target.name for target in some], [target.job_id for target in some])
-        for some in _slices((target for target in whole if not target.job_id), NAMES_AT_ONCE):
-            self._scancel([target.name for target in some], [])
-        for target in ours:
-            if target.elements and target.job_id:
-                listed = _compact(target.elements)
-                self._scancel([target.name], [f"{target.job_id}_[{listed}]"])
+        """Give back by one scancel a try, which takes no list of names. See BatchSystem."""
+        for target in targets:
+            if not belongs(target.name, self._home):
+                continue
+            if not target.elements:
+                self._scancel(target.name, target.job_id)
+            elif target.job_id:
+                self._scancel(target.name, f"{target.job_id}_[{_compact(target.elements)}]")
+
+    def accounted(self, missing: list[str]) -> dict[str, TrySeen]:
+        """Ask accounting how expected tries ended that the queue no longer lists. Colour, never a must."""
+        now = self._clock()
+        if not missing or now < self._accounting_from:
+            return {}
+        self._accounting_from = now + self._accounting_interval_s
+        command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--user={os.getuid()}"]
+        options = ["--starttime=now-30days", f"--format={slurm_listing.SACCT_FORMAT}"]
+        try:
+            names = ",".join(missing[:NAMES_AT_ONCE])
+            done = self._call([*command, *options, f"--name={names}"], self._timeouts.accounting_s)
+        except (EnvironmentProblem, subprocess.TimeoutExpired):
+            self._accounting_from = now + BROKEN_S
+            return {}
+        if done.returncode != 0:
+            disabled = "disabled" in done.stderr.lower()
+            self._accounting_from = now + (DISABLED_S if disabled else BROKEN_S)
+            return {}
+        try:
+            found = slurm_listing.from_sacct(done.stdout, self._home)
+        except slurm_listing.UnreadableListing:
+            return {}
+        return {name: seen for name, seen in found.items() if name in missing}
 
     @property
     def array_limit(self) -> int | None:
@@ -154,40 +174,17 @@ class SlurmCli:
                 "nothing to do: the daemon looks for it by name before it asks again",
             ) from error
 
-    def _scancel(self, names: list[str], jobs: list[str]) -> None:
-        command = ["scancel", "--quiet", f"--user={os.getuid()}", f"--name={','.join(names)}", *jobs]
+    def _scancel(self, name: str, job: str) -> None:
+        """Cancel what bears this name and, where there is one, this id."""
+        command = ["scancel", "--quiet", f"--user={os.getuid()}", f"--name={name}"]
         try:
-            done = self._call(command, self._timeouts.query_s)
+            done = self._call([*command, *([job] if job else [])], self._timeouts.query_s)
         except subprocess.TimeoutExpired as error:
             raise BatchProblem(f"no answer from scancel in {self._timeouts.query_s:g} s") from error
         words = slurm_answers.slurm_words(done.stderr)
         over = ("invalid job id", "already completing or completed", "no jobs")
         if done.returncode != 0 and words and not any(word in words.lower() for word in over):
             raise BatchProblem(f"scancel failed: {words}")
-
-    def _accounted(self, missing: list[str]) -> dict[str, TrySeen]:
-        """Ask accounting how expected tries ended that the queue no longer lists. Colour, never a must."""
-        now = self._clock()
-        if not missing or now < self._accounting_from:
-            return {}
-        self._accounting_from = now + self._accounting_interval_s
-        command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--user={os.getuid()}"]
-        options = ["--starttime=now-30days", f"--format={slurm_listing.SACCT_FORMAT}"]
-        try:
-            names = ",".join(missing[: 4 * NAMES_AT_ONCE])
-            done = self._call([*command, *options, f"--name={names}"], self._timeouts.accounting_s)
-        except (EnvironmentProblem, subprocess.TimeoutExpired):
-            self._accounting_from = now + BROKEN_S
-            return {}
-        if done.returncode != 0:
-            disabled = "disabled" in done.stderr.lower()
-            self._accounting_from = now + (DISABLED_S if disabled else BROKEN_S)
-            return {}
-        try:
-            found = slurm_listing.from_sacct(done.stdout, self._home)
-        except slurm_listing.UnreadableListing:
-            return {}
-        return {name: seen for name, seen in found.items() if name in missing}
 
     def _failed(self, began: float, problem: str) -> Listing:
         return Listing(complete=False, tries={}, duration_s=self._clock() - began, problem=problem)
@@ -208,12 +205,6 @@ class SlurmCli:
             )
         except OSError as error:
             raise EnvironmentProblem(f"{command[0]} cannot be run: {error.strerror}", HERE) from error
-
-
-def _slices(targets: Iterable[CancelTarget], size: int) -> Iterator[list[CancelTarget]]:
-    left = iter(targets)
-    while some := list(islice(left, size)):
-        yield some
 
 
 def _compact(elements: Iterable[int]) -> str:

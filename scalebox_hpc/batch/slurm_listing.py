@@ -52,7 +52,7 @@ def indices(expression: str) -> tuple[int, ...]:
 
 def from_squeue(text: str, home: str) -> dict[str, TrySeen]:
     """Read `squeue --format=SQUEUE_FORMAT --noheader`. Raises UnreadableListing."""
-    return _collect(_squeue_rows(text.splitlines(), home))
+    return collect(_squeue_rows(text.splitlines(), home))
 
 
 def from_sacct(text: str, home: str) -> dict[str, TrySeen]:
@@ -61,7 +61,7 @@ def from_sacct(text: str, home: str) -> dict[str, TrySeen]:
     What accounting holds for alive is passed over, for it may never have been told of the end.
     Raises UnreadableListing.
     """
-    return _collect(_sacct_rows(text.splitlines(), home))
+    return collect(_sacct_rows(text.splitlines(), home))
 
 
 def config_values(text: str) -> Mapping[str, str]:
@@ -75,6 +75,7 @@ def config_values(text: str) -> Mapping[str, str]:
 
 
 Row = tuple[str, str, tuple[int, ...], ElementSeen]
+"""Name of a try, job id of its array, indices of elements, and how these are doing."""
 
 
 def _squeue_rows(lines: Iterable[str], home: str) -> Iterator[Row]:
@@ -86,7 +87,7 @@ def _squeue_rows(lines: Iterable[str], home: str) -> Iterator[Row]:
             continue  # the rest of somebody's job name that holds a line break
         array, expression, own, state, node, reason, name = (item.strip() for item in fields)
         if belongs(name, home):
-            yield name, array, indices(expression), _seen(state, reason, node, own)
+            yield name, array, indices(expression), seen_as(state, reason, node, own)
 
 
 def _sacct_rows(lines: Iterable[str], home: str) -> Iterator[Row]:
@@ -98,12 +99,13 @@ def _sacct_rows(lines: Iterable[str], home: str) -> Iterator[Row]:
         match = _ACCOUNTED.fullmatch(job)
         if match is None:
             raise UnreadableListing(f"sacct line {line!r}")
-        seen = _seen(state, "", node, own)
+        seen = seen_as(state, "", node, own)
         if seen.phase is Phase.ENDED:
             yield name, match[1], indices(match[2] or ""), seen
 
 
-def _seen(state: str, reason: str, node: str, job_id: str) -> ElementSeen:
+def seen_as(state: str, reason: str, node: str, job_id: str) -> ElementSeen:
+    """Put into our words how Slurm describes one element."""
     phase, ending = meaning_of(state)
     shown = "" if reason in {"None", "(null)"} else reason
     return ElementSeen(
@@ -111,7 +113,7 @@ def _seen(state: str, reason: str, node: str, job_id: str) -> ElementSeen:
     )
 
 
-def _collect(rows: Iterable[Row]) -> dict[str, TrySeen]:
+def collect(rows: Iterable[Row]) -> dict[str, TrySeen]:
     """Join the lines of each try. An element listed twice is as alive as its liveliest line."""
     tries: dict[str, _Try] = {}
     for name, array, found, seen in rows:

@@ -35,7 +35,7 @@ def script(request: AllocationRequest) -> str:
 
     The machine's own `sbatch` options come last, so that they win over ours.
     """
-    asked = [f"#SBATCH --{name}={_quoted(value)}" for name, value in _options(request).items()]
+    asked = [f"#SBATCH --{name}={_quoted(value)}" for name, value in options(request).items()]
     flags = ["#SBATCH --requeue", *(["#SBATCH --exclusive"] if request.machine.exclusive else [])]
     extra = [f"#SBATCH {option}" for option in request.machine.sbatch]
     whole_minutes = replace(request, walltime_s=float(ceil(request.walltime_s / 60) * 60))
@@ -46,9 +46,10 @@ def script(request: AllocationRequest) -> str:
     return "\n".join(["#!/bin/sh", *asked, *flags, *extra, "unset LC_ALL TZ", element])
 
 
-def _options(request: AllocationRequest) -> dict[str, str]:
+def options(request: AllocationRequest) -> dict[str, str]:
+    """What is asked of Slurm, by sbatch's long options; without flags and the machine's own `sbatch`."""
     shared = request.launch.shared.replace("%", "%%")
-    options = {
+    asked = {
         "job-name": request.name,
         "array": f"0-{request.elements - 1}",
         **_shape(request),
@@ -59,10 +60,10 @@ def _options(request: AllocationRequest) -> dict[str, str]:
         "open-mode": "append",
     }
     if request.gpus:
-        options["gres"] = f"gpu:{request.gpus}"
+        asked["gres"] = f"gpu:{request.gpus}"
     if request.walltime_s >= SHORT_S:
-        options["signal"] = f"B:TERM@{WARNING_S}"
-    return options | _placement(request.machine)
+        asked["signal"] = f"B:TERM@{WARNING_S}"
+    return asked | _placement(request.machine)
 
 
 def _shape(request: AllocationRequest) -> dict[str, str]:

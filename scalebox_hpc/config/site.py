@@ -51,7 +51,7 @@ MACHINE_KEYS: Final = (
     "sbatch",
     "default",
 )
-_BATCHES: Final = ("local", "slurm_cli")
+_BATCHES: Final = ("local", "slurm", "slurm_cli", "slurm_api")
 _TEMPLATE: Final = "template"  # a file to copy, not a site
 _OURS: Final = re.compile(
     r"--(?:job-name|array|output|error|parsable|wrap|test-only|export|export-file|chdir|requeue|no-requeue|signal|"
@@ -103,17 +103,14 @@ def read_site(path: Path) -> Site:
     top.allow(SITE_KEYS, keys.LATER_SITE)
     if "batch" not in data:
         top.problem("batch", "is missing", f"write one of {', '.join(_BATCHES)}")
-    if data.get("batch") == "slurm_api":
-        top.problem("batch", "slurm_api is not in this version", 'write batch = "slurm_cli"')
-    else:
-        top.choice("batch", _BATCHES, "slurm_cli")
-    is_local = data.get("batch") == "local"
+    usual = Site(name="")
+    batch = top.choice("batch", _BATCHES, usual.batch)
+    is_local = batch == "local"
     paths = top.table("paths")
     paths.allow(PATH_KEYS)
-    usual = Site(name="")
     site = Site(
         name=path.stem,
-        batch="local" if is_local else "slurm_cli",
+        batch=batch,
         python=top.text("python") or ("" if is_local else usual.python),
         prologue=_prologue(top),
         env=read_env(top, None),

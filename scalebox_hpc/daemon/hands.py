@@ -18,6 +18,7 @@ from typing import Any
 
 from scalebox_hpc.batch.base import BatchSystem
 from scalebox_hpc.batch.local import LocalBatch
+from scalebox_hpc.batch.slurm_api import SlurmApi, slurm
 from scalebox_hpc.batch.slurm_cli import SlurmCli
 from scalebox_hpc.daemon.allocating import machine_of_site, request_for
 from scalebox_hpc.daemon.clearing import Folders, clear, measured, sweep
@@ -145,7 +146,7 @@ class Hands:
         kind = facts.site.batch
         if kind not in self._batches:
             home = self._premises.home
-            self._batches[kind] = LocalBatch(home.path, home.id) if kind == "local" else SlurmCli(home.id)
+            self._batches[kind] = LocalBatch(home.path, home.id) if kind == "local" else slurm(home.id, kind)
         return self._batches[kind]
 
     def _submit(self, batch: BatchSystem, command: Submit) -> None:
@@ -247,7 +248,7 @@ class Hands:
     def _with_limits(self, facts: SiteFacts) -> SiteFacts:
         """Add what the batch system says of itself."""
         batch = self._batch(facts)
-        limit = batch.array_limit if isinstance(batch, SlurmCli) else None
+        limit = batch.array_limit if isinstance(batch, SlurmCli | SlurmApi) else None
         return facts if limit is None else dataclasses.replace(facts, array_limit=limit)
 
     def _compare(self, command: Compare) -> None:

@@ -14,7 +14,7 @@ from scalebox_hpc.client import home_here
 from scalebox_hpc.config.site import find_sites, load_site, search_path, usual_site
 from scalebox_hpc.containers.store import directory_for
 from scalebox_hpc.daemon.home import NO_HOME_YET, Home, shared_path
-from scalebox_hpc.doctor import ask, judge
+from scalebox_hpc.doctor import ask, back_end, judge
 from scalebox_hpc.doctor.facts import HomeSeen
 from scalebox_hpc.doctor.finding import Finding, Verdict, ok, worst
 from scalebox_hpc.domain.site import Site
@@ -79,6 +79,7 @@ def _at(site: Site, seen: HomeSeen) -> list[Finding]:
     scratch = Path(site.scratch or os.environ.get("TMPDIR") or tempfile.gettempdir())
     return [
         judge.slurm(None if here else ask.slurm()),
+        back_end.check(site.batch),
         judge.address(ask.addresses(site.advertise), site.batch),
         judge.shared(ask.place(shared), site.batch),
         judge.scratch(site.scratch or "$TMPDIR or /tmp", ask.place(scratch) if here else None),

@@ -39,7 +39,7 @@ class Site:
     """One site file, checked."""
 
     name: str
-    batch: str = "slurm_cli"  # or "local"
+    batch: str = "slurm"  # or "slurm_cli", "slurm_api", "local"
     python: str = "python3"  # on the compute nodes; "" for the daemon's own (local)
     prologue: tuple[str, ...] = ()  # shell lines before the agent starts
     env: Mapping[str, str] = field(default_factory=dict)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import Say
 
-CHECKS = ["python", "home", "ledger", "daemon", "site", "slurm", "address"]
+CHECKS = ["python", "home", "ledger", "daemon", "site", "slurm", "batch", "address"]
 CHECKS += ["shared", "scratch", "containers", "images"]
 FAKE_SLURM = Path(__file__).parents[1] / "contract" / "fake_slurm"
 SITE = 'batch = "slurm_cli"\nadvertise = "10.0.0.1"\n[machines.cpu]\ncpus = 2\n'

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,16 +84,15 @@ class Settings:
 
 
 class Box:
-    """The command `box`; which box it is comes from the environment (SBX_BOX, SBX_BOX_STATE)."""
+    """The command `box`; which box it is comes from the environment (SBX_BOX, SBX_BOX_STATE, ...)."""
 
-    def __init__(self) -> None:
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        self.environ = dict(os.environ if environ is None else environ)
         self.state = Path(self.call("where").strip())
 
     def call(self, *args: str, settings: Settings | None = None, timeout_s: float = 120.0) -> str:
         """Run `box ARGS...` and return what it prints."""
-        env = dict(os.environ)
-        if settings is not None:
-            env |= settings.environment()
+        env = self.environ | (settings.environment() if settings is not None else {})
         done = _communicate(_spawn([str(COMMAND), *args], env=env), timeout_s)
         if done.returncode != 0:
             raise BoxError(f"box {' '.join(args)}: {done.stderr.strip()}")
@@ -142,7 +141,7 @@ class Site:
         self, host: str, command: str, *, root: bool = False, check: bool = True, timeout_s: float = 60.0
     ) -> subprocess.CompletedProcess[str]:
         """Run a shell command line on a host, in its user's home, and return what came of it."""
-        done = _communicate(_spawn(self._argv(host, command, root)), timeout_s)
+        done = _communicate(_spawn(self._argv(host, command, root), env=self.box.environ), timeout_s)
         if check and done.returncode != 0:
             raise CommandFailed(done.returncode, f"{host}: {command}", done.stdout, done.stderr)
         return done
@@ -157,7 +156,8 @@ class Site:
         stderr: int | IO[str] = subprocess.STDOUT,
     ) -> subprocess.Popen[str]:
         """Start a shell command line on a host and leave it running; end it with `stop`."""
-        process = _spawn(self._argv(host, command, root), stdout=stdout, stderr=stderr)
+        argv = self._argv(host, command, root)
+        process = _spawn(argv, env=self.box.environ, stdout=stdout, stderr=stderr)
         self._started.append(process)
         return process
 
@@ -211,14 +211,14 @@ class Site:
 
 
 @contextmanager
-def running_site(name: str, settings: Settings) -> Iterator[Site]:
+def running_site(name: str, settings: Settings, box: Box | None = None) -> Iterator[Site]:
     """A site for a session of tests, with sbx installed.
 
     It starts clean, unless it is up already because someone works with it: then it is used as it is
     and left up.  Sessions (and workers of one) that overlap share it, and the last one stops it.
     SBX_KEEP_CLUSTER leaves it up for the next session, which then starts in no time.
     """
-    box = Box()
+    box = box or Box()
     box.call("build", timeout_s=BUILD_TIMEOUT_S)
     box.state.mkdir(parents=True, exist_ok=True)
     with (box.state / f"{name}.tests").open("a+") as use:

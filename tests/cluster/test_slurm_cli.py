@@ -19,14 +19,16 @@ HOME = "00112233445566aa"
 
 DRIVER = """
 import json, os, sys
-from scalebox_hpc.batch.slurm_cli import SlurmCli, Timeouts
+from scalebox_hpc.batch.slurm_api import SlurmApi
+from scalebox_hpc.batch.slurm_cli import SlurmCli
 from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, Launch
 from scalebox_hpc.domain.site import Machine
 from scalebox_hpc.errors import SbxError
 
 verb, args = sys.argv[1], json.loads(sys.argv[2])
-batch = SlurmCli(args.get("home", "00112233445566aa"))
-launch = Launch(args.get("home", "00112233445566aa"), args.get("shared", "/tmp"), "python3")
+home = args.get("home", "00112233445566aa")
+batch = SlurmApi(home, only=True) if args["kind"] == "slurm_api" else SlurmCli(home)
+launch = Launch(home, args.get("shared", "/tmp"), "python3")
 
 def request():
     machine = Machine("m", **args.get("machine", {}))
@@ -63,11 +65,17 @@ except SbxError as error:
 """
 
 AGENT = """
-import os, sys, time
+import json, os, resource, sys, time
 words = sys.argv[1:]
 shared, element = words[words.index("--shared") + 1], words[words.index("--element") + 1]
 name, restart = words[words.index("--try") + 1], words[words.index("--restart") + 1]
-open(f"{shared}/{words[0]}-{name}-{element}-{restart}", "w").close()
+umask = os.umask(0o22)
+os.umask(umask)
+names = [each for each in dir(resource) if each.startswith("RLIMIT_")]
+limits = {each: resource.getrlimit(getattr(resource, each)) for each in names}
+with open(f"{shared}/{words[0]}-{name}-{element}-{restart}.new", "w") as file:
+    json.dump({"environ": dict(os.environ), "limits": limits, "umask": umask}, file)
+os.rename(file.name, file.name[:-4])
 if words[0] == "run":
     while not os.path.exists(f"{shared}/finish-{name}-{element}"):
         time.sleep(0.1)
@@ -80,12 +88,13 @@ class Desk:
 
     site: Site
     shared: Path
+    kind: str = "slurm_cli"
     environ: str = ""
     made: list[str] = field(default_factory=list)
 
     def ask(self, verb: str, **args: Any) -> dict[str, Any]:
         python = Path(self.site.sbx).with_name("python")
-        text = shlex.quote(json.dumps({"shared": self.site.inside(self.shared), **args}))
+        text = shlex.quote(json.dumps({"kind": self.kind, "shared": self.site.inside(self.shared), **args}))
         command = f"{self.environ} {python} {self.inside('driver.py')} {verb} {text}"
         done = self.site.run(self.site.login, command)
         return dict(json.loads(done.stdout))
@@ -116,11 +125,11 @@ class Desk:
         self.site.write(self.shared / f"finish-{name}-{element}", "")
 
 
-def desk_at(site: Site, label: str) -> Iterator[Desk]:
+def desk_at(site: Site, label: str, kind: str = "slurm_cli") -> Iterator[Desk]:
     shared = site.home / f"agents' folder {label}"  # with what a path may hold
     site.write(shared / "agent.pyz", AGENT)
     site.write(shared / "driver.py", DRIVER)
-    made = Desk(site, shared)
+    made = Desk(site, shared, kind)
     yield made
     made.environ = ""
     made.ask("cancel", targets=[[name, "", []] for name in made.made])
@@ -186,6 +195,22 @@ def test_a_try_is_cancelled_by_name_alone(desk: Desk) -> None:
     desk.ask("cancel", targets=[[name, "", []]])
     desk.all_are(name, "ended")
     assert set(desk.phases(other).values()) <= {"pending", "active"}
+
+
+def test_several_tries_are_cancelled_at_once(desk: Desk) -> None:
+    jobs = {name: desk.submit(name, 1) for name in (named(18), named(19))}
+    nameless = named(5)
+    desk.submit(nameless, 1)
+    desk.ask("cancel", targets=[[name, job_id, []] for name, job_id in {**jobs, nameless: ""}.items()])
+    for name in (*jobs, nameless):
+        desk.all_are(name, "ended")
+
+
+def test_cancelling_what_is_over_or_unknown_is_no_problem(desk: Desk) -> None:
+    name = named(6)
+    desk.submit(name, 1)
+    desk.ask("cancel", targets=[[name, "", []]])
+    desk.all_are(name, "ended")
     desk.ask("cancel", targets=[[name, "", []], [named(99), "", []], [named(98), "999999", []]])
 
 
@@ -206,15 +231,17 @@ def test_other_homes_are_not_listed(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "words"),
+    ("request_", "words", "verbs"),
     [
-        ({"machine": {"partition": "nowhere"}}, "partition"),
-        ({"cpus": 500}, "node configuration is not available"),
-        ({"elements": 20_002}, "Invalid job array specification"),
+        ({"machine": {"partition": "nowhere"}}, "partition", ("verify", "submit")),
+        ({"cpus": 500}, "node configuration is not available", ("verify",)),  # Slurm 25.11 lets it wait
+        ({"elements": 20_002}, "Invalid job array specification", ("verify", "submit")),
     ],
 )
-def test_refusals_are_told_in_slurms_words(desk: Desk, request_: dict[str, Any], words: str) -> None:
-    for verb in ("verify", "submit"):
+def test_refusals_are_told_in_slurms_words(
+    desk: Desk, request_: dict[str, Any], words: str, verbs: tuple[str, ...]
+) -> None:
+    for verb in verbs:
         told = desk.ask(verb, **{"name": named(9), "elements": 1, **request_})
         assert told["error"] == "SubmitRefused"
         assert words in told["fact"]

@@ -1,6 +1,6 @@
-"""What every batch system must do: simulated, this machine, and Slurm by its commands.
+"""What every batch system must do: simulated, this machine, and Slurm by its commands and by pyslurm.
 
-Slurm is played by small scripts on PATH here; tests/cluster asks a real one the same.
+Slurm is played by small scripts on PATH and a small pyslurm here; tests/cluster asks a real one the same.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pytest
 
 from scalebox_hpc.batch.base import BatchSystem
 from scalebox_hpc.batch.local import LocalBatch
+from scalebox_hpc.batch.slurm_api import SlurmApi
 from scalebox_hpc.batch.slurm_cli import SlurmCli
 from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, Ending, Launch, Listing, Phase
 from scalebox_hpc.domain.site import Machine
@@ -27,6 +28,7 @@ from scalebox_hpc.testing.batch import SimulatedBatch
 HOME = "00112233445566aa"
 OTHER = "ffffffffffffffff"
 FAKES = Path(__file__).parent / "fake_slurm"
+FAKE_PYSLURM = Path(__file__).parent / "fake_pyslurm"
 
 AGENT = """
 import os, signal, sys
@@ -157,10 +159,26 @@ class SlurmStage:
         pass
 
 
+class PyslurmStage(SlurmStage):
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self.environ["PYTHONPATH"] = str(FAKE_PYSLURM)
+        self.made: list[SlurmApi] = []
+
+    def batch(self, home: str = HOME) -> BatchSystem:
+        self.made.append(SlurmApi(home, only=True, environ=self.environ))
+        return self.made[-1]
+
+    def close(self) -> None:
+        for batch in self.made:
+            batch.close()
+
+
 STAGES: dict[str, Callable[[Path], Stage]] = {
     "simulated": SimulatedStage,
     "local": LocalStage,
-    "slurm": SlurmStage,
+    "slurm_cli": SlurmStage,
+    "slurm_api": PyslurmStage,
 }
 
 
@@ -241,6 +259,16 @@ def test_a_whole_try_is_given_back(stage: Stage) -> None:
     eventually(lambda: set(phases(batch.observe([request.name]), request.name).values()) == {Phase.ENDED})
     endings = {seen.ending for seen in batch.observe([request.name]).tries[request.name].elements.values()}
     assert endings == {Ending.CANCELLED}
+
+
+def test_several_tries_are_given_back_at_once(stage: Stage) -> None:
+    batch = stage.batch()
+    requests = [ask(stage, f"sbx-primes.{HOME}.0001.{number}.1", 1) for number in (1, 2, 3)]
+    jobs = {request.name: batch.submit(request) for request in requests}
+    unknown = {requests[2].name: ""}
+    batch.cancel([CancelTarget(name, job_id) for name, job_id in (jobs | unknown).items()])
+    for name in jobs:
+        eventually(lambda name=name: phases(batch.observe([name]), name) == {0: Phase.ENDED})
 
 
 def test_what_has_not_started_is_given_back_too(stage: Stage) -> None:

@@ -84,10 +84,10 @@ def spans(indices):
 
 
 def scancel(options, jobs):
-    names = option(options, "name").split(",")
+    name = option(options, "name")  # one only: Slurm takes no list here
     wanted = [word for word in options if not word.startswith("-")]
     for job, facts in jobs.items():
-        if facts["name"] not in names:
+        if facts["name"] != name:
             continue
         for index, state in facts["elements"].items():
             if state in ("PENDING", "RUNNING") and (not wanted or named(job, int(index), wanted)):

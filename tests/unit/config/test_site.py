@@ -63,8 +63,7 @@ def test_a_whole_site_is_read(read, monkeypatch):
     ("text", "key", "line", "problem", "remedy"),
     [
         ('python = "x"', "batch", None, "is missing", "slurm_cli"),
-        ('batch = "slurm"', "batch", 1, "'slurm'", "slurm_cli"),
-        ('batch = "slurm_api"', "batch", 1, "not in this version", "slurm_cli"),
+        ('batch = "slurm_"', "batch", 1, "'slurm_'", "slurm"),
         ('batch = "local"\n[ssh]\nhost = "x"', "ssh", 2, "not in this version", "take the key out"),
         ('batch = "local"\nprolog = []', "prolog", 2, "unknown key", "did you mean `prologue`?"),
         ('batch = "local"\ninterval = 30', "interval", 2, "30 has no unit", "'30s'"),

@@ -101,7 +101,7 @@ def test_site_file() -> None:
     site = Site("hpc1", machines={"thin": Machine("thin"), "fat": Machine("fat")})
     found = judge.site(site, "/etc/hpc1.toml", "hpc1")
     assert verdict(found) == "ok"
-    assert found.fact == "hpc1 (slurm_cli; machines: thin, fat) from /etc/hpc1.toml"
+    assert found.fact == "hpc1 (slurm; machines: thin, fat) from /etc/hpc1.toml"
 
 
 def test_a_wrong_site_file_is_told_by_its_first_problem() -> None:
