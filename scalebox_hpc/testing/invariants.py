@@ -320,13 +320,16 @@ def _known(memory: Memory, only: Memory | None) -> tuple[object, ...]:
     return modules, agents, allocations, pools
 
 
+ENDINGS: Final[tuple[Callable[[Scene], Problems], ...]] = (
+    agents_are_given_up_for_a_reason,
+    spools_are_read_before_leases_lapse,
+)
 EVERY_TURN: Final[tuple[Callable[[Scene], Problems], ...]] = (
     counters_are_exact,
     what_was_acknowledged_is_kept,
     held_leases_are_in_memory,
     an_element_has_one_agent,
-    agents_are_given_up_for_a_reason,
-    spools_are_read_before_leases_lapse,
+    *ENDINGS,
     only_what_was_seen_pending_is_given_back,
 )
 NOW_AND_THEN: Final[tuple[Callable[[Scene], Problems], ...]] = (

@@ -8,7 +8,7 @@ from typing import Any
 
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.testing.agent import SimulatedAgent
-from scalebox_hpc.testing.invariants import EVERY_TURN, NOW_AND_THEN, Problems, Scene
+from scalebox_hpc.testing.invariants import ENDINGS, EVERY_TURN, NOW_AND_THEN, Problems, Scene
 
 OFTEN = 25  # turns between two looks at what costs more
 SPINS = 1000  # so many turns within a second of virtual time
@@ -47,6 +47,9 @@ class Watch:
                 self.scene.listed.clear()
             case "full":
                 self.is_due = True
+            case "crash" if self.scene.world.core is not None:
+                self.scene.turn()  # what is on disk of a turn that was cut short, while the world is as it was
+                self.check(ENDINGS)
             case "told" if details[0].kind == "listing":
                 self.scene.listed.update(details[0].data["listing"].tries)
             case "unreadable":

@@ -131,7 +131,8 @@ class World:
             LedgerAway,
             StorageFull,
         ) as problem:  # it ends, and is started again
-            store.close()
+            if self.core is None:
+                store.close()
             self.crash(FULL_S if isinstance(problem, StorageFull) else DOWN_S)
         self._due_s = 0.0
 
