@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
 
-from scalebox_hpc.daemon import allocating, cancelling, endings, loading, runs, silence, talking
+from scalebox_hpc.daemon import (
+    allocating,
+    cancelling,
+    endings,
+    loading,
+    looking,
+    runs,
+    silence,
+    talking,
+)
 from scalebox_hpc.daemon.desk import Command, Desk, Ids
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.handlers import HANDLERS, run_resume
@@ -52,6 +61,7 @@ class Settings:
     last_words: Callable[[str, str, int], str]
     rss_mib: Callable[[], float]
     ledger_bytes: Callable[[], int]
+    stopwatch_s: Callable[[], float] = perf_counter  # bounds the slices of a turn
 
 
 @dataclass(slots=True)
@@ -71,7 +81,7 @@ class Core:
     store: Store
     settings: Settings
     desk: Desk = field(init=False)
-    books: dict[str, allocating.SiteBook] = field(default_factory=dict)
+    books: dict[str, looking.SiteBook] = field(default_factory=dict)
     timers: Timers = field(default_factory=Timers)
     turns: int = 0
     stopping: bool = False
@@ -147,7 +157,7 @@ class Core:
         desk = self.desk
         heard = [(path, said) for path, said in words if said.incarnation in desk.world.agents]
         endings.take_in(desk, [each for each in words if each not in heard])
-        allocating.listed(desk, site, listing, self.books)
+        looking.listed(desk, site, listing, self.books)
         endings.take_in(desk, heard)
 
     def _accept(self, call: Call, prepared: runs.Prepared, *, again: bool) -> None:
@@ -158,8 +168,8 @@ class Core:
         else:
             self.desk.answer(call, {"run": run.name})
 
-    def book(self, site: str) -> allocating.SiteBook:
-        return self.books.setdefault(site, allocating.SiteBook())
+    def book(self, site: str) -> looking.SiteBook:
+        return self.books.setdefault(site, looking.SiteBook())
 
     def _advance(self) -> None:
         """Everything that follows from what the ledger says now."""
@@ -174,7 +184,7 @@ class Core:
             self.timers.decide_s = now.mono_s + DECIDE_EVERY_S
             allocating.decide(desk, self.books, leaving=self.leaving)
             self._settle()  # a run all of whose pools were paused just now
-        allocating.look(desk, self.books)
+        looking.look(desk, self.books)
         for agent in list(desk.world.agents.values()):
             talking.answer_parked(desk, agent, self.turns)
 
@@ -189,9 +199,9 @@ class Core:
 
     def _turn_slices(self) -> None:
         """Seeds, chunks and broken modules, in slices, for a few milliseconds."""
-        desk, began_s = self.desk, perf_counter()
-        self.more = True
-        while perf_counter() - began_s < SLICE_S:
+        desk, stopwatch_s = self.desk, self.settings.stopwatch_s
+        began_s, self.more = stopwatch_s(), True
+        while stopwatch_s() - began_s < SLICE_S:
             if not (self._turn_one_seed() or runs.turn_chunk(desk) or self._fail_one_slice()):
                 self.more = False
                 return
@@ -250,10 +260,17 @@ class Core:
             allocating.cancel_all(self.desk, pool)
         return self.desk.commands
 
+    def is_over(self, now: Now) -> bool:
+        """Whether to leave: runs were interrupted and their agents are gone, or nothing was open for long."""
+        if self.timers.leave_by_s is not None:
+            return not self.desk.world.agents or now.mono_s >= self.timers.leave_by_s
+        return self.idle_for_s(now) >= IDLE_EXIT_S
+
     def idle_for_s(self, now: Now) -> float:
-        """For how long nothing has been open."""
+        """For how long nothing has been open: no run, and no allocation that may still cost something."""
         world = self.desk.world
         busy = world.agents or any(run.phase in ACTIVE for run in world.runs.values())
+        busy = busy or looking.is_awaited(self.desk, self.books)
         busy = busy or any(run.watchers for run in world.runs.values())
         if busy or self.timers.idle_since_s is None:
             self.timers.idle_since_s = now.mono_s
@@ -267,7 +284,7 @@ class Core:
         times = [now.mono_s + 60.0]
         times += [agent.parked[2] for agent in world.agents.values() if agent.parked is not None]
         times += [deadline for run in world.runs.values() for _, _, deadline in run.watchers]
-        look_s = allocating.next_look_s(self.desk, self.books)
+        look_s = looking.next_look_s(self.desk, self.books)
         times += [look_s] if look_s is not None else []
         if world.agents:
             times.append(self.timers.lost_s)

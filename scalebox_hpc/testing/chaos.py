@@ -108,7 +108,7 @@ class Chaos:
         world.batch.stale = None
         world.batch.partial = False
         world.unreadable.clear()
-        world.shared_is_full, world.commit_s = False, None
+        world.shared_is_full, world.daemon.commit_s = False, None
         world.faults.always.pop("commit", None)
 
     def _for_a_while(self, begin: Callable[[], None], end: Callable[[], None], most_s: float = 300.0) -> None:
@@ -306,8 +306,8 @@ class Chaos:
         """Messages pile up meanwhile."""
         rng = self.rng
         self._for_a_while(
-            lambda: setattr(self.world, "commit_s", lambda: 0.01 * 1000 ** rng.random()),
-            lambda: setattr(self.world, "commit_s", None),
+            lambda: setattr(self.world.daemon, "commit_s", lambda: 0.01 * 1000 ** rng.random()),
+            lambda: setattr(self.world.daemon, "commit_s", None),
             60.0,
         )
 
@@ -366,7 +366,7 @@ class Chaos:
         if verb != "run.cancel":
             self.resumes += 1
         some = {"cause": "exit"} if verb == "run.retry" else {}  # what was refused stays so, unless asked for
-        self.world.arrive(Call(verb, {"run": self.run, **some}, lambda reply: None))
+        self.world.daemon.arrive(Call(verb, {"run": self.run, **some}, lambda reply: None))
 
 
 TROUBLE: tuple[Callable[[Chaos], None], ...] = (

@@ -48,7 +48,7 @@ class Watch:
             case "full":
                 self.is_due = True
             case "crash" if self.scene.world.core is not None:
-                self.scene.turn()  # what is on disk of a turn that was cut short, while the world is as it was
+                self.scene.turn()  # what a turn that was cut short left on disk
                 self.check(ENDINGS)
             case "told" if details[0].kind == "listing":
                 self.scene.listed.update(details[0].data["listing"].tries)

@@ -21,7 +21,7 @@ def test_the_session_is_cut_at_any_write(make_world: MakeWorld, points: list[str
         world.accept(sums(), SEEDS)
         all_is_well(world)
         world.end()
-        assert world.full == 1, f"cut at {number}, {points[number - 1]}"
+        assert world.daemon.full == 1, f"cut at {number}, {points[number - 1]}"
 
 
 def test_the_answer_of_a_commit_is_lost(make_world: MakeWorld, points: list[str]) -> None:

@@ -18,8 +18,8 @@ from scalebox_hpc.daemon.state import ModuleState, Now, TryState
 from scalebox_hpc.domain.task import HELD, Cause, Lease, Standing, TaskState, Verdict
 from scalebox_hpc.engine import retry
 from scalebox_hpc.ledger.statements import statements
+from scalebox_hpc.testing.process import Process
 from scalebox_hpc.testing.soak import try_seed
-from scalebox_hpc.testing.world import World
 from scalebox_hpc.wire.messages import Ended
 
 SEEDS = 100  # those of test_soak
@@ -71,8 +71,8 @@ def leases_lapse_before_the_spool_is_read(patch: Patch) -> None:
 
 
 def a_spool_that_cannot_be_read_counts_as_none(patch: Patch) -> None:
-    read = World._read_spool
-    patch.setattr(World, "_read_spool", lambda world, *which: read(world, *which) or [])
+    read = Process._read_spool
+    patch.setattr(Process, "_read_spool", lambda process, *which: read(process, *which) or [])
 
 
 def a_restart_forgets_who_holds_what(patch: Patch) -> None:
