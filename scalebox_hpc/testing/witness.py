@@ -8,7 +8,7 @@ from typing import Any
 
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.testing.agent import SimulatedAgent
-from scalebox_hpc.testing.invariants import ENDINGS, EVERY_TURN, NOW_AND_THEN, Problems, Scene
+from scalebox_hpc.testing.invariants import EVERY_TURN, NOW_AND_THEN, WHEN_KILLED, Problems, Scene
 
 OFTEN = 25  # turns between two looks at what costs more
 SPINS = 1000  # so many turns within a second of virtual time
@@ -47,9 +47,9 @@ class Watch:
                 self.scene.listed.clear()
             case "full":
                 self.is_due = True
-            case "crash" if self.scene.world.core is not None:
+            case "crash" | "leave" if self.scene.world.core is not None:
                 self.scene.turn()  # what a turn that was cut short left on disk
-                self.check(ENDINGS)
+                self.check(WHEN_KILLED)
             case "told" if details[0].kind == "listing":
                 self.scene.listed.update(details[0].data["listing"].tries)
             case "unreadable":
@@ -125,6 +125,8 @@ def _shown(thing: Any) -> str:
             return f"{thing.kind} {listed.problem or len(listed.tries) if listed else ''}"
         case Call():
             return f"{thing.verb} {_args(thing.args)}"
+        case Reply(body={"module": module, "run": run}):
+            return f"sheet {module} of {run}"
         case Reply():
             return f"{thing.status if thing.status != 200 else ''} {_args(thing.body)}".strip()
         case SimulatedAgent():

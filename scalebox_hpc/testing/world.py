@@ -8,7 +8,7 @@ agents may die, messages may be lost, doubled, delayed and overtake each other.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from scalebox_hpc.errors import LedgerAway
 from scalebox_hpc.ledger.store import Row
 from scalebox_hpc.testing.agent import Answered, Json, Play, SimulatedAgent
 from scalebox_hpc.testing.batch import SimulatedBatch
-from scalebox_hpc.testing.clock import VirtualClock
+from scalebox_hpc.testing.clock import NodeClock, VirtualClock
 from scalebox_hpc.testing.hands import Hands
 from scalebox_hpc.testing.ledger import Books, Faults, SqliteBooks
 from scalebox_hpc.testing.network import Network
@@ -76,6 +76,8 @@ class World:
     full_nodes: set[str] = field(default_factory=set)  # whose disk is full
     scratch_mib: int = 1 << 20  # free on each node
     shared_is_full: bool = False  # neither spools nor last words can be written
+    node_clocks: Mapping[str, NodeClock] = field(default_factory=dict)  # others go as the daemon's does
+    agents_start: bool = True  # else their elements end before they say hello
     has_walltimes: bool = False  # elements end at their walltime, whatever runs in them
     daemon: Process = field(init=False)
     hands: Hands = field(init=False)
@@ -135,6 +137,10 @@ class World:
             seen = one.elements[index]
             if seen.phase is Phase.PENDING:
                 self.batch.activate(name, index)
+                if not self.agents_start:
+                    self.saw("agent", f"of {name}[{index}]", "does not start")
+                    self.batch.end(name, Ending.FAILED, index)
+                    continue
                 incarnation = f"{len(self.agents) + 1:016x}"
                 place = (name, index, seen.restarts, incarnation, one.job_id)
                 walltime_s, node = one.request.walltime_s, self._free_node()
@@ -154,6 +160,11 @@ class World:
     def _kill_at_last(self, agent: SimulatedAgent, ending: Ending) -> None:
         if not agent.over:
             self.kill(agent, word=False, ending=ending)
+
+    def wall_us(self, node: str) -> int:
+        """What the wall clock of a node says."""
+        own = self.node_clocks.get(node)
+        return self.clock.wall_us if own is None else own.wall_us(self.clock)
 
     def _free_node(self) -> str:
         taken = {agent.node for agent in self.living()}
