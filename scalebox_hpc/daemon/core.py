@@ -21,14 +21,14 @@ from scalebox_hpc.daemon import (
     silence,
     talking,
 )
-from scalebox_hpc.daemon.desk import Command, Desk, Ids
+from scalebox_hpc.daemon.desk import Command, Desk, Ids, SiteFacts
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.handlers import HANDLERS, run_resume
 from scalebox_hpc.daemon.refusal import refusal
 from scalebox_hpc.daemon.state import ACTIVE, Now, RunState, World
 from scalebox_hpc.domain.allocation import Listing
 from scalebox_hpc.domain.task import TaskState
-from scalebox_hpc.errors import SbxError
+from scalebox_hpc.errors import ConflictError, SbxError
 from scalebox_hpc.ledger.store import Store
 
 SLICE_S: Final = 0.02  # of one turn, for seeds and chunks
@@ -36,6 +36,7 @@ DECIDE_EVERY_S: Final = 0.25
 LOST_EVERY_S: Final = 5.0
 IDLE_EXIT_S: Final = 600.0
 LEAVING_GRACE_S: Final = 20.0
+GOES_ON: Final = ("run.submit", "run.resume", "run.retry")  # what lets a run go on
 
 
 @dataclass(slots=True)
@@ -123,6 +124,8 @@ class Core:
     def _call(self, call: Call) -> None:
         """Handle one request; an error of ours becomes its answer."""
         try:
+            if call.verb in GOES_ON:
+                self._must_stay()
             HANDLERS[call.verb](self, call)
         except SbxError as error:
             self.desk.replies.append((call, refusal(error)))
@@ -144,7 +147,7 @@ class Core:
             case "prepared":
                 self._accept(data["call"], data["prepared"], again=bool(data.get("again")))
             case "compared":
-                run_resume.compared(self, data["call"], data["sites"])
+                self._resume(data["call"], data["sites"])
             case "answer":
                 desk.replies.append((data["call"], data["reply"]))
         self.timers.decide_s = 0.0
@@ -162,11 +165,24 @@ class Core:
 
     def _accept(self, call: Call, prepared: runs.Prepared, *, again: bool) -> None:
         try:
+            self._must_stay()
             run = runs.create(self.desk, prepared, again=again)
         except SbxError as error:
             self.desk.replies.append((call, refusal(error)))
         else:
             self.desk.answer(call, {"run": run.name})
+
+    def _resume(self, call: Call, sites: dict[str, SiteFacts]) -> None:
+        try:
+            self._must_stay()
+            run_resume.compared(self, call, sites)
+        except SbxError as error:
+            self.desk.replies.append((call, refusal(error)))
+
+    def _must_stay(self) -> None:
+        """Begin nothing that the next daemon would have to do. Raises ConflictError."""
+        if self.leaving:
+            raise ConflictError("the command that was the daemon is being ended", "try again in a minute")
 
     def book(self, site: str) -> looking.SiteBook:
         return self.books.setdefault(site, looking.SiteBook())

@@ -17,7 +17,7 @@ BEGINS_S = 1000.0
 
 
 class NodeClock(NamedTuple):
-    """How the wall clock of a node differs from the daemon's."""
+    """How the wall clock of a node differs from one that is right and never stepped."""
 
     offset_s: float = 0.0
     drift: float = 0.0  # seconds a second, since the world began

@@ -104,7 +104,9 @@ class Simulation:
         return [self.world.phase(order.name) for order in self.scenario.orders]
 
     def _all_runs_are_over(self) -> bool:
-        """Whether all came to their ends, or to where they wait for a person."""
+        """Whether all came to their ends, or to where they wait for a person whom the daemon would hear."""
+        if self.world.core is not None and self.world.core.leaving:
+            return False
         return not any(phase in (None, *ACTIVE) for phase in self._phases())
 
     def _wait(self, rule: str, is_so: Callable[[], bool], most_s: float) -> None:

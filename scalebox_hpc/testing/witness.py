@@ -30,6 +30,7 @@ class Watch:
     most_turns: int | None = None
     trace: list[tuple[float, str, str]] = field(default_factory=list)  # virtual time, what, more
     turns: int = 0
+    commits: int = 0  # of the daemons, up to the turn that was checked last
     newest: dict[str, int] = field(default_factory=dict)  # by incarnation: its highest sync that arrived
     spooled: set[str] = field(default_factory=set)  # leases
     since: tuple[float, int] = (0.0, 0)  # a virtual second, and how many turns there were before it
@@ -68,8 +69,11 @@ class Watch:
         """Check what a turn has made of everything."""
         self.turns += 1
         self._does_not_spin()
-        self.scene.turn()
-        self.check(EVERY_TURN)
+        commits = self.scene.world.faults.commits
+        if commits != self.commits:  # else it changed nothing
+            self.commits = commits
+            self.scene.turn()
+            self.check(EVERY_TURN)
         if self.is_due or self.turns % OFTEN == 0:
             self.is_due = False
             self.check(NOW_AND_THEN)

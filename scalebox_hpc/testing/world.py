@@ -76,7 +76,7 @@ class World:
     full_nodes: set[str] = field(default_factory=set)  # whose disk is full
     scratch_mib: int = 1 << 20  # free on each node
     shared_is_full: bool = False  # neither spools nor last words can be written
-    node_clocks: Mapping[str, NodeClock] = field(default_factory=dict)  # others go as the daemon's does
+    node_clocks: Mapping[str, NodeClock] = field(default_factory=dict)  # others are right
     agents_start: bool = True  # else their elements end before they say hello
     has_walltimes: bool = False  # elements end at their walltime, whatever runs in them
     daemon: Process = field(init=False)
@@ -163,8 +163,7 @@ class World:
 
     def wall_us(self, node: str) -> int:
         """What the wall clock of a node says."""
-        own = self.node_clocks.get(node)
-        return self.clock.wall_us if own is None else own.wall_us(self.clock)
+        return self.node_clocks.get(node, NodeClock()).wall_us(self.clock)
 
     def _free_node(self) -> str:
         taken = {agent.node for agent in self.living()}
