@@ -9,10 +9,11 @@ import pytest
 from scalebox_hpc.daemon.core import SLICE_S
 from scalebox_hpc.daemon.state import RunPhase
 from scalebox_hpc.testing.agent import Played
+from scalebox_hpc.testing.audit import look
 from scalebox_hpc.testing.batch import Crash
 from scalebox_hpc.testing.world import World
 from tests.fault.conftest import MakeWorld
-from tests.fault.pipelines import SEEDS, all_is_well, in_order, player, sums
+from tests.fault.pipelines import SEEDS, all_is_well, in_order, ledger, player, sums
 
 
 def all_is_tidy(world: World) -> None:
@@ -91,7 +92,7 @@ def test_one_allocation_is_enough_when_the_answer_of_sbatch_is_lost_in_a_crash(m
     world.batch.after_submit = Crash()
     world.accept(sums(), SEEDS)
     all_is_tidy(world)
-    assert len(world.batch.submitted) == 1
+    assert look(ledger(world), "SELECT DISTINCT state FROM try") == [("ENDED",)]
     assert world.crashes == 1
 
 
