@@ -282,13 +282,13 @@ def cancel_all(desk: Desk, pool: PoolState, *, agents_may_end: bool = False) -> 
     `agents_may_end`: elements with a living agent, which is told to leave, are cancelled only when a later
     look still finds them. Ranks on other nodes need that: in a job under cancellation nobody can end them.
     """
-    targets = []
+    targets, given_back = [], []
     for allocation in pool.allocations.values():
         every = range(allocation.request.elements)
         for attempt in allocation.tries.values():
             if attempt.state not in OPEN:
                 continue
-            cancelling.give_back(desk, allocation, every)
+            given_back.append(allocation)
             agents = desk.world.agents_of(attempt.try_id) if agents_may_end else []
             living = {agent.element for agent in agents}
             indices = tuple(index for index in every if index not in living) if living else ()
@@ -296,3 +296,5 @@ def cancel_all(desk: Desk, pool: PoolState, *, agents_may_end: bool = False) -> 
                 targets.append(CancelTarget(attempt.name, attempt.job_id, indices))
     if targets:
         desk.commands.append(Cancel(pool.spec.site, tuple(targets)))
+    for allocation in given_back:
+        cancelling.give_back(desk, allocation, range(allocation.request.elements))

@@ -7,6 +7,7 @@ transaction is on disk, so a turn that is cut short anywhere never happened.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
@@ -28,7 +29,7 @@ from scalebox_hpc.daemon.refusal import refusal
 from scalebox_hpc.daemon.state import ACTIVE, Now, RunState, World
 from scalebox_hpc.domain.allocation import Listing
 from scalebox_hpc.domain.task import TaskState
-from scalebox_hpc.errors import ConflictError, SbxError
+from scalebox_hpc.errors import ConflictError, LedgerAway, SbxError, StorageFull
 from scalebox_hpc.ledger.store import Store
 
 SLICE_S: Final = 0.02  # of one turn, for seeds and chunks
@@ -270,10 +271,11 @@ class Core:
         return names
 
     def cancel_allocations(self, now: Now) -> list[Command]:
-        """Give back all allocations, for an orderly end."""
+        """Give back all allocations, for an orderly end; also where it cannot be noted: nobody else would."""
         self.desk.now, self.desk.commands = now, []
         for pool in self.desk.world.pools.values():
-            allocating.cancel_all(self.desk, pool)
+            with suppress(StorageFull, LedgerAway), self.store.transaction():
+                allocating.cancel_all(self.desk, pool)
         return self.desk.commands
 
     def is_over(self, now: Now) -> bool:
@@ -310,12 +312,11 @@ class Core:
             avoided = [until_s for agent in world.agents.values() for until_s in agent.avoids.values()]
             avoided += [shun.until_s for pool in world.pools.values() for shun in pool.shuns.values()]
             times += [until_s for until_s in avoided if until_s > now.mono_s]
-            if any(pool.state == "ok" and not pool.allocations for pool in world.pools.values()):
-                times.append(self.timers.decide_s if self._has_work() else now.mono_s + 60.0)
+            if any(
+                pool.state == "ok" and not pool.allocations and pool.has_work for pool in world.pools.values()
+            ):
+                times.append(self.timers.decide_s)
         return max(0.0, min(times) - now.mono_s)
-
-    def _has_work(self) -> bool:
-        return any(module.counts[TaskState.READY] for module in self.desk.world.modules.values())
 
     def _due_tasks(self, now: Now) -> list[float]:
         return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scalebox_hpc.daemon.state import RunPhase
 from scalebox_hpc.testing.agent import Json, Played
+from scalebox_hpc.testing.ledger import NoRoom
 from scalebox_hpc.testing.world import World
 from tests.fault.conftest import MakeWorld
 from tests.fault.pipelines import SEEDS, in_order, player, sums, totals
@@ -31,6 +32,19 @@ def test_what_was_interrupted_is_given_back_and_gone_on_with(make_world: MakeWor
     world.command("run.resume", run="run-1")
     assert world.finish() is RunPhase.SUCCEEDED
     assert totals(world) == ["28"]
+    in_order(world)
+
+
+def test_what_was_interrupted_is_given_back_also_when_the_disk_is_full(make_world: MakeWorld) -> None:
+    world = at_work(make_world)
+    world.daemon.interrupt()
+    world.run(until=lambda: world.phase() is RunPhase.INTERRUPTED)
+    world.faults.always["commit"] = NoRoom()
+    world.run(until=lambda: world.daemon.has_left)
+    assert [target.name for target in world.batch.cancelled] == list(world.batch.tries)
+    world.faults.always.clear()
+    world.command("run.resume", run="run-1")
+    assert world.finish() is RunPhase.SUCCEEDED
     in_order(world)
 
 
