@@ -44,6 +44,8 @@ class Scene:
     listed: dict[str, TrySeen] = field(default_factory=dict)  # what this start of the daemon was shown
     given_back: dict[str, set[int]] = field(default_factory=dict)  # elements, by try
     is_cancelled: bool = False  # a person asked for it since the last turn
+    leased: set[str] = field(default_factory=set)  # leases that were held
+    lapsed: set[str] = field(default_factory=set)  # and those that were held before; they may be held again
     postponed: set[str] = field(default_factory=set)  # agents whose spool could not be read when it was time
     started_s: float = 0.0  # when the daemon started
     ended: set[int] = field(default_factory=set)  # agents that the ledger held for over
@@ -120,6 +122,21 @@ def held_leases_are_in_memory(scene: Scene) -> Problems:
         yield f"held by nobody in memory: {sorted(ledger - memory)}"
     if memory - ledger:
         yield f"held in memory alone: {sorted(memory - ledger)}"
+
+
+def leases_are_of_runs_that_go_on(scene: Scene) -> Problems:
+    """A run that is interrupted, paused, cancelled or over gets no new lease."""
+    query = (
+        "SELECT task_id || '.' || lease_epoch || '.' || lease_n, run.state, run.name FROM task AS t"
+        " JOIN module USING (module_id) JOIN run USING (run_id) WHERE t.state IN ('LEASED', 'RUNNING')"
+    )
+    now = {lease: about for lease, *about in scene.rows(query)}
+    for lease in now.keys() - scene.leased:
+        state, run = now[lease]
+        if state not in ACTIVE and lease not in scene.lapsed:
+            yield f"{lease} was granted, and {run} is {state}"
+    scene.lapsed |= scene.leased - now.keys()
+    scene.leased = set(now)
 
 
 def an_element_has_one_agent(scene: Scene) -> Problems:
@@ -363,6 +380,7 @@ EVERY_TURN: Final[tuple[Callable[[Scene], Problems], ...]] = (
     counters_are_exact,
     what_was_acknowledged_is_kept,
     held_leases_are_in_memory,
+    leases_are_of_runs_that_go_on,
     an_element_has_one_agent,
     *WHEN_KILLED,
     no_agent_runs_more_than_it_has_room_for,

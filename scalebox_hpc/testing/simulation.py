@@ -29,6 +29,7 @@ from scalebox_hpc.testing.world import World
 ENDS_S = 6 * 3600.0  # of virtual time, in which a run has to end once the world behaves
 TIDY_S = 2 * 3600.0  # and in which everything is given back
 STEP_S = 60.0
+AGAIN_S = 2.0  # before a person tries again
 MOST_RESUMES = 5
 INFRASTRUCTURE = ("launch", "node_lost", "agent_lost", "walltime", "preempted", "cancelled")
 
@@ -77,8 +78,10 @@ class Simulation:
     def _submit(self, order: Order) -> None:
         """As a person does: again, until the run is there."""
         while self.world.phase(order.name) is None:
-            self.world.submit(order.pipeline, order.programs.seeds, order.name)
-            self.world.run(until=lambda: self.world.core is not None)
+            reply = self.world.submit(order.pipeline, order.programs.seeds, order.name)
+            if reply.status != 200:
+                self.world.run(for_s=AGAIN_S)
+            self.world.run(until=lambda: self.world.core is not None or self.world.daemon.has_left)
 
     def _end_well(self) -> None:
         while True:
