@@ -98,6 +98,7 @@ class Simulation:
                 self.world.command("run.resume", run=name)
         self._wait("everything_is_given_back", self._is_tidy, TIDY_S)
         self.world.run(for_s=2 * STEP_S)
+        self.world.start()  # where it has left meanwhile
         self.watch.check(EVERY_TURN + NOW_AND_THEN)
         if rows := self.watch.scene.rows("SELECT * FROM chunk"):
             raise Violation(f"nothing_is_left: chunks {rows[:5]}")
