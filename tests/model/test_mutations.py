@@ -163,7 +163,8 @@ def a_daemon_that_is_being_ended_lets_runs_go_on(patch: Patch) -> None:
 
 
 def an_interrupted_run_gets_leases(patch: Patch) -> None:
-    patch.setattr(leasing, "ACTIVE", (*ACTIVE, RunPhase.INTERRUPTED))
+    for place in (leasing, talking):
+        patch.setattr(place, "ACTIVE", (*ACTIVE, RunPhase.INTERRUPTED))
 
 
 def one_run_alone_is_interrupted(patch: Patch) -> None:
@@ -221,10 +222,10 @@ MUTATIONS = {  # and a seed that finds each: it is tried first, the others only 
     nobody_looks_where_nothing_is_expected: 0,
     a_daemon_that_is_being_ended_lets_runs_go_on: 17,
     an_interrupted_run_gets_leases: 0,
-    one_run_alone_is_interrupted: 0,
-    a_resume_remembers_elements_that_did_not_start: 0,
+    one_run_alone_is_interrupted: 14,
+    a_resume_remembers_elements_that_did_not_start: 14,
     times_are_as_each_node_tells_them: 0,
-    an_agent_starts_whatever_it_has: 0,
+    an_agent_starts_whatever_it_has: 3,
 }
 
 
