@@ -23,7 +23,7 @@ from scalebox_hpc.testing.process import Process
 from scalebox_hpc.testing.soak import try_seed
 from scalebox_hpc.wire.messages import Ended
 
-SEEDS = 100  # those of test_soak
+SEEDS = 70  # those of test_soak
 Patch = pytest.MonkeyPatch
 
 
@@ -221,7 +221,7 @@ MUTATIONS = {  # and a seed that finds each: it is tried first, the others only 
     memory_outlives_a_commit_that_failed: 2,
     nobody_looks_where_nothing_is_expected: 0,
     a_daemon_that_is_being_ended_lets_runs_go_on: 17,
-    an_interrupted_run_gets_leases: 0,
+    an_interrupted_run_gets_leases: 19,
     one_run_alone_is_interrupted: 14,
     a_resume_remembers_elements_that_did_not_start: 14,
     times_are_as_each_node_tells_them: 0,
