@@ -48,7 +48,8 @@ def look(desk: Desk, books: dict[str, SiteBook]) -> None:
 
 def next_look_s(desk: Desk, books: dict[str, SiteBook]) -> float | None:
     """When the next listing is due, monotonic; None: none is."""
-    times = [_due_s(desk, site, book) for site, book in books.items() if not book.looking]
+    known = [(site, book) for site, book in books.items() if site in desk.sites]
+    times = [_due_s(desk, site, book) for site, book in known if not book.looking]
     return min(times, default=None)
 
 
@@ -79,6 +80,8 @@ def _site_of(desk: Desk, attempt: TryState) -> str:
 
 def listed(desk: Desk, site: str, listing: Listing, books: dict[str, SiteBook]) -> None:
     """Compare what the batch system lists with what we hold."""
+    if site not in desk.sites:  # asked before memory was read again, of a site that is of the past
+        return
     book = books.setdefault(site, SiteBook())
     book.looking, book.duration_s = False, listing.duration_s
     if listing.complete:
