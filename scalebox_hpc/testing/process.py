@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from scalebox_hpc.daemon.core import Core, Outcome, Settings
@@ -33,7 +32,7 @@ class Process:
 
     world: World
     core: Core | None = None
-    stopwatch_s: Callable[[], float] = perf_counter  # see Settings
+    stopwatch_s: Callable[[], float] = field(init=False)  # see Settings; a turn takes no time
     commit_s: Callable[[], float] | None = None  # how long the next commit takes; None: no time
     lives: int = 0  # starts
     crashes: int = 0
@@ -45,6 +44,9 @@ class Process:
     _due_s: float = 0.0
     _rests_until_s: float = 0.0  # after a turn that could not be written
     _busy: bool = False  # a commit takes its time
+
+    def __post_init__(self) -> None:
+        self.stopwatch_s = lambda: self.world.clock.mono_s
 
     # its life
 
