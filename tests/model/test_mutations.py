@@ -12,7 +12,7 @@ import pytest
 
 from scalebox_hpc.agent import session
 from scalebox_hpc.agent.session import Session
-from scalebox_hpc.daemon import attempt_row, leasing, loading, looking, recording, runs, spooled, talking
+from scalebox_hpc.daemon import attempt_row, leasing, loading, recording, runs, spooled, talking
 from scalebox_hpc.daemon.core import Core
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.state import ACTIVE, ModuleState, Now, RunPhase, RunState, TryState
@@ -153,11 +153,6 @@ def memory_outlives_a_commit_that_failed(patch: Patch) -> None:
     patch.setattr(Core, "load", once)
 
 
-def nobody_looks_where_nothing_is_expected(patch: Patch) -> None:
-    patch.setattr(looking, "UNASKED_S", float("inf"))
-    patch.setattr(loading, "_load_sites", lambda desk: None)
-
-
 def a_daemon_that_is_being_ended_lets_runs_go_on(patch: Patch) -> None:
     patch.setattr(Core, "_must_stay", lambda core: None)
 
@@ -219,7 +214,6 @@ MUTATIONS = {  # and a seed that finds each: it is tried first, the others only 
     an_agent_forgets_what_it_has_sent: 0,
     what_an_agent_gives_back_is_not_counted: 0,
     memory_outlives_a_commit_that_failed: 2,
-    nobody_looks_where_nothing_is_expected: 0,
     a_daemon_that_is_being_ended_lets_runs_go_on: 17,
     an_interrupted_run_gets_leases: 19,
     one_run_alone_is_interrupted: 14,
