@@ -7,8 +7,9 @@ transaction is on disk, so a turn that is cut short anywhere never happened.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import Any, Final
 
 from scalebox_hpc.daemon import (
@@ -16,12 +17,13 @@ from scalebox_hpc.daemon import (
     cancelling,
     endings,
     loading,
+    looking,
     removing,
     runs,
     silence,
     talking,
 )
-from scalebox_hpc.daemon.desk import Command, Desk, Ids, Publish
+from scalebox_hpc.daemon.desk import Command, Desk, Ids, Publish, SiteFacts
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.handlers import HANDLERS, run_resume
 from scalebox_hpc.daemon.meters import Meters
@@ -29,7 +31,7 @@ from scalebox_hpc.daemon.refusal import refusal
 from scalebox_hpc.daemon.state import ACTIVE, Now, RunState, World
 from scalebox_hpc.domain.allocation import Listing
 from scalebox_hpc.domain.task import TaskState
-from scalebox_hpc.errors import SbxError
+from scalebox_hpc.errors import ConflictError, LedgerAway, SbxError, StorageFull
 from scalebox_hpc.ledger.store import Store
 
 SLICE_S: Final = 0.02  # of one turn, for seeds and chunks
@@ -39,6 +41,7 @@ RETENTION_EVERY_S: Final = 3600.0
 PUBLISH_EVERY_S: Final = 15.0
 IDLE_EXIT_S: Final = 600.0
 LEAVING_GRACE_S: Final = 20.0
+GOES_ON: Final = ("run.submit", "run.resume", "run.retry")  # what lets a run go on
 
 
 @dataclass(slots=True)
@@ -69,6 +72,7 @@ class Settings:
     metrics_file: str | None = None  # where they are written every few seconds
     keep_runs_s: float | None = None  # for how long a run stays that is over; None: for ever
     keep_logs_s: float | None = None  # the same of what tasks and elements printed
+    stopwatch_s: Callable[[], float] = perf_counter  # bounds the slices of a turn, times commits
 
 
 @dataclass(slots=True)
@@ -90,7 +94,7 @@ class Core:
     store: Store
     settings: Settings
     desk: Desk = field(init=False)
-    books: dict[str, allocating.SiteBook] = field(default_factory=dict)
+    books: dict[str, looking.SiteBook] = field(default_factory=dict)
     timers: Timers = field(default_factory=Timers)
     ids: Ids = field(default_factory=Ids)  # none is given out twice in one epoch
     meters: Meters = field(default_factory=Meters)
@@ -129,8 +133,8 @@ class Core:
                     self._told(event)
             self._advance()
             self._save()
-            decided_s = monotonic()
-        self.meters.commits.add(monotonic() - decided_s)
+            decided_s = self.settings.stopwatch_s()
+        self.meters.commits.add(self.settings.stopwatch_s() - decided_s)
         for run in desk.world.runs.values():
             self._answer_watchers(run)
         return Outcome(desk.replies, desk.commands)
@@ -139,6 +143,8 @@ class Core:
         """Handle one request; an error of ours becomes its answer."""
         self.meters.requests[call.verb] += 1
         try:
+            if call.verb in GOES_ON:
+                self._must_stay()
             HANDLERS[call.verb](self, call)
         except SbxError as error:
             self.desk.replies.append((call, refusal(error)))
@@ -160,7 +166,7 @@ class Core:
             case "prepared":
                 self._accept(data["call"], data["prepared"], again=bool(data.get("again")))
             case "compared":
-                run_resume.compared(self, data["call"], data["sites"])
+                self._resume(data["call"], data["sites"])
             case _:
                 self._told_of_files(told)
         self.timers.decide_s = 0.0
@@ -182,19 +188,32 @@ class Core:
         desk = self.desk
         heard = [(path, said) for path, said in words if said.incarnation in desk.world.agents]
         endings.take_in(desk, [each for each in words if each not in heard])
-        allocating.listed(desk, site, listing, self.books)
+        looking.listed(desk, site, listing, self.books)
         endings.take_in(desk, heard)
 
     def _accept(self, call: Call, prepared: runs.Prepared, *, again: bool) -> None:
         try:
+            self._must_stay()
             run = runs.create(self.desk, prepared, again=again)
         except SbxError as error:
             self.desk.replies.append((call, refusal(error)))
         else:
             self.desk.answer(call, {"run": run.name})
 
-    def book(self, site: str) -> allocating.SiteBook:
-        return self.books.setdefault(site, allocating.SiteBook())
+    def _resume(self, call: Call, sites: dict[str, SiteFacts]) -> None:
+        try:
+            self._must_stay()
+            run_resume.compared(self, call, sites)
+        except SbxError as error:
+            self.desk.replies.append((call, refusal(error)))
+
+    def _must_stay(self) -> None:
+        """Begin nothing that the next daemon would have to do. Raises ConflictError."""
+        if self.leaving:
+            raise ConflictError("the command that was the daemon is being ended", "try again in a minute")
+
+    def book(self, site: str) -> looking.SiteBook:
+        return self.books.setdefault(site, looking.SiteBook())
 
     def _advance(self) -> None:
         """Everything that follows from what the ledger says now."""
@@ -212,7 +231,7 @@ class Core:
             self.timers.decide_s = now.mono_s + DECIDE_EVERY_S
             allocating.decide(desk, self.books, leaving=self.leaving)
             self._settle()  # a run all of whose pools were paused just now
-        allocating.look(desk, self.books)
+        looking.look(desk, self.books)
         if self.settings.metrics_file is not None and now.mono_s >= self.timers.metrics_s:
             self._publish()
         for agent in list(desk.world.agents.values()):
@@ -245,9 +264,9 @@ class Core:
 
     def _turn_slices(self) -> None:
         """Seeds, chunks, broken modules and runs that are to go, in slices, for a few milliseconds."""
-        desk, began_s = self.desk, perf_counter()
-        self.more = True
-        while perf_counter() - began_s < SLICE_S:
+        desk, stopwatch_s = self.desk, self.settings.stopwatch_s
+        began_s, self.more = stopwatch_s(), True
+        while stopwatch_s() - began_s < SLICE_S:
             if not (
                 self._turn_one_seed()
                 or runs.turn_chunk(desk)
@@ -305,16 +324,24 @@ class Core:
         return names
 
     def cancel_allocations(self, now: Now) -> list[Command]:
-        """Give back all allocations, for an orderly end."""
+        """Give back all allocations, for an orderly end; also where it cannot be noted: nobody else would."""
         self.desk.now, self.desk.commands = now, []
         for pool in self.desk.world.pools.values():
-            allocating.cancel_all(self.desk, pool)
+            with suppress(StorageFull, LedgerAway), self.store.transaction():
+                allocating.cancel_all(self.desk, pool)
         return self.desk.commands
 
+    def is_over(self, now: Now) -> bool:
+        """Whether to leave: runs were interrupted and their agents are gone, or nothing was open for long."""
+        if self.timers.leave_by_s is not None:
+            return not self.desk.world.agents or now.mono_s >= self.timers.leave_by_s
+        return self.idle_for_s(now) >= IDLE_EXIT_S
+
     def idle_for_s(self, now: Now) -> float:
-        """For how long nothing has been open."""
+        """For how long nothing has been open: no run, and no allocation that may still cost something."""
         world = self.desk.world
         busy = bool(world.agents or world.removals) or any(run.phase in ACTIVE for run in world.runs.values())
+        busy = busy or looking.is_awaited(self.desk, self.books)
         busy = busy or any(run.watchers for run in world.runs.values())
         if busy or self.timers.idle_since_s is None:
             self.timers.idle_since_s = now.mono_s
@@ -328,7 +355,7 @@ class Core:
         times = [now.mono_s + 60.0]
         times += [agent.parked[2] for agent in world.agents.values() if agent.parked is not None]
         times += [deadline for run in world.runs.values() for _, _, deadline in run.watchers]
-        look_s = allocating.next_look_s(self.desk, self.books)
+        look_s = looking.next_look_s(self.desk, self.books)
         times += [look_s] if look_s is not None else []
         times += [self.timers.metrics_s] if self.settings.metrics_file is not None else []
         if world.agents:
@@ -339,12 +366,11 @@ class Core:
             avoided = [until_s for agent in world.agents.values() for until_s in agent.avoids.values()]
             avoided += [shun.until_s for pool in world.pools.values() for shun in pool.shuns.values()]
             times += [until_s for until_s in avoided if until_s > now.mono_s]
-            if any(pool.state == "ok" and not pool.allocations for pool in world.pools.values()):
-                times.append(self.timers.decide_s if self._has_work() else now.mono_s + 60.0)
+            if any(
+                pool.state == "ok" and not pool.allocations and pool.has_work for pool in world.pools.values()
+            ):
+                times.append(self.timers.decide_s)
         return max(0.0, min(times) - now.mono_s)
-
-    def _has_work(self) -> bool:
-        return any(module.counts[TaskState.READY] for module in self.desk.world.modules.values())
 
     def _due_tasks(self, now: Now) -> list[float]:
         return [

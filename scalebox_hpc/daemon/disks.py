@@ -28,15 +28,17 @@ def take_in(desk: Desk, agent: AgentState, said: Sync) -> None:
 
 
 def busy_elsewhere(desk: Desk, pool: PoolState) -> bool:
-    """Tell whether tasks of a pool run on other nodes than the one whose disk was lost last."""
+    """Tell whether tasks of a pool are in hand on other nodes than the one whose disk was lost last.
+
+    They may not have started: elements that start at once, most of them on a bad node, are no news of others.
+    """
     return pool.lost_disk is not None and any(
-        agent.pool is pool and agent.node != pool.lost_disk.node and _is_busy(agent)
+        agent.pool is pool
+        and agent.node != pool.lost_disk.node
+        and agent.session.offers
+        and not agent.leaving
         for agent in desk.world.agents.values()
     )
-
-
-def _is_busy(agent: AgentState) -> bool:
-    return any(offer.started for offer in agent.session.offers.values())
 
 
 def _reason(desk: Desk, agent: AgentState, said: Sync) -> str:

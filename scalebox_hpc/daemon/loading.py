@@ -31,6 +31,8 @@ from scalebox_hpc.engine.dispatch import Room
 from scalebox_hpc.engine.launches import Streak
 from scalebox_hpc.engine.session import Offer
 
+REMEMBERED_S = 30 * 86400  # how long ago a site may have been asked for something that turns up now
+
 
 def write_frozen(pipeline: pipelines.Pipeline, sites: dict[str, SiteFacts], shared: dict[str, str]) -> str:
     """A run's pipeline and sites as they were at submission, for the ledger."""
@@ -160,6 +162,15 @@ def load_world(desk: Desk) -> None:
     for row in desk.store.rows("live_agents"):
         _load_agent(desk, row)
     _load_leases(desk)
+    _load_sites(desk)
+
+
+def _load_sites(desk: Desk) -> None:
+    """Know also the sites of which something was asked not long ago: what was given up may turn up there."""
+    since_us = desk.now.wall_us - REMEMBERED_S * 1_000_000
+    for site, frozen in desk.store.rows("sites_asked", (since_us,)):
+        if site not in desk.sites:
+            desk.sites[site] = read_frozen(frozen)[1][site]
 
 
 def _pool(desk: Desk, pool_id: int) -> PoolState | None:

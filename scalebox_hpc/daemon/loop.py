@@ -147,15 +147,13 @@ class Wheel:
 
     def _is_over(self) -> bool:
         now, core = clock(), self._core
-        if core.timers.leave_by_s is not None:
-            if core.desk.world.agents and now.mono_s < core.timers.leave_by_s:
-                return False
+        if not core.is_over(now):
+            return False
+        if core.leaving:
             self._give_up_allocations(now)
-            return True
-        if core.idle_for_s(now) >= IDLE_EXIT_S:
+        else:
             log.info("idle for %d s: leaving", IDLE_EXIT_S)
-            return True
-        return False
+        return True
 
     def _give_up_allocations(self, now: Now) -> None:
         for command in self._core.cancel_allocations(now):
@@ -207,7 +205,8 @@ class Wheel:
             if isinstance(event, Told) and event.kind == "stop":
                 self._core.stopping = True
             if isinstance(event, Told) and event.kind == INTERRUPT:
-                self.interrupted = self._core.interrupt(clock(), "the command that ran it was told to stop")
+                names = self._core.interrupt(clock(), "the command that ran it was told to stop")
+                self.interrupted = [*self.interrupted, *names]  # a turn that is made again finds none
 
     def _must_hold_the_home(self) -> None:
         if not self._premises.lock.still_held():

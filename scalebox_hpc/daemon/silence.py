@@ -7,8 +7,8 @@ an end: an agent that was given up for it alone may come back (see `loading.come
 from __future__ import annotations
 
 from scalebox_hpc.daemon import talking
-from scalebox_hpc.daemon.allocating import SiteBook
 from scalebox_hpc.daemon.desk import Desk
+from scalebox_hpc.daemon.looking import SiteBook
 from scalebox_hpc.daemon.state import AgentState
 from scalebox_hpc.domain.task import Cause
 

@@ -259,6 +259,11 @@ class PoolState:
         """Of the one module, of kind "mpi", that has this pool for itself."""
         return self.modules[0].spec.ranks if self.modules else None
 
+    @property
+    def has_work(self) -> bool:
+        """Whether a task of it waits for a lease."""
+        return any(module.counts[TaskState.READY] for module in self.modules)
+
     def holds(self, mono_s: float) -> bool:
         """Tell whether the pool waits for the infrastructure to mend."""
         return mono_s < self.hold_until_s

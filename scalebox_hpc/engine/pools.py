@@ -90,7 +90,7 @@ class PoolFacts:
     silent_endings: int = 0  # elements ended without a hello since the last hello; not those we cancelled
     disk_endings: int = 0  # agents that left for the sake of a disk since a task last succeeded
     lost_disk: LostDisk | None = None  # of the last of them
-    busy_elsewhere: bool = False  # tasks of it run on other nodes than that one
+    busy_elsewhere: bool = False  # tasks of it are in hand on other nodes than that one
     cancelled_at_s: float | None = None  # when surplus elements were last given back
     retry_at_s: float | None = None  # after a submission that failed, or the loss of a disk: not before
     paused: bool = False

@@ -20,6 +20,13 @@ UPDATE allocation SET ended_us = ? WHERE allocation_id = ?;
 -- Allocations that are not over.
 SELECT allocation_id, pool_id, request, given_back FROM allocation WHERE ended_us IS NULL;
 
+-- name: sites_asked
+-- Sites of which something was asked since then, each as the newest run that did so knows it.
+SELECT newest.site, run.pipeline
+  FROM (SELECT site, max(run_id) AS run_id FROM pool JOIN allocation USING (pool_id)
+         WHERE created_us >= ? GROUP BY site) AS newest
+  JOIN run USING (run_id);
+
 -- name: give_back_elements
 -- Which of its elements we cancel, written before we do.
 UPDATE allocation SET given_back = ? WHERE allocation_id = ?;

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from scalebox_hpc.agent.gather import member_line, missing_line
 from scalebox_hpc.agent.lease import DOOMED, Effects, Held, Terms, read_terms
+from scalebox_hpc.agent.main import HELLO_S
 from scalebox_hpc.agent.ordering import members
 from scalebox_hpc.agent.session import Session
 from scalebox_hpc.testing.clock import VirtualClock
@@ -43,7 +44,7 @@ class Played:
 
 
 Play = Callable[[Json, list[Json]], Played]
-"""Plays a task: its offer, and the members of a gather task or what is missing, in no order."""
+"""Plays a task: its offer with its run, and the members of a gather task or what is missing, in no order."""
 
 
 class Surroundings(Protocol):
@@ -59,6 +60,9 @@ class Surroundings(Protocol):
     @property
     def play(self) -> Play:
         """What tasks do."""
+
+    def wall_us(self, node: str) -> int:
+        """What the wall clock of a node says."""
 
     def ask(self, verb: str, args: Json, answered: Answered, timeout_s: float) -> None:
         """Ask the daemon; `answered` is called once for each answer that arrives, or with 0 for none."""
@@ -92,11 +96,18 @@ class SimulatedAgent:
     results: dict[str, Json] = field(default_factory=dict)  # of all tasks that ended here, by lease
     chunks: dict[str, list[list[Any]]] = field(default_factory=dict)
     sending: dict[str, Json] = field(default_factory=dict)  # results whose chunks are on their way
+    sheets: dict[int, Json] = field(default_factory=dict)  # of modules, each fetched once
+    _wanting: dict[int, list[Held]] = field(default_factory=dict)  # tasks whose sheet is on its way
+    _began_s: float = 0.0  # its first hello
     _wakes_s: float = float("inf")
 
     def hello(self) -> None:
-        """Say hello until it is answered."""
+        """Say hello until it is answered, or nobody is there for too long."""
         if self.over or self.session is not None:
+            return
+        self._began_s = self._began_s or self.around.clock.mono_s
+        if self.around.clock.mono_s - self._began_s >= HELLO_S:
+            self._end()
             return
         self.around.ask("agent.hello", self._introduction(), _once(self._welcomed), ASK_AGAIN_S)
 
@@ -114,7 +125,7 @@ class SimulatedAgent:
             "gpus": 0,
             "scratch_mib": self.around.scratch_mib,
             "walltime_left_s": self.walltime_s,
-            "clock_us": self.around.clock.wall_us,
+            "clock_us": self._wall_us(),
             "job_id": self.job_id,
             "python": "3.11",
             "version": "0",
@@ -131,6 +142,9 @@ class SimulatedAgent:
             terms: Terms = read_terms(answer)
             self.session = Session(self.incarnation, terms, self.around.clock.mono_s, self.walltime_s)
             self.act()
+
+    def _wall_us(self) -> int:
+        return self.around.wall_us(self.node)
 
     def terminate(self) -> None:
         """SIGTERM: take nothing more, give back what runs, leave."""
@@ -156,7 +170,7 @@ class SimulatedAgent:
             return
         while (ready := session.next_start(clock.mono_s)) is not None:
             self._start(ready)
-        sync = session.build_sync(clock.mono_s, clock.wall_us)
+        sync = session.build_sync(clock.mono_s, self._wall_us())
         if sync is not None:
             timeout_s = SYNC_ANSWER_S + (session.terms.poll_s if sync["wait"] else 0.0)
             self.around.ask("agent.sync", sync, partial(self._synced, sync["sync"]), timeout_s)
@@ -203,14 +217,51 @@ class SimulatedAgent:
     def _apply(self, effects: Effects) -> None:
         assert self.session is not None
         for one in effects.taken:
-            if one.offer.get("gather"):
-                self._fetch(one, 0, "members", [])
-            else:
-                self.session.prepared(one)
+            self._supply(one)
         self.acknowledged += [one.lease for one in effects.recorded]
         self.judged.update(one.lease for one in effects.dropped)
         for one in effects.kill:
             self.around.clock.after(0.1, partial(self._killed, one))
+
+    def _supply(self, one: Held) -> None:
+        """Get what a task needs: the sheet of its module, once, and what it gathers."""
+        if not self._holds(one):
+            return
+        if one.module not in self.sheets:
+            waiting = self._wanting.setdefault(one.module, [])
+            waiting.append(one)
+            if len(waiting) == 1:
+                self._ask_for_sheet(one.module)
+        elif one.offer.get("gather"):
+            self._fetch(one, 0, "members", [])
+        else:
+            assert self.session is not None
+            self.session.prepared(one)
+
+    def _holds(self, one: Held) -> bool:
+        return not self.over and self.session is not None and self.session.held.get(one.lease) is one
+
+    def _ask_for_sheet(self, module: int) -> None:
+        """Ask until there is an answer; without a sheet its tasks are dropped."""
+        args = {"incarnation": self.incarnation, "module": module}
+
+        def answered(status: int, sheet: Json) -> None:
+            if self.over or self.session is None:
+                return
+            if status in (0, 429, 503):
+                self.around.clock.after(ASK_AGAIN_S, partial(self._ask_for_sheet, module))
+                return
+            waiting = self._wanting.pop(module)
+            if status == 200:
+                self.sheets[module] = sheet
+            for one in waiting:
+                if status == 200:
+                    self._supply(one)
+                elif self._holds(one):
+                    self.session.dropped(one, self.around.clock.mono_s)
+            self.act()
+
+        self.around.ask("agent.sheet", args, _once(answered), ASK_AGAIN_S)
 
     def _fetch(self, one: Held, after: int, what: str, rows: list[Json]) -> None:
         """Fetch what a gather task works on, page by page, asking again until there is an answer."""
@@ -223,7 +274,7 @@ class SimulatedAgent:
         }
 
         def answered(status: int, answer: Json) -> None:
-            if self.over or self.session is None or self.session.held.get(one.lease) is not one:
+            if self.session is None or not self._holds(one):
                 return
             if status == 404:
                 self.session.dropped(one, self.around.clock.mono_s)
@@ -252,26 +303,27 @@ class SimulatedAgent:
         if self.node in self.around.broken_nodes:
             played = Played(cause="launch", run_s=LAUNCH_S, exit_code=None)
         else:
-            played = self.around.play(one.offer, one.offer.get("members", []))
-        self.around.clock.after(played.run_s, partial(self._ended, one, played, self.around.clock.wall_us))
+            offer = {**one.offer, "run": self.sheets[one.module]["run"]}
+            played = self.around.play(offer, one.offer.get("members", []))
+        self.around.clock.after(played.run_s, partial(self._ended, one, played, self._wall_us()))
 
     def _killed(self, one: Held) -> None:
         """The process of a doomed lease, or of one that we stop because we leave, has ended."""
-        if self.over or self.session is None or self.session.held.get(one.lease) is not one:
+        if self.session is None or not self._holds(one):
             return
         if one.lease in self.started and one.result is None and not one.sending:
             is_doomed, now = one.state == DOOMED, self.around.clock.mono_s
             self.session.ended(one, now)
             left_s = self.session.walltime_left_s(now)
             if not is_doomed and left_s is not None and left_s <= WALLTIME_NEAR_S:
-                self._deliver(one, Played(cause="walltime", exit_code=None), self.around.clock.wall_us)
+                self._deliver(one, Played(cause="walltime", exit_code=None), self._wall_us())
             else:
                 self.session.dropped(one, now)
         self.act()
 
     def _ended(self, one: Held, played: Played, began_us: int) -> None:
         """A task's process has ended by itself."""
-        if self.over or self.session is None or self.session.held.get(one.lease) is not one:
+        if self.session is None or not self._holds(one):
             return
         doomed = one.state == DOOMED
         self.session.ended(one, self.around.clock.mono_s)
@@ -311,7 +363,7 @@ class SimulatedAgent:
         }
 
         def answered(status: int, answer: Json) -> None:
-            if self.over or self.session is None or self.session.held.get(one.lease) is not one:
+            if self.session is None or not self._holds(one):
                 return
             if status == 200 and answer.get("staged"):
                 self._send_chunk(one, result, seq + 1)
@@ -326,7 +378,7 @@ class SimulatedAgent:
         self.around.ask("agent.chunk", args, _once(answered), ASK_AGAIN_S)
 
     def _result(self, one: Held, played: Played, began_us: int) -> Json:
-        now_us = self.around.clock.wall_us
+        now_us = self._wall_us()
         messages = [[each[0], each[1], dict(each[2]) if len(each) > 2 else None] for each in played.messages]
         return {
             "lease": one.lease,

@@ -19,6 +19,7 @@ from scalebox_hpc.domain.allocation import (
     Phase,
     TrySeen,
 )
+from scalebox_hpc.errors import BatchProblem
 
 NATIVE: Final = {
     Ending.DONE: "COMPLETED",
@@ -59,6 +60,7 @@ class SimulatedBatch:
     refusal: BaseException | None = None  # raised by every submit and verify until it is taken away
     cancel_problem: BaseException | None = None  # raised by every cancel until it is taken away
     hidden: set[str] = field(default_factory=set)  # names that no listing shows
+    out_of_sight: set[str] = field(default_factory=set)  # nor is an order to cancel them taken
     incomplete: str = ""  # why looks fail, until it is taken away
     partial: bool = False  # looks show every other try, and say so
     stale: Listing | None = None  # what looks show, however long ago it was so
@@ -93,7 +95,7 @@ class SimulatedBatch:
         shown = {
             name: TrySeen(one.job_id, dict(one.elements))
             for name, one in self.tries.items()
-            if belongs(name, self.home_id) and name not in self.hidden
+            if belongs(name, self.home_id) and name not in self.hidden | self.out_of_sight
         }
         if self.partial:
             shown = {name: shown[name] for name in sorted(shown)[::2]}
@@ -109,6 +111,8 @@ class SimulatedBatch:
         if self.cancel_problem is not None:
             raise self.cancel_problem
         for target in targets:
+            if target.name in self.out_of_sight:
+                raise BatchProblem(f"{target.name}: no such job")
             self.cancelled.append(target)
             one = self.tries.get(target.name)
             if one is None or target.job_id not in ("", one.job_id):

@@ -48,9 +48,9 @@ class Hands:
     def carry_out(self, command: Command) -> None:
         """Do it, or have it done when it is its turn. Raises Crash where the daemon dies of it."""
         if self.pace is None or not isinstance(command, Submit | Observe | Cancel):
-            self._act(command, self.world.tell)
+            self._act(command, self.world.daemon.tell)
             return
-        clock, life = self.world.clock, self.world.lives
+        clock, life = self.world.clock, self.world.daemon.lives
         effect_s, answer_s = self.pace(command)
         begins_s = max(clock.mono_s, self._free_s)
         self._free_s = begins_s + effect_s + answer_s
@@ -61,12 +61,12 @@ class Hands:
         self._free_s = self.world.clock.mono_s
 
     def _late(self, command: Command, life: int, begins_s: float, answer_s: float) -> None:
-        world = self.world
-        if world.lives != life and begins_s > world.crashed_s:
+        world, daemon = self.world, self.world.daemon
+        if daemon.lives != life and begins_s > daemon.ended_s:
             return
 
         def tell(told: Told) -> None:
-            world.clock.after(answer_s, lambda: world.tell(told) if world.lives == life else None)
+            world.clock.after(answer_s, lambda: daemon.tell(told) if daemon.lives == life else None)
 
         try:
             self._act(command, tell)

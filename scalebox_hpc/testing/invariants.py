@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from scalebox_hpc.agent.lease import RUNNING
 from scalebox_hpc.daemon import loading
 from scalebox_hpc.daemon.desk import Desk, Ids
 from scalebox_hpc.daemon.state import ACTIVE
@@ -43,6 +44,8 @@ class Scene:
     listed: dict[str, TrySeen] = field(default_factory=dict)  # what this start of the daemon was shown
     given_back: dict[str, set[int]] = field(default_factory=dict)  # elements, by try
     is_cancelled: bool = False  # a person asked for it since the last turn
+    leased: set[str] = field(default_factory=set)  # leases that were held
+    lapsed: set[str] = field(default_factory=set)  # and those that were held before; they may be held again
     postponed: set[str] = field(default_factory=set)  # agents whose spool could not be read when it was time
     started_s: float = 0.0  # when the daemon started
     ended: set[int] = field(default_factory=set)  # agents that the ledger held for over
@@ -119,6 +122,21 @@ def held_leases_are_in_memory(scene: Scene) -> Problems:
         yield f"held by nobody in memory: {sorted(ledger - memory)}"
     if memory - ledger:
         yield f"held in memory alone: {sorted(memory - ledger)}"
+
+
+def leases_are_of_runs_that_go_on(scene: Scene) -> Problems:
+    """A run that is interrupted, paused, cancelled or over gets no new lease."""
+    query = (
+        "SELECT task_id || '.' || lease_epoch || '.' || lease_n, run.state, run.name FROM task AS t"
+        " JOIN module USING (module_id) JOIN run USING (run_id) WHERE t.state IN ('LEASED', 'RUNNING')"
+    )
+    now = {lease: about for lease, *about in scene.rows(query)}
+    for lease in now.keys() - scene.leased:
+        state, run = now[lease]
+        if state not in ACTIVE and lease not in scene.lapsed:
+            yield f"{lease} was granted, and {run} is {state}"
+    scene.lapsed |= scene.leased - now.keys()
+    scene.leased = set(now)
 
 
 def an_element_has_one_agent(scene: Scene) -> Problems:
@@ -200,6 +218,22 @@ def only_what_was_seen_pending_is_given_back(scene: Scene) -> Problems:
                 yield f"element {index} of {name} was given back unseen"
 
 
+def no_agent_runs_more_than_it_has_room_for(scene: Scene) -> Problems:
+    """What runs in an element fits into what was asked for it; a task with ranks has it to itself."""
+    for agent in scene.world.living():
+        listed = scene.world.batch.tries.get(agent.try_name)
+        if agent.session is None or listed is None:
+            continue
+        needs = [one.need for one in agent.session.held.values() if one.state == RUNNING]
+        asked = listed.request
+        room = (asked.cpus, asked.memory_mib, asked.gpus)
+        taken = tuple(map(sum, zip(*needs, strict=True)))
+        if any(most < used for most, used in zip(room, taken, strict=False)):
+            yield f"{agent.incarnation} has {room}, and runs what takes {taken[:3]}"
+        if asked.ranks is not None and len(needs) > 1:
+            yield f"{agent.incarnation} runs {len(needs)} tasks with ranks"
+
+
 def _whole_results(lines: list[Json]) -> list[str]:
     """Leases whose results are there with all their chunks, up to where a spool is torn."""
     chunks: dict[str, set[int]] = {}
@@ -272,6 +306,23 @@ def messages_are_those_of_the_accepted_attempt(scene: Scene) -> Problems:
         yield f"attempt {sender} did not succeed, and messages of it are there"
 
 
+def times_are_those_of_the_daemons_clock(scene: Scene) -> Problems:
+    """Whatever clocks nodes have: an attempt lies between its lease and its record, as long as it was."""
+    query = (
+        "SELECT task_id || '.' || lease_epoch || '.' || lease_n, leased_us, started_us, ended_us, recorded_us"
+        " FROM attempt WHERE reported = 1 AND started_us NOTNULL"
+    )
+    told = {lease: each for agent in scene.world.agents.values() for lease, each in agent.results.items()}
+    for lease, *kept in scene.rows(query):
+        leased_us, started_us, ended_us, recorded_us = kept
+        if kept != sorted(kept):
+            yield f"{lease} was leased, started, ended and recorded at {kept}"
+        times = told[lease]["times"]
+        lasted_us = min(times["ended"] - times["started"], recorded_us - leased_us)
+        if ended_us - started_us != lasted_us:
+            yield f"{lease} took {lasted_us} us, the ledger says {ended_us - started_us}"
+
+
 def a_new_start_would_know_the_same(scene: Scene) -> Problems:
     """Memory read anew from the ledger is the memory that there is, but for what is only of this start."""
     desk = scene.desk
@@ -320,19 +371,25 @@ def _known(memory: Memory, only: Memory | None) -> tuple[object, ...]:
     return modules, agents, allocations, pools
 
 
+WHEN_KILLED: Final[tuple[Callable[[Scene], Problems], ...]] = (
+    agents_are_given_up_for_a_reason,
+    spools_are_read_before_leases_lapse,
+    only_what_was_seen_pending_is_given_back,
+)
 EVERY_TURN: Final[tuple[Callable[[Scene], Problems], ...]] = (
     counters_are_exact,
     what_was_acknowledged_is_kept,
     held_leases_are_in_memory,
+    leases_are_of_runs_that_go_on,
     an_element_has_one_agent,
-    agents_are_given_up_for_a_reason,
-    spools_are_read_before_leases_lapse,
-    only_what_was_seen_pending_is_given_back,
+    *WHEN_KILLED,
+    no_agent_runs_more_than_it_has_room_for,
 )
 NOW_AND_THEN: Final[tuple[Callable[[Scene], Problems], ...]] = (
     the_books_agree,
     all_that_was_acknowledged_is_still_there,
     infrastructure_fails_a_task_only_at_last,
     messages_are_those_of_the_accepted_attempt,
+    times_are_those_of_the_daemons_clock,
     a_new_start_would_know_the_same,
 )

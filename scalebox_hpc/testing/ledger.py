@@ -63,6 +63,7 @@ class Faults:
     """
 
     passed: int = 0
+    commits: int = 0  # of transactions that wrote something
     names: list[str] = field(default_factory=list)  # of all points passed, in order
     at: dict[int, BaseException] = field(default_factory=dict)
     always: dict[str, BaseException] = field(default_factory=dict)
@@ -102,6 +103,7 @@ class FaultyStore:
         except NoRoom as error:
             raise StorageFull("no room for the ledger", "free some disk space") from error
         if wrote:
+            self.faults.commits += 1
             self.faults.point("committed")
 
     def rows(self, name: str, params: Params = ()) -> list[Row]:

@@ -57,5 +57,5 @@ class Network:
         if len(copies) != 1:
             world.saw("network", f"{verb} of {incarnation}", len(copies))
         for delay_s in copies:
-            world.clock.after(delay_s, lambda: world.arrive(Call(verb, json.loads(body), back)))
+            world.clock.after(delay_s, lambda: world.daemon.arrive(Call(verb, json.loads(body), back)))
         world.clock.after(timeout_s, give_up)

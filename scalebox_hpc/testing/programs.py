@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 from scalebox_hpc.testing.agent import Json, Played
@@ -56,10 +56,10 @@ class Sent:
 class Programs:
     """All stages of one pipeline, in an order in which each sends only to later ones."""
 
-    seed: int
+    seed: str
     stages: Mapping[str, Stage]
     seeds: Sequence[tuple[str, str]]
-    sent: dict[str, list[Message]] = field(default_factory=dict)  # by lease: what a task that ran sends
+    sent: dict[str, list[Message]]  # by lease: what a task that ran sends
 
     def play(self, offer: Json, members: list[Json]) -> Played:
         """Play one attempt. See `Play`."""

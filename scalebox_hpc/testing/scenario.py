@@ -1,20 +1,24 @@
-"""What a seed means: a pipeline, its programs and where they run. Drawn, never invented twice.
+"""What a seed means: pipelines, their programs, when they are submitted and where they run.
+
+All of it is drawn, never invented twice.
 
 What goes wrong while it runs is drawn in `chaos`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from random import Random
 
 from scalebox_hpc.domain.pipeline import Command, Gather, Module, Pipeline, Pool, Resources, RetryRule
 from scalebox_hpc.domain.site import Limits, Machine, Site
-from scalebox_hpc.testing.programs import FIRST_DIGIT, GATHERS, RETRIES, SIZE, Programs, Stage
+from scalebox_hpc.testing.programs import FIRST_DIGIT, GATHERS, RETRIES, SIZE, Message, Programs, Stage
 
 FEWEST, MOST = 10, 200  # tasks
 COMMAND = Command(words=(("true",),))
+RANKED = 0.25  # of the runs have a module whose tasks have ranks
 LONG_S, SHORT_S = 900.0, 60.0  # the time that a task may take
 FOLLOWS = {  # what may come after a stage
     "work": ("work", "scatter", "merge", "all", "group", "size"),
@@ -26,13 +30,20 @@ FOLLOWS = {  # what may come after a stage
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """One run: what is submitted, and where."""
+RANKS = (
+    Resources(1, 500, time_s=LONG_S, ntasks=2),
+    Resources(1, 1000, time_s=LONG_S, nodes=2, ntasks=4),
+)
 
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One run: what is submitted, and when."""
+
+    name: str
+    at_s: float  # from the beginning of the world
     pipeline: Pipeline
     programs: Programs
-    site: Site
 
     def describe(self) -> str:
         """Say it in a line."""
@@ -40,28 +51,56 @@ class Scenario:
             f"{each.name}[{each.kind}{f' x{each.width}' if each.kind == 'scatter' else ''}]"
             for each in self.programs.stages.values()
         )
-        return f"{stages}, {len(self.programs.seeds)} seeds, {len(self.pipeline.pools)} pools"
+        late = f" after {self.at_s:.0f} s" if self.at_s else ""
+        return f"{stages}, {len(self.programs.seeds)} seeds, {len(self.pipeline.pools)} pools{late}"
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """The runs of a world, in the order in which they are submitted, and where they work."""
+
+    orders: Sequence[Order]
+    sent: dict[str, list[Message]]  # by lease: what a task that ran sends
+    site: Site
+
+    def describe(self) -> str:
+        """Say it in a line."""
+        return "; ".join(order.describe() for order in self.orders)
 
 
 def draw(seed: int) -> Scenario:
-    """Draw the scenario of a seed."""
+    """Draw the scenario of a seed: one run, or two or three beside each other."""
     rng = Random(f"{seed} scenario")
+    count = rng.choice([1, 1, 2, 3])
+    starts_s = sorted([0.0, *(rng.choice([0.0, 5.0, 60.0, 400.0]) for _ in range(count - 1))])
+    most = MOST / count
+    sent: dict[str, list[Message]] = {}
+    orders = [_order(f"run-{n}", at_s, f"{seed}.{n}", most, sent) for n, at_s in enumerate(starts_s, 1)]
+    return Scenario(orders, sent, _site(rng))
+
+
+def _order(name: str, at_s: float, seed: str, most: float, sent: dict[str, list[Message]]) -> Order:
+    rng = Random(f"{seed} order")
     stages = _stages(rng)
-    size = round(FEWEST * (MOST / FEWEST) ** (rng.random() ** 2))
+    size = round(FEWEST * (most / FEWEST) ** (rng.random() ** 2))
     each = sum(stage.width / 2 if stage.kind == "scatter" else 1.0 for stage in stages)
     first = stages[0].name
     seeds = [(first, str(number)) for number in range(max(2, round(size / each)))]
-    programs = Programs(seed, {stage.name: stage for stage in stages}, seeds)
+    programs = Programs(seed, {stage.name: stage for stage in stages}, seeds, sent)
     pools = [_pool(rng, f"pool{n}") for n in range(rng.choice([1, 1, 1, 2, 3]))]
     modules = {
         stage.name: _module(stage, pools[min(index, len(pools) - 1)].name, rng)
         for index, stage in enumerate(stages)
     }
+    if rng.random() < RANKED:
+        pools.append(_pool(rng, "ranks"))
+        ranked = rng.choice(sorted(modules))
+        modules[ranked] = replace(modules[ranked], kind="mpi", pool="ranks", resources=rng.choice(RANKS))
     used = {module.pool for module in modules.values()}
     pipeline = Pipeline(
         "drawn", "", "/nowhere", "sim", {}, modules, {pool.name: pool for pool in pools if pool.name in used}
     )
-    return Scenario(pipeline, programs, _site(rng))
+    return Order(name, at_s, pipeline, programs)
 
 
 def _stages(rng: Random) -> list[Stage]:

@@ -1,35 +1,35 @@
-"""One seed, one world, from the submission of a run to its end: the same every time.
+"""One seed, one world, from the submission of its runs to their ends: the same every time.
 
-Trouble comes for a while; then the world behaves, and the run has to end as it must.
+Trouble comes for a while; then the world behaves, and all runs have to end as they must.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
-from unittest import mock
 
-from scalebox_hpc.daemon import core as cores
+from scalebox_hpc.daemon.core import SLICE_S
 from scalebox_hpc.daemon.state import ACTIVE, RunPhase
 from scalebox_hpc.domain.allocation import Phase
 from scalebox_hpc.engine.elements import OPEN
+from scalebox_hpc.testing.agent import Json, Played
 from scalebox_hpc.testing.chaos import Chaos
-from scalebox_hpc.testing.invariants import EVERY_TURN, NOW_AND_THEN, Scene
+from scalebox_hpc.testing.clock import BEGINS_S
+from scalebox_hpc.testing.invariants import EVERY_TURN, NOW_AND_THEN, Row, Scene
 from scalebox_hpc.testing.programs import GATHERS, RETRIES, Outcome
-from scalebox_hpc.testing.scenario import Scenario, draw
+from scalebox_hpc.testing.scenario import Order, Scenario, draw
 from scalebox_hpc.testing.witness import Violation, Watch
 from scalebox_hpc.testing.world import World
 
-RUN = "run-1"
 ENDS_S = 6 * 3600.0  # of virtual time, in which a run has to end once the world behaves
 TIDY_S = 2 * 3600.0  # and in which everything is given back
 STEP_S = 60.0
+AGAIN_S = 2.0  # before a person tries again
 MOST_RESUMES = 5
 INFRASTRUCTURE = ("launch", "node_lost", "agent_lost", "walltime", "preempted", "cancelled")
 
@@ -49,62 +49,77 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.scenario = draw(self.seed)
-        programs = self.scenario.programs
-        self.world = World(self.folder, programs.play, site=self.scenario.site, has_walltimes=True)
-        self.watch = Watch(Scene(self.world, programs.sent), self.most_turns)
+        self.world = World(self.folder, self._play, site=self.scenario.site, has_walltimes=True)
+        self.watch = Watch(Scene(self.world, self.scenario.sent), self.most_turns)
         self.world.witness = self.watch
-        self.chaos = Chaos(self.world, self.seed, RUN)
+        self.world.daemon.stopwatch_s = _stopwatch(self.seed)
+        self.chaos = Chaos(self.world, self.seed, [order.name for order in self.scenario.orders])
+
+    def _play(self, offer: Json, members: list[Json]) -> Played:
+        programs = next(order.programs for order in self.scenario.orders if order.name == offer["run"])
+        return programs.play(offer, members)
 
     def run(self) -> None:
         """Let all of it happen."""
-        with _slices_by_count(self.seed):
-            try:
-                self.chaos.begin()
-                self.watch.note("scenario", self.scenario.describe())
-                self.watch.note("trouble", self.chaos.describe())
-                self.world.start()
-                self._submit()
-                self.world.run(for_s=self.chaos.ends_s - self.world.clock.mono_s + 1.0)
-                self._end_well()
-            finally:
-                if self.world.core is not None:
-                    self.world.core.store.close()
+        world = self.world
+        try:
+            self.chaos.begin()
+            self.watch.note("scenario", self.scenario.describe())
+            self.watch.note("trouble", self.chaos.describe())
+            world.start()
+            for order in self.scenario.orders:
+                world.run(for_s=max(0.0, BEGINS_S + order.at_s - world.clock.mono_s))
+                self._submit(order)
+            world.run(for_s=max(0.0, self.chaos.ends_s + 1.0 - world.clock.mono_s))
+            self._end_well()
+        finally:
+            world.end()
 
-    def _submit(self) -> None:
+    def _submit(self, order: Order) -> None:
         """As a person does: again, until the run is there."""
-        while self.world.phase(RUN) is None:
-            self.world.submit(self.scenario.pipeline, self.scenario.programs.seeds, RUN)
-            self.world.run(until=lambda: self.world.core is not None)
+        while self.world.phase(order.name) is None:
+            reply = self.world.submit(order.pipeline, order.programs.seeds, order.name)
+            if reply.status != 200:
+                self.world.run(for_s=AGAIN_S)
+            self.world.run(until=lambda: self.world.core is not None or self.world.daemon.has_left)
 
     def _end_well(self) -> None:
         while True:
-            phase = self._run_on()
-            problems = self._problems(phase)
-            self.watch.note("run", f"{phase} {'; '.join(problems)}")
-            if not problems:
+            self._wait("every_run_ends", self._all_runs_are_over, ENDS_S)
+            problems = {order.name: self._problems(order) for order in self.scenario.orders}
+            bad = {name: found for name, found in problems.items() if found}
+            self.watch.note("runs", str(bad or "all are as they must be"))
+            if not bad:
                 break
             if self.resumes == MOST_RESUMES:
-                raise Violation(f"the_run_ends_as_it_must: it is {phase}; {'; '.join(problems[:5])}")
+                raise Violation(f"runs_end_as_they_must: {str(bad)[:2000]}")
             self.resumes += 1
-            self.world.command("run.resume", run=RUN)
+            for name in bad:
+                self.world.command("run.resume", run=name)
         self._wait("everything_is_given_back", self._is_tidy, TIDY_S)
         self.world.run(for_s=2 * STEP_S)
+        self.world.start()  # where it has left meanwhile
         self.watch.check(EVERY_TURN + NOW_AND_THEN)
         if rows := self.watch.scene.rows("SELECT * FROM chunk"):
             raise Violation(f"nothing_is_left: chunks {rows[:5]}")
 
-    def _run_on(self) -> RunPhase:
-        """Let the run come to its end, or to where it waits for a person."""
-        self._wait("every_run_ends", lambda: self.world.phase(RUN) not in (None, *ACTIVE), ENDS_S)
-        phase = self.world.phase(RUN)
-        assert phase is not None
-        return phase
+    def _phases(self) -> list[RunPhase | None]:
+        """Where the runs stand; None while the daemon is down."""
+        return [self.world.phase(order.name) for order in self.scenario.orders]
+
+    def _all_runs_are_over(self) -> bool:
+        """Whether all came to their ends, or to where they wait for a person whom the daemon would hear."""
+        if self.world.core is not None and self.world.core.leaving:
+            return False
+        return not any(phase in (None, *ACTIVE) for phase in self._phases())
 
     def _wait(self, rule: str, is_so: Callable[[], bool], most_s: float) -> None:
         until_s = self.world.clock.mono_s + most_s
         while not is_so():
             if self.world.clock.mono_s > until_s:
                 raise Violation(f"{rule}: not within {most_s:.0f} s; {self._state()}")
+            if self.world.daemon.has_left:
+                self.world.start()  # as the next command of whoever asks how it goes
             self._release()
             self._step(is_so, self.world.clock.mono_s + STEP_S)
 
@@ -114,9 +129,15 @@ class Simulation:
     def _release(self) -> None:
         """Let start what waits in the queue while the run can use it; what it cannot has to be cancelled."""
         world = self.world
-        if world.core is None or world.phase(RUN) not in ACTIVE:
+        if world.core is None:
             return
-        wanted = [name for name, each in world.core.desk.world.tries.items() if each.state in OPEN]
+        memory = world.core.desk.world
+        active = {pool.pool_id for pool in memory.pools.values() if pool.run.phase in ACTIVE}
+        wanted = [
+            name
+            for name, each in memory.tries.items()
+            if each.state in OPEN and memory.allocations[each.allocation_id].pool_id in active
+        ]
         for name in wanted:
             listed = world.batch.tries.get(name)
             if listed and any(seen.phase is Phase.PENDING for seen in listed.elements.values()):
@@ -142,22 +163,29 @@ class Simulation:
         )
         agents = [agent.incarnation.lstrip("0") for agent in world.living()]
         return (
-            f"run {world.phase(RUN)}, pools {pools}, tasks {counts}, agents {agents},"
+            f"runs {self._phases()}, pools {pools}, tasks {counts}, agents {agents},"
             f" listed {world.batch.alive()}"
         )
 
     # what must have come of it
 
-    def _problems(self, phase: RunPhase) -> list[str]:
-        """Say what is not as it must be in the end."""
+    def _rows(self, query: str, order: Order) -> list[Row]:
+        """Ask the ledger for what is of one run; `query` has a place for its condition."""
+        own = f"run_id = (SELECT run_id FROM run WHERE name = '{order.name}')"
+        return self.watch.scene.rows(query.format(own=own))
+
+    def _problems(self, order: Order) -> list[str]:
+        """Say what of a run is not as it must be in the end."""
+        phase = self.world.phase(order.name)
         if phase not in (RunPhase.SUCCEEDED, RunPhase.FAILED):
             return [f"it is {phase}"]
-        outcomes, texts = self.scenario.programs.expected()
-        tasks: dict[str, Counter[Outcome]] = {name: Counter() for name in self.scenario.programs.stages}
-        rows = self.watch.scene.rows(
-            "SELECT name, body, t.state, t.cause FROM task AS t JOIN module USING (module_id)"
-            " JOIN message USING (message_id)"
+        outcomes, texts = order.programs.expected()
+        tasks: dict[str, Counter[Outcome]] = {name: Counter() for name in order.programs.stages}
+        query = (
+            "SELECT name, body, t.state, t.cause FROM task AS t JOIN module AS m USING (module_id)"
+            " JOIN message USING (message_id) WHERE m.{own}"
         )
+        rows = self._rows(query, order)
         for name, *outcome in rows:
             tasks[name][tuple(outcome)] += 1
         problems = [
@@ -165,7 +193,7 @@ class Simulation:
             for name, wanted in outcomes.items()
             if wanted != tasks[name]
         ]
-        problems += self._texts(texts)
+        problems += self._texts(order, texts)
         problems += [
             f"{name} {body} is {state}, {cause}"
             for name, body, state, cause in rows
@@ -174,35 +202,36 @@ class Simulation:
         is_bad = any(row[2] != "SUCCEEDED" for row in rows)
         if is_bad != (phase is RunPhase.FAILED):
             problems.append(f"the run is {phase}")
-        return problems + self._retries()
+        return problems + self._retries(order)
 
-    def _texts(self, wanted: dict[str, Counter[str]]) -> list[str]:
+    def _texts(self, order: Order, wanted: dict[str, Counter[str]]) -> list[str]:
         """What gathers worked on is what was sent to them."""
         found: dict[str, Counter[str]] = {}
         query = (
             "SELECT name, user_text FROM attempt AS a"
-            " JOIN task AS t USING (task_id) JOIN module USING (module_id)"
-            " WHERE outcome = 'SUCCEEDED' AND a.attempt = t.attempts AND t.state = 'SUCCEEDED'"
+            " JOIN task AS t USING (task_id) JOIN module AS m USING (module_id)"
+            " WHERE outcome = 'SUCCEEDED' AND a.attempt = t.attempts AND t.state = 'SUCCEEDED' AND m.{own}"
         )
-        for name, text in self.watch.scene.rows(query):
-            if self.scenario.programs.stages[name].kind in GATHERS[:2]:
+        stages = order.programs.stages
+        for name, text in self._rows(query, order):
+            if stages[name].kind in GATHERS[:2]:
                 found.setdefault(name, Counter())[text] += 1
         return [
             f"{name} worked on {dict(found.get(name, {}))}, not on {dict(texts)}"
             for name, texts in wanted.items()
-            if self.scenario.programs.stages[name].kind in GATHERS[:2] and texts != found.get(name, Counter())
+            if stages[name].kind in GATHERS[:2] and texts != found.get(name, Counter())
         ]
 
-    def _retries(self) -> list[str]:
+    def _retries(self, order: Order) -> list[str]:
         """A task fails for good only after its user's own failures spent what the user allowed."""
         query = (
             "SELECT name, t.n, count(*) FILTER (WHERE a.cause IN ('exit', 'timeout', 'oom', 'output'))"
-            " FROM task AS t JOIN module USING (module_id) LEFT JOIN attempt AS a USING (task_id)"
-            " WHERE t.state = 'FAILED' AND t.cause = 'exit' GROUP BY task_id"
+            " FROM task AS t JOIN module AS m USING (module_id) LEFT JOIN attempt AS a USING (task_id)"
+            " WHERE t.state = 'FAILED' AND t.cause = 'exit' AND m.{own} GROUP BY task_id"
         )
         found = []
-        for name, n, failures in self.watch.scene.rows(query):
-            allowed = RETRIES if self.scenario.programs.stages[name].retries else 0
+        for name, n, failures in self._rows(query, order):
+            allowed = RETRIES if order.programs.stages[name].retries else 0
             most = (allowed + 1) * (1 + self.resumes + self.chaos.resumes)
             if not allowed < failures <= most:
                 found.append(
@@ -211,13 +240,7 @@ class Simulation:
         return found
 
 
-@contextmanager
-def _slices_by_count(seed: int) -> Iterator[None]:
+def _stopwatch(seed: int) -> Callable[[], float]:
     """Let the slices of a turn depend on how many there were, not on how fast this machine is."""
     ticks, share = count(), Random(f"{seed} slices").choice([0.01, 0.2, 0.75])
-
-    def clock() -> float:
-        return next(ticks) * cores.SLICE_S * share
-
-    with mock.patch.object(cores, "perf_counter", clock):
-        yield
+    return lambda: next(ticks) * SLICE_S * share

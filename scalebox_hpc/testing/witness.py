@@ -8,7 +8,7 @@ from typing import Any
 
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.testing.agent import SimulatedAgent
-from scalebox_hpc.testing.invariants import EVERY_TURN, NOW_AND_THEN, Problems, Scene
+from scalebox_hpc.testing.invariants import EVERY_TURN, NOW_AND_THEN, WHEN_KILLED, Problems, Scene
 
 OFTEN = 25  # turns between two looks at what costs more
 SPINS = 1000  # so many turns within a second of virtual time
@@ -30,6 +30,7 @@ class Watch:
     most_turns: int | None = None
     trace: list[tuple[float, str, str]] = field(default_factory=list)  # virtual time, what, more
     turns: int = 0
+    commits: int = 0  # of the daemons, up to the turn that was checked last
     newest: dict[str, int] = field(default_factory=dict)  # by incarnation: its highest sync that arrived
     spooled: set[str] = field(default_factory=set)  # leases
     since: tuple[float, int] = (0.0, 0)  # a virtual second, and how many turns there were before it
@@ -47,6 +48,9 @@ class Watch:
                 self.scene.listed.clear()
             case "full":
                 self.is_due = True
+            case "crash" | "leave" if self.scene.world.core is not None:
+                self.scene.turn()  # what a turn that was cut short left on disk
+                self.check(WHEN_KILLED)
             case "told" if details[0].kind == "listing":
                 self.scene.listed.update(details[0].data["listing"].tries)
             case "unreadable":
@@ -65,8 +69,11 @@ class Watch:
         """Check what a turn has made of everything."""
         self.turns += 1
         self._does_not_spin()
-        self.scene.turn()
-        self.check(EVERY_TURN)
+        commits = self.scene.world.faults.commits
+        if commits != self.commits:  # else it changed nothing
+            self.commits = commits
+            self.scene.turn()
+            self.check(EVERY_TURN)
         if self.is_due or self.turns % OFTEN == 0:
             self.is_due = False
             self.check(NOW_AND_THEN)
@@ -122,6 +129,8 @@ def _shown(thing: Any) -> str:
             return f"{thing.kind} {listed.problem or len(listed.tries) if listed else ''}"
         case Call():
             return f"{thing.verb} {_args(thing.args)}"
+        case Reply(body={"module": module, "run": run}):
+            return f"sheet {module} of {run}"
         case Reply():
             return f"{thing.status if thing.status != 200 else ''} {_args(thing.body)}".strip()
         case SimulatedAgent():

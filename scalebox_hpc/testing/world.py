@@ -8,32 +8,31 @@ agents may die, messages may be lost, doubled, delayed and overtake each other.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from scalebox_hpc.daemon.core import Core, Outcome, Settings
+from scalebox_hpc.daemon.core import Core
 from scalebox_hpc.daemon.desk import SiteFacts
 from scalebox_hpc.daemon.events import Call, Reply, Told
-from scalebox_hpc.daemon.leftovers import run_folders
 from scalebox_hpc.daemon.runs import Prepared
 from scalebox_hpc.daemon.state import ACTIVE, RunPhase
 from scalebox_hpc.domain.allocation import Ending, Launch, Phase
 from scalebox_hpc.domain.pipeline import Pipeline
 from scalebox_hpc.domain.site import Machine, Site
-from scalebox_hpc.errors import LedgerAway, StorageFull
+from scalebox_hpc.errors import LedgerAway
 from scalebox_hpc.ledger.store import Row
 from scalebox_hpc.testing.agent import Answered, Json, Play, SimulatedAgent
-from scalebox_hpc.testing.batch import Crash, SimulatedBatch
-from scalebox_hpc.testing.clock import VirtualClock
+from scalebox_hpc.testing.batch import SimulatedBatch
+from scalebox_hpc.testing.clock import NodeClock, VirtualClock
 from scalebox_hpc.testing.hands import Hands
-from scalebox_hpc.testing.ledger import Books, Faults, FaultyStore, SqliteBooks
+from scalebox_hpc.testing.ledger import Books, Faults, SqliteBooks
 from scalebox_hpc.testing.network import Network
+from scalebox_hpc.testing.process import DOWN_S, FULL_S, HOME, Process
 from scalebox_hpc.testing.wrapper import Wrapper
 
-HOME = "0123456789abcdef"
 SITE = Site(
     "sim",
     interval_s=5.0,
@@ -41,8 +40,6 @@ SITE = Site(
     machines={"cpu": Machine("cpu", cpus=2, memory_mib=4096, default=True)},
 )
 START_S = 1.0  # from a submission to the start of its elements
-DOWN_S = 3.0  # from a crash of the daemon to its next start
-FULL_S = 2.0  # after a turn that could not be written
 SECONDS_PER_STEP = 3600.0
 KILL_S = 30.0  # from SIGTERM to SIGKILL, of what was cancelled or has had its walltime
 
@@ -79,25 +76,18 @@ class World:
     full_nodes: set[str] = field(default_factory=set)  # whose disk is full
     scratch_mib: int = 1 << 20  # free on each node
     shared_is_full: bool = False  # neither spools nor last words can be written
+    node_clocks: Mapping[str, NodeClock] = field(default_factory=dict)  # others are right
+    agents_start: bool = True  # else their elements end before they say hello
     has_walltimes: bool = False  # elements end at their walltime, whatever runs in them
+    daemon: Process = field(init=False)
     hands: Hands = field(init=False)
-    commit_s: Callable[[], float] | None = None  # how long the next commit takes; None: no time
     queue_s: Callable[[], float] | None = None  # how long the next element waits; None: START_S
     witness: Witness | None = None
-    core: Core | None = None
-    crashes: int = 0
-    full: int = 0  # turns that could not be written, or were not known to be
-    lives: int = 0  # starts of the daemon
     born: int = 0  # agents, which are called by their number
-    crashed_s: float = 0.0  # when it was killed last
     _submitted: int = 0
-    _inbox: list[Call | Told] = field(default_factory=list)
-    _open: list[Call] = field(default_factory=list)  # asked, not yet answered: broken by a crash
-    _due_s: float = 0.0
-    _rests_until_s: float = 0.0  # after a turn that could not be written
-    _busy: bool = False  # a commit takes its time
 
     def __post_init__(self) -> None:
+        self.daemon = Process(self)
         self.hands = Hands(self)
         self.books = SqliteBooks(self.folder / "ledger.db")
 
@@ -108,133 +98,26 @@ class World:
 
     # the daemon
 
+    @property
+    def core(self) -> Core | None:
+        """The daemon's memory and its turns; None while it is down."""
+        return self.daemon.core
+
+    @property
+    def crashes(self) -> int:
+        return self.daemon.crashes
+
     def start(self) -> None:
-        """Start the daemon over the ledger, which is made if there is none."""
-        if self.core is not None:
-            return
-        self.lives += 1
-        epoch = f"{self.lives:08x}"
-        self.saw("start", epoch)
-        self.hands.start()
-        store = FaultyStore(self.books.open(), self.faults)
-        try:
-            with store.transaction():
-                if store.one("home") is None:
-                    store.run("add_home", (HOME, str(self.folder), epoch, self.clock.wall_us))
-                else:
-                    store.run("open_home", (str(self.folder), epoch))
-            self.core = Core(store, self._settings(epoch))
-            self.core.load(self.clock.now())
-            folders, endings = run_folders(str(self.runs_folder.parent)), list(self.ended_files.items())
-            self.tell(Told("leftovers", {"folders": folders, "endings": endings}))
-        except (
-            Crash,
-            LedgerAway,
-            StorageFull,
-        ) as problem:  # it ends, and is started again
-            store.close()
-            self.crash(FULL_S if isinstance(problem, StorageFull) else DOWN_S)
-        self._due_s = 0.0
+        """Start the daemon. See Process."""
+        self.daemon.start()
 
     def crash(self, down_s: float = DOWN_S) -> None:
-        """Kill the daemon: memory and open requests are gone. It comes back after `down_s`."""
-        self.crashes += 1
-        self.saw("crash")
-        self.crashed_s, self._busy = self.clock.mono_s, False
-        if self.core is not None:
-            self.core.store.close()
-        self.core = None
-        self._inbox.clear()
-        broken, self._open = self._open, []
-        for call in broken:
-            call.answer(Reply(0, {}))
-        self.clock.after(down_s, self.start)
+        """Kill the daemon. See Process."""
+        self.daemon.crash(down_s)
 
     def end(self) -> None:
         """Close the ledger, for good."""
-        if self.core is not None:
-            self.core.store.close()
-
-    def _settings(self, epoch: str) -> Settings:
-        return Settings(
-            home_id=HOME,
-            home_path=str(self.folder),
-            epoch=epoch,
-            token_of=lambda incarnation: incarnation,
-            facts={"started_us": self.clock.wall_us},
-            read_log=lambda path, offset, length: b"",
-            find_frame=lambda shared, incarnation, lease, stream: None,
-            read_spool=self._read_spool,
-            last_words=lambda shared, try_name, element: "",
-            rss_mib=lambda: 0.0,
-            ledger_bytes=lambda: 0,
-        )
-
-    def _read_spool(self, shared: str, incarnation: str) -> list[Any] | None:
-        if incarnation in self.unreadable:
-            self.saw("unreadable", incarnation)
-            return None
-        return list(self.spools.get(incarnation, []))
-
-    def tell(self, told: Told) -> None:
-        """Bring the daemon word from a hand."""
-        if self.core is not None:
-            self.saw("told", told)
-            self._inbox.append(told)
-
-    def _turn(self) -> None:
-        """One turn of the daemon, as its wheel makes it."""
-        assert self.core is not None
-        events, self._inbox = self._inbox, []
-        try:
-            outcome = self.core.turn(events, self.clock.now())
-        except Crash:
-            self.crash()
-        except (StorageFull, LedgerAway) as error:
-            self._forget(events, error)
-        else:
-            if self.witness is not None:
-                self.witness.turned()
-            slow_s = self.commit_s() if self.commit_s is not None else 0.0
-            if slow_s:
-                self._busy = True
-                self.clock.after(slow_s, partial(self._act, outcome, self.lives))
-            else:
-                self._act(outcome, self.lives)
-
-    def _act(self, outcome: Outcome, life: int) -> None:
-        """What is on disk is answered and done, unless the daemon was killed meanwhile."""
-        if self.lives != life or self.core is None:
-            return
-        self._busy = False
-        try:
-            for call, reply in outcome.replies:
-                self._answer(call, reply)
-            for command in outcome.commands:
-                self.hands.carry_out(command)
-        except Crash:
-            self.crash()
-        if self.core is not None:
-            self._due_s = self.clock.mono_s + max(self.core.next_due_s(self.clock.now()), 0.001)
-
-    def _forget(self, events: Sequence[Call | Told], error: StorageFull | LedgerAway) -> None:
-        """A turn could not be written, or is not known to be: all who asked ask again."""
-        assert self.core is not None
-        self.full += 1
-        self.saw("full")
-        if isinstance(error, LedgerAway):
-            self.core.store.reopen()
-        for call in [each for each in self._open if each.verb != "run.submit"]:
-            self._answer(call, Reply(503, {"retry_s": FULL_S}))
-        self.core.load(self.clock.now())
-        self._inbox += [event.once_more() for event in events if isinstance(event, Told)]
-        self._due_s = self._rests_until_s = self.clock.mono_s + FULL_S
-
-    def _answer(self, call: Call, reply: Reply) -> None:
-        if call in self._open:
-            self._open.remove(call)
-            self.saw("answer", call, reply)
-            call.answer(reply)
+        self.daemon.end()
 
     # elements and agents
 
@@ -255,8 +138,11 @@ class World:
             seen = one.elements[index]
             if seen.phase is Phase.PENDING:
                 self.batch.activate(name, index)
-                self.born += 1
-                incarnation = f"{self.born:016x}"
+                if not self.agents_start:
+                    self.saw("agent", f"of {name}[{index}]", "does not start")
+                    self.batch.end(name, Ending.FAILED, index)
+                    continue
+                incarnation = self.new_incarnation()
                 place = (name, index, seen.restarts, incarnation, one.job_id)
                 walltime_s, node = one.request.walltime_s, self._free_node()
                 agent = SimulatedAgent(self, *place, walltime_s=walltime_s, node=node)
@@ -265,6 +151,11 @@ class World:
                 if self.has_walltimes:
                     self.clock.after(walltime_s, partial(self._time_is_up, agent))
                 agent.hello()
+
+    def new_incarnation(self) -> str:
+        """What the next agent calls itself."""
+        self.born += 1
+        return f"{self.born:016x}"
 
     def _time_is_up(self, agent: SimulatedAgent) -> None:
         if not agent.over:
@@ -275,6 +166,10 @@ class World:
     def _kill_at_last(self, agent: SimulatedAgent, ending: Ending) -> None:
         if not agent.over:
             self.kill(agent, word=False, ending=ending)
+
+    def wall_us(self, node: str) -> int:
+        """What the wall clock of a node says."""
+        return self.node_clocks.get(node, NodeClock()).wall_us(self.clock)
 
     def _free_node(self) -> str:
         taken = {agent.node for agent in self.living()}
@@ -331,15 +226,6 @@ class World:
         """Send a request; `answered` is called for each copy that comes back, or with 0 at the end."""
         self.network.carry(self, verb, args, answered, timeout_s)
 
-    def arrive(self, call: Call) -> None:
-        """A request is there; nobody answers while the daemon is down."""
-        if self.core is None:
-            call.answer(Reply(0, {}))
-            return
-        self.saw("call", call)
-        self._open.append(call)
-        self._inbox.append(call)
-
     # a person
 
     @property
@@ -351,8 +237,7 @@ class World:
         """Submit a run, again if the daemon crashed before it was accepted."""
         for _ in range(10):
             reply = self.submit(pipeline, seeds, name)
-            self.run(until=lambda: self.core is not None)
-            assert self.core is not None
+            self._have_a_daemon()
             if reply.status == 200 or self._read("run_by_name", name):
                 return
         raise AssertionError("the run was not accepted")
@@ -369,11 +254,10 @@ class World:
             name, pipeline, {self.site.name: SiteFacts(self.site, launch)}, {self.site.name: str(shared)},
             "/results", str(path),
         )  # fmt: skip
-        self.run(until=lambda: self.core is not None)
+        self._have_a_daemon()
         reply: list[Reply] = []
         call = Call("run.submit", {}, reply.append)
-        self._open.append(call)
-        self._inbox.append(Told("prepared", {"call": call, "prepared": prepared}))
+        self.daemon.submit(call, Told("prepared", {"call": call, "prepared": prepared}))
         self.run(until=lambda: bool(reply))
         return reply[0]
 
@@ -381,12 +265,18 @@ class World:
         """Do what a person's command asks of the daemon, again where it says so; return the answer."""
         while True:
             reply: list[Reply] = []
-            self.run(until=lambda: self.core is not None)
-            self.arrive(Call(verb, args, reply.append))
+            self._have_a_daemon()
+            self.daemon.arrive(Call(verb, args, reply.append))
             self.run(until=lambda: bool(reply))  # noqa: B023  it is over when the next begins
             if reply[0].status != 503 or "retry_s" not in reply[0].body:
                 return reply[0]
             self.run(for_s=FULL_S)
+
+    def _have_a_daemon(self) -> None:
+        """Wait until one is there, and start it where it has left, as every command does."""
+        if self.daemon.has_left:
+            self.start()
+        self.run(until=lambda: self.core is not None)
 
     def phase(self, name: str = "run-1") -> RunPhase | None:
         """Where a run stands; None while the daemon is down, or has lost its ledger and not noticed."""
@@ -405,12 +295,10 @@ class World:
         """Let the world go on, for a time or until something is so. Raises AssertionError after an hour."""
         limit_s = self.clock.mono_s + (SECONDS_PER_STEP if for_s is None else for_s)
         while until is None or not until():
-            turns = self.core is not None and not self._busy and self.clock.mono_s >= self._rests_until_s
-            if turns and (self._inbox or self.clock.mono_s >= self._due_s):
-                self._turn()
+            if self.daemon.next_s() <= self.clock.mono_s:
+                self.daemon.turn()
                 continue
-            due_s = max(self._due_s, self._rests_until_s) if self.core is not None else float("inf")
-            next_s = min(self.clock.next_s(), due_s if not self._busy else float("inf"))
+            next_s = min(self.clock.next_s(), self.daemon.next_s())
             if next_s > limit_s:
                 self.clock.advance(limit_s)
                 break
@@ -421,6 +309,7 @@ class World:
 
     def finish(self, name: str = "run-1") -> RunPhase:
         """Let the world go on until a run is over and its agents are gone; return how it ended."""
+        self._have_a_daemon()
         self.run(until=lambda: (phase := self.phase(name)) is not None and phase not in ACTIVE)
         phase = self.phase(name)
         self.run(until=self._is_tidy)

@@ -17,9 +17,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from scalebox_hpc.daemon import core
 from scalebox_hpc.domain.pipeline import Gather, RetryRule
 from scalebox_hpc.ledger.postgres import schema_of
 from scalebox_hpc.ledger.statements import newest_format
@@ -114,8 +112,7 @@ def _attempts(world: World, run: str) -> Iterator[Any]:
 
 def freeze(world: World) -> tuple[Json, str]:
     """Fill the ledger of a world and leave it as a killed daemon does; return what is in it."""
-    with mock.patch.object(core, "perf_counter", return_value=0.0):  # nothing depends on how fast we are
-        fill(world)
+    fill(world)
     assert world.core is not None
     with world.core.store.transaction():  # simulated agents print nothing
         world.core.store.many("add_output", [(1, "one\ntwo, née\n", "", 0, 0), (2, "", "it's \\ bad", 0, 1)])

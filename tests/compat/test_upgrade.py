@@ -70,7 +70,8 @@ def thawed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Thaw]:
     made: list[World] = []
 
     def make(number: int) -> World:
-        world = World(tmp_path, player().play, lives=100, born=100)  # epochs and agents that are new
+        world = World(tmp_path, player().play, born=100)  # agents and epochs that are new
+        world.daemon.lives = 100
         if request.param == "postgres":
             world.books = thaw_postgres(request.getfixturevalue("server"), tmp_path, number)
         else:

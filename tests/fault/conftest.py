@@ -5,12 +5,10 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import count as numbers
 from pathlib import Path
 
 import pytest
 
-from scalebox_hpc.daemon import core
 from scalebox_hpc.testing.postgres import PostgresBooks
 from scalebox_hpc.testing.world import World
 from tests.fault.pipelines import SEEDS, Player, player, sums
@@ -29,13 +27,8 @@ def points(make_world: MakeWorld) -> list[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def make_world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeWorld]:
-    """Make worlds whose ledgers are in memory where the machine has such a place: commits cost nothing.
-
-    Slices of a turn depend on how many there were, not on how fast this machine is: points stay in place.
-    """
-    ticks = numbers()
-    monkeypatch.setattr(core, "perf_counter", lambda: next(ticks) * core.SLICE_S * 0.2)
+def make_world(request: pytest.FixtureRequest) -> Iterator[MakeWorld]:
+    """Make worlds whose ledgers are in memory where the machine has such a place: commits cost nothing."""
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
     made: list[World] = []

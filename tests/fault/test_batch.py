@@ -28,7 +28,7 @@ def test_a_lost_answer_of_sbatch_is_resolved_by_looking(make_world: MakeWorld) -
     world.batch.after_submit = SubmitUnconfirmed("no answer in 30 s")
     world.accept(sums(), SEEDS)
     assert world.finish() is RunPhase.SUCCEEDED
-    assert len(world.batch.submitted) == 1
+    assert "SUPERSEDED" not in states(world)
     in_order(world)
 
 
@@ -40,7 +40,7 @@ def test_a_hello_proves_a_submission_that_nobody_lists(make_world: MakeWorld) ->
     world.run(until=lambda: totals(world) == ["28"])
     world.batch.incomplete = ""
     assert world.finish() is RunPhase.SUCCEEDED
-    assert len(world.batch.submitted) == 1
+    assert "SUPERSEDED" not in states(world)
     in_order(world)
 
 
@@ -51,9 +51,10 @@ def test_a_lost_request_is_made_again_under_another_name_once_listings_lack_it(m
     world.run(for_s=50.0)
     assert len(world.batch.submitted) == 1
     assert world.finish() is RunPhase.SUCCEEDED
-    first, second = (request.name for request in world.batch.submitted)
-    assert first != second
-    assert states(world) == ["SUPERSEDED", "ENDED"]
+    first, *more = (request.name for request in world.batch.submitted)
+    assert more
+    assert first not in more
+    assert states(world) == ["SUPERSEDED", *["ENDED"] * len(more)]
     in_order(world)
 
 
@@ -149,7 +150,7 @@ def test_an_element_that_was_seen_running_and_then_forgotten_is_replaced(make_wo
     world.batch.forget(name)
     world.hold_elements = False
     assert world.finish() is RunPhase.SUCCEEDED
-    assert len(world.batch.submitted) == 2
+    assert len(world.batch.submitted) > 1
     in_order(world)
 
 
@@ -219,6 +220,58 @@ def test_an_element_whose_cancel_failed_is_not_over_because_a_listing_lacks_it(m
     in_order(world)
 
 
+def out_of_sight_at_the_end(world: World) -> None:
+    """A run ends while one of its tries is neither cancelled nor listed, for longer than anybody waits."""
+    world.hold_elements = True
+    world.accept(sums(), SEEDS)
+    world.run(until=lambda: bool(world.batch.tries))
+    (name,) = world.batch.tries
+    world.batch.out_of_sight.add(name)
+    world.run(until=lambda: len(world.batch.submitted) == 2)
+    assert states(world)[0] == "SUPERSEDED"
+    world.hold_elements = False
+    world.start_elements(world.batch.submitted[1].name)
+    world.run(until=lambda: world.phase() is RunPhase.SUCCEEDED)
+    world.run(for_s=120.0)
+    assert list(world.batch.alive()) == [name]
+
+
+def test_what_turns_up_when_no_run_is_open_is_cancelled(make_world: MakeWorld) -> None:
+    world = make_world(player())
+    out_of_sight_at_the_end(world)
+    world.batch.out_of_sight.clear()
+    world.run(until=lambda: not world.batch.alive())
+    world.run(until=lambda: world.daemon.has_left)
+    in_order(world)
+
+
+def test_what_turns_up_when_no_daemon_is_there_is_cancelled_by_the_next(make_world: MakeWorld) -> None:
+    world = make_world(player())
+    out_of_sight_at_the_end(world)
+    world.run(until=lambda: world.daemon.has_left)
+    world.batch.out_of_sight.clear()
+    world.run(for_s=1000.0)
+    assert world.batch.alive()
+    world.start()
+    world.run(until=lambda: not world.batch.alive())
+    in_order(world)
+
+
+def test_a_daemon_does_not_leave_before_its_order_to_cancel_is_obeyed(make_world: MakeWorld) -> None:
+    world = make_world(player())
+    world.hold_elements = True
+    world.accept(sums(), SEEDS)
+    world.run(until=lambda: bool(world.batch.tries))
+    world.batch.cancel_problem = BatchProblem("scancel does not answer")
+    world.command("run.cancel", run="run-1")
+    world.run(for_s=3000.0)
+    assert world.batch.alive()
+    assert not world.daemon.has_left
+    world.batch.cancel_problem = None
+    world.run(until=lambda: world.daemon.has_left)
+    assert not world.batch.alive()
+
+
 @pytest.mark.parametrize("point", ["before cancel", "after cancel"])
 def test_a_crash_around_a_cancel_leaves_nothing_behind(make_world: MakeWorld, point: str) -> None:
     """Also no element that already runs and whose agent never says hello."""
@@ -264,7 +317,7 @@ def test_a_disk_that_is_full_at_any_commit_is_survived(make_world: MakeWorld) ->
         world.faults.at[number] = StorageFull("no room for the ledger")
         world.accept(sums(), SEEDS)
         assert world.finish() is RunPhase.SUCCEEDED
-        assert world.full == 1
+        assert world.daemon.full == 1
         assert totals(world) == ["28"]
         in_order(world)
 
@@ -275,7 +328,7 @@ def test_a_disk_that_stays_full_for_minutes_is_survived(make_world: MakeWorld) -
     world.run(until=lambda: bool(attempts(world, "scatter.1")))
     world.faults.always["commit"] = StorageFull("no room for the ledger")
     world.run(for_s=200.0)
-    assert world.full > 3
+    assert world.daemon.full > 3
     del world.faults.always["commit"]
     assert world.finish() is RunPhase.SUCCEEDED
     assert totals(world) == ["28"]

@@ -6,13 +6,14 @@ from itertools import count as numbers
 
 import pytest
 
-from scalebox_hpc.daemon import core
+from scalebox_hpc.daemon.core import SLICE_S
 from scalebox_hpc.daemon.state import RunPhase
 from scalebox_hpc.testing.agent import Played
+from scalebox_hpc.testing.audit import look
 from scalebox_hpc.testing.batch import Crash
 from scalebox_hpc.testing.world import World
 from tests.fault.conftest import MakeWorld
-from tests.fault.pipelines import SEEDS, all_is_well, in_order, player, sums
+from tests.fault.pipelines import SEEDS, all_is_well, in_order, ledger, player, sums
 
 
 def all_is_tidy(world: World) -> None:
@@ -73,12 +74,10 @@ def test_one_crash_after_another(make_world: MakeWorld, gap: int) -> None:
     assert world.crashes > 3
 
 
-def test_a_crash_between_the_slices_of_a_chunked_report(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_between_the_slices_of_a_chunked_report(make_world: MakeWorld) -> None:
     ticks = numbers()
-    monkeypatch.setattr(core, "perf_counter", lambda: next(ticks) * core.SLICE_S * 0.75)  # a slice a turn
     world = make_world(player())
+    world.daemon.stopwatch_s = lambda: next(ticks) * SLICE_S * 0.75  # a slice a turn
     world.accept(sums(), SEEDS)
     world.run(until=lambda: "release_chunk" in world.faults.names)
     world.run(until=lambda: "drop_chunk" in world.faults.names)
@@ -93,7 +92,7 @@ def test_one_allocation_is_enough_when_the_answer_of_sbatch_is_lost_in_a_crash(m
     world.batch.after_submit = Crash()
     world.accept(sums(), SEEDS)
     all_is_tidy(world)
-    assert len(world.batch.submitted) == 1
+    assert look(ledger(world), "SELECT DISTINCT state FROM try") == [("ENDED",)]
     assert world.crashes == 1
 
 

@@ -27,7 +27,7 @@ def test_the_session_is_cut_at_any_write(make_world: MakeWorld, points: list[str
         world.accept(sums(), SEEDS)
         all_is_well(world)
         world.end()
-        assert world.full == 1, f"cut at {number}, {points[number - 1]}"
+        assert world.daemon.full == 1, f"cut at {number}, {points[number - 1]}"
 
 
 def test_the_answer_of_a_commit_is_lost(make_world: MakeWorld, points: list[str]) -> None:
@@ -55,7 +55,7 @@ def test_the_way_to_the_server_goes_silent(
             world.accept(sums(), SEEDS)
             all_is_well(world)
             world.end()
-            assert world.full >= 1, f"silent at {number}, {points[number - 1]}"
+            assert world.daemon.full >= 1, f"silent at {number}, {points[number - 1]}"
 
 
 def test_a_run_whose_acceptance_was_not_learnt_is_accepted_once(

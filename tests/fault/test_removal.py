@@ -167,7 +167,8 @@ def again(world: World, make_world: MakeWorld) -> World:
     folder = world.folder.with_name(f"{world.folder.name}+")
     shutil.copytree(world.folder, folder, ignore=shutil.ignore_patterns("ledger.db*"))
     shutil.copyfile(folder.parent / LIVED_IN, folder / "ledger.db")
-    made = World(folder, player().play, lives=world.lives + 1)
+    made = World(folder, player().play)
+    made.daemon.lives = world.daemon.lives + 1
     made.start()
     return made
 
@@ -192,7 +193,7 @@ def test_a_run_goes_on_while_another_is_removed_a_slice_a_turn(
     world.finish("run-1")
     ticks = numbers()
     monkeypatch.setattr(removing, "ROWS", 1)
-    monkeypatch.setattr(core, "perf_counter", lambda: next(ticks) * core.SLICE_S * 0.75)
+    world.daemon.stopwatch_s = lambda: next(ticks) * core.SLICE_S * 0.75
     world.accept(sums(), [("scatter", "5")], "run-2")
     remove(world, "run-1")
     world.run(until=lambda: tasks(world).get("total", []) != [] and not is_gone(world, "run-1"))
@@ -307,11 +308,14 @@ def test_a_copied_home_does_not_remove_the_originals_results(make_world: MakeWor
     assert names(world) == ["run-1"]
 
 
-def test_the_daemon_lets_go_by_itself_what_is_older_than_the_age_limit(make_world: MakeWorld) -> None:
+def test_the_daemon_lets_go_by_itself_what_is_older_than_the_age_limit(
+    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "RETENTION_EVERY_S", 60.0)  # before it leaves
     world = ages(make_world)
     assert world.core is not None
     world.core.settings.keep_runs_s = 1.99 * DAY_S
-    world.run(for_s=2 * 3600.0)
+    world.run(for_s=120.0)
     assert names(world) == ["run-3", "run-2"]
     assert is_gone(world, "run-1")
     assert audit(world.books) == []

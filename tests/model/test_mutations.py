@@ -10,19 +10,20 @@ from typing import Any
 
 import pytest
 
+from scalebox_hpc.agent import session
 from scalebox_hpc.agent.session import Session
-from scalebox_hpc.daemon import loading, recording, spooled, talking
+from scalebox_hpc.daemon import attempt_row, leasing, loading, recording, runs, spooled, talking
 from scalebox_hpc.daemon.core import Core
 from scalebox_hpc.daemon.desk import Desk
-from scalebox_hpc.daemon.state import ModuleState, Now, TryState
+from scalebox_hpc.daemon.state import ACTIVE, ModuleState, Now, RunPhase, RunState, TryState
 from scalebox_hpc.domain.task import HELD, Cause, Lease, Standing, TaskState, Verdict
 from scalebox_hpc.engine import retry
 from scalebox_hpc.ledger.statements import statements
+from scalebox_hpc.testing.process import Process
 from scalebox_hpc.testing.soak import try_seed
-from scalebox_hpc.testing.world import World
 from scalebox_hpc.wire.messages import Ended
 
-SEEDS = 100  # those of test_soak
+SEEDS = 70  # those of test_soak
 Patch = pytest.MonkeyPatch
 
 
@@ -71,8 +72,8 @@ def leases_lapse_before_the_spool_is_read(patch: Patch) -> None:
 
 
 def a_spool_that_cannot_be_read_counts_as_none(patch: Patch) -> None:
-    read = World._read_spool
-    patch.setattr(World, "_read_spool", lambda world, *which: read(world, *which) or [])
+    read = Process._read_spool
+    patch.setattr(Process, "_read_spool", lambda process, *which: read(process, *which) or [])
 
 
 def a_restart_forgets_who_holds_what(patch: Patch) -> None:
@@ -123,10 +124,10 @@ def a_lost_node_spends_what_the_user_allowed(patch: Patch) -> None:
 def an_agent_forgets_what_it_has_sent(patch: Patch) -> None:
     build = Session.build_sync
 
-    def forgetful(session: Session, now: float, clock_us: int = 0) -> Mapping[str, Any] | None:
-        sync = build(session, now, clock_us)
-        for one in list(session._done.values()) if sync is not None else ():
-            session._remove(one, now)
+    def forgetful(own: Session, now: float, clock_us: int = 0) -> Mapping[str, Any] | None:
+        sync = build(own, now, clock_us)
+        for one in list(own._done.values()) if sync is not None else ():
+            own._remove(one, now)
         return sync
 
     patch.setattr(Session, "build_sync", forgetful)
@@ -152,6 +153,50 @@ def memory_outlives_a_commit_that_failed(patch: Patch) -> None:
     patch.setattr(Core, "load", once)
 
 
+def a_daemon_that_is_being_ended_lets_runs_go_on(patch: Patch) -> None:
+    patch.setattr(Core, "_must_stay", lambda core: None)
+
+
+def an_interrupted_run_gets_leases(patch: Patch) -> None:
+    for place in (leasing, talking):
+        patch.setattr(place, "ACTIVE", (*ACTIVE, RunPhase.INTERRUPTED))
+
+
+def one_run_alone_is_interrupted(patch: Patch) -> None:
+    stop = runs.interrupt
+
+    def one(desk: Desk, reason: str) -> list[str]:
+        others = [run for run in list(desk.world.runs.values())[1:] if run.phase is RunPhase.RUNNING]
+        for run in others:
+            run.phase = RunPhase.PAUSED
+        names = stop(desk, reason)
+        for run in others:
+            run.phase = RunPhase.RUNNING
+        return names
+
+    patch.setattr(runs, "interrupt", one)
+
+
+def a_resume_remembers_elements_that_did_not_start(patch: Patch) -> None:
+    go_on = runs._go_on
+
+    def unforgiving(desk: Desk, run: RunState) -> None:
+        known = [(pool, pool.hello_less) for pool in desk.world.pools.values() if pool.run is run]
+        go_on(desk, run)
+        for pool, count in known:
+            pool.hello_less = count
+
+    patch.setattr(runs, "_go_on", unforgiving)
+
+
+def times_are_as_each_node_tells_them(patch: Patch) -> None:
+    patch.setattr(attempt_row, "in_order", lambda times, leased_us, now_us: times)
+
+
+def an_agent_starts_whatever_it_has(patch: Patch) -> None:
+    patch.setattr(session, "fits", lambda need, left: True)
+
+
 MUTATIONS = {  # and a seed that finds each: it is tried first, the others only if worlds have changed
     a_grant_does_not_raise_the_number: 0,
     a_doubled_report_counts_again: 6,
@@ -169,6 +214,12 @@ MUTATIONS = {  # and a seed that finds each: it is tried first, the others only 
     an_agent_forgets_what_it_has_sent: 0,
     what_an_agent_gives_back_is_not_counted: 0,
     memory_outlives_a_commit_that_failed: 2,
+    a_daemon_that_is_being_ended_lets_runs_go_on: 17,
+    an_interrupted_run_gets_leases: 19,
+    one_run_alone_is_interrupted: 14,
+    a_resume_remembers_elements_that_did_not_start: 14,
+    times_are_as_each_node_tells_them: 0,
+    an_agent_starts_whatever_it_has: 3,
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 from scalebox_hpc.testing.soak import main, try_seed
 
 CHUNK = 10
-CHUNKS = 10
+CHUNKS = 7
 
 
 @pytest.mark.parametrize("first", range(0, CHUNK * CHUNKS, CHUNK))
