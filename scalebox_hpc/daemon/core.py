@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
 
-from scalebox_hpc.daemon import allocating, cancelling, endings, loading, runs, silence, talking
+from scalebox_hpc.daemon import allocating, cancelling, endings, loading, looking, runs, silence, talking
 from scalebox_hpc.daemon.desk import Command, Desk, Ids
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.handlers import HANDLERS, run_resume
@@ -147,7 +147,7 @@ class Core:
         desk = self.desk
         heard = [(path, said) for path, said in words if said.incarnation in desk.world.agents]
         endings.take_in(desk, [each for each in words if each not in heard])
-        allocating.listed(desk, site, listing, self.books)
+        looking.listed(desk, site, listing, self.books)
         endings.take_in(desk, heard)
 
     def _accept(self, call: Call, prepared: runs.Prepared, *, again: bool) -> None:
@@ -174,7 +174,7 @@ class Core:
             self.timers.decide_s = now.mono_s + DECIDE_EVERY_S
             allocating.decide(desk, self.books, leaving=self.leaving)
             self._settle()  # a run all of whose pools were paused just now
-        allocating.look(desk, self.books)
+        looking.look(desk, self.books)
         for agent in list(desk.world.agents.values()):
             talking.answer_parked(desk, agent, self.turns)
 
@@ -267,7 +267,7 @@ class Core:
         times = [now.mono_s + 60.0]
         times += [agent.parked[2] for agent in world.agents.values() if agent.parked is not None]
         times += [deadline for run in world.runs.values() for _, _, deadline in run.watchers]
-        look_s = allocating.next_look_s(self.desk, self.books)
+        look_s = looking.next_look_s(self.desk, self.books)
         times += [look_s] if look_s is not None else []
         if world.agents:
             times.append(self.timers.lost_s)

@@ -1,9 +1,9 @@
 """A run of primes that a fault falls into: started, judged, and how long it took to recover, measured.
 
-**Recovery time** is counted from the moment when the fault is over, or, where it ends by itself at once (a
-kill) from the moment when it struck. Where it ended attempts, up to the first recorded result of a task that
-had lost one; else up to the first result of any task. Both ends are wall clock times of one machine: the
-second is the column `recorded` of the CSV report, so no polling is in it.
+**Recovery time** is counted from the moment when the fault is over, or, where it has no length (a kill),
+from the moment when it struck, to the first result that is recorded of an attempt begun after that: of a task
+that had lost an attempt, where one did; else of any. Both ends are wall clock times of one machine; the
+second comes from the CSV report (`leased`, `recorded`), so no polling is in it.
 """
 
 import json
@@ -30,15 +30,15 @@ idle = "2s"
 run = ["python3", "scatter.py", "{{body}}", "{step}"]
 seed = ["1000000"]
 to = ["count"]
-resources = {{ memory = "200M", time = "20s" }}
+resources = {{ memory = "200M", time = "{time}" }}
 [modules.count]
 run = "{before}sleep {pause}; python3 count.py {{body}}"
 to = ["total"]
-resources = {{ memory = "200M", time = "20s" }}
+resources = {{ memory = "200M", time = "{time}" }}
 [modules.total]
 run = ["python3", "total.py", "{{bodies}}"]
 gather = {{ by = "all" }}
-resources = {{ memory = "200M", time = "20s" }}
+resources = {{ memory = "200M", time = "{time}" }}
 """
 """No rule allows a retry: a fault that spends what is the user's fails the run."""
 
@@ -77,11 +77,12 @@ def start(
     slots: int = 4,
     pool: str = "",
     before: str = "",
+    time: str = "20s",
 ) -> None:
     """Start `tasks` ranges of primes, each of `pause` seconds and some; `pool`: more lines of its table."""
     lab.example("primes")
     step = -(-1_000_000 // tasks)
-    lab.pipeline(PRIMES.format(slots=slots, pool=pool, step=step, pause=pause, before=before))
+    lab.pipeline(PRIMES.format(slots=slots, pool=pool, step=step, pause=pause, before=before, time=time))
     lab.run("--detach", *args)
 
 
@@ -149,14 +150,14 @@ def home_id(lab: Lab) -> str:
 
 
 def measure(rows: list[Row], fault: Fault) -> Recovery:
-    """The time from the fault's end to the first result of lost work, or else of any."""
+    """The time from the fault's end to the first result of lost work begun again, or else of any work."""
     lost = [row for row in rows if row["outcome"] != "SUCCEEDED"]
     again = {row["task"] for row in lost}
     results = [
-        recorded
+        datetime.fromisoformat(row["recorded"])
         for row in rows
         if row["outcome"] == "SUCCEEDED" and (row["task"] in again or not again)
-        if (recorded := datetime.fromisoformat(row["recorded"])) > fault.over_at
+        if datetime.fromisoformat(row["leased"]) > fault.over_at
     ]
     assert results, f"no result after {fault.over_at}: the fault came too late"
     after_s = (min(results) - fault.over_at).total_seconds()

@@ -1,31 +1,109 @@
-"""What Slurm and its people do to a run of primes in its middle: it stays exact, and says what happened."""
+"""What Slurm, its daemons and its people do to a run of primes: it stays exact, and says what happened."""
 
-from tests.cluster.box import Site, wait_until
+from collections.abc import Callable
+
+import pytest
+
+from tests.cluster.box import Site
 from tests.cluster.recovery import Fault, Tell, judge, now, start, until_done
+from tests.cluster.slurm import root, running, start_controller, stop_controller
 from tests.cluster.test_scenarios import lab  # noqa: F401 (a fixture)
 from tests.scenarios.lab import Lab
 
-MIDDLE = 40  # of 120 ranges
+# ruff: noqa: F811
+
+MIDDLE = 30  # of 120 ranges
+NODE_GONE = {"node_lost", "agent_lost"}
 
 
-def controller_down(site: Site) -> None:
-    """Kill -9 slurmctld; it is gone when this returns."""
-    site.run(site.login, "kill -9 $(cat /run/slurmctld.pid)", root=True)
-    wait_until(lambda: site.run(site.login, "pidof slurmctld", root=True, check=False).returncode, 10)
+def test_kill_9_of_slurmctld(lab: Lab, site: Site, record_property: Tell) -> None:
+    start(lab, pause="0.7")
+    until_done(lab, 10)
+    stop_controller(site)
+    try:
+        lab.wait(lambda: "does not answer" in lab.sbx("status").stdout, 30, "a word of it")
+        until_done(lab, MIDDLE)
+    finally:
+        start_controller(site)
+    judge(lab, Fault("kill -9 of slurmctld, and its restart", now(), set(), loses=False), record_property)
+    assert "does not answer" not in lab.sbx("status").stdout
 
 
-def controller_up(site: Site) -> None:
-    """Start slurmctld and wait until it answers."""
-    site.run(site.login, "slurmctld", root=True)
-    wait_until(lambda: site.run(site.login, "squeue", check=False).returncode == 0, 30, "slurmctld's answer")
-
-
-def test_kill_9_of_slurmctld(lab: Lab, site: Site, record_property: Tell) -> None:  # noqa: F811
+def test_kill_9_of_slurmd(lab: Lab, site: Site, record_property: Tell) -> None:
     start(lab)
     until_done(lab, MIDDLE)
-    controller_down(site)
+    nodes = set(running(lab, site).values())
+    struck_at = now()
+    for node in nodes:
+        root(site, "kill -9 $(cat /run/slurmd.pid)", node)
+    until_done(lab, 2 * MIDDLE)
+    for node in nodes:
+        root(site, "slurmd", node)
+    judge(lab, Fault("kill -9 of slurmd, and its restart", struck_at, set(), loses=False), record_property)
+
+
+def test_a_node_set_down_while_its_slurmd_is_dead(lab: Lab, site: Site, record_property: Tell) -> None:
+    """Slurm starts the element again elsewhere while its first agent lives on, out of Slurm's reach."""
+    start(lab, slots=2, tasks=60)
+    until_done(lab, 10)
+    node = next(iter(running(lab, site).values()))
+    root(site, "kill -9 $(cat /run/slurmd.pid)", node)
+    struck_at = now()
+    root(site, f"scontrol update nodename={node} state=down reason=test")
     try:
-        until_done(lab, 2 * MIDDLE)
+        judge(
+            lab, Fault("slurmd dead, its node set down", struck_at, NODE_GONE, loses=False), record_property
+        )
     finally:
-        controller_up(site)
-    judge(lab, Fault("kill -9 of slurmctld", now(), set(), loses=False), record_property)
+        root(site, "slurmd", node)
+        root(site, f"scontrol update nodename={node} state=resume", check=False)
+
+
+def cancel(lab: Lab, site: Site) -> None:
+    site.run(site.login, f"scancel {' '.join(running(lab, site))}")
+
+
+def requeue(lab: Lab, site: Site) -> None:
+    for element in running(lab, site):
+        site.run(site.login, f"scontrol requeue {element}")
+
+
+def preempt(lab: Lab, site: Site) -> None:
+    site.run(site.login, "srun --partition=urgent --nodes=2 --exclusive true")
+
+
+def cut(lab: Lab, site: Site) -> None:
+    for element in running(lab, site):
+        root(site, f"scontrol update jobid={element} EndTime=now+1")
+    lab.wait(lambda: not running(lab, site), 60, "the end of the elements")
+
+
+@pytest.mark.parametrize(
+    ("strike", "name"),
+    [
+        (cancel, "scancel of all running elements"),
+        (requeue, "scontrol requeue of all running elements"),
+        (preempt, "preemption by a job of another partition"),
+        (cut, "their time limit cut by scontrol update"),
+    ],
+)
+def test_elements_are_taken_away(
+    lab: Lab, site: Site, record_property: Tell, strike: Callable[[Lab, Site], None], name: str
+) -> None:
+    """An element is told to end by SIGTERM: its agent says so of each attempt, and a new one begins."""
+    start(lab, tasks=60, pause="1" if strike is cut else "0.5")
+    until_done(lab, 10)
+    strike(lab, site)
+    rows = judge(lab, Fault(name, now(), {"preempted"}), record_property)
+    lost = next(row for row in rows if row["cause"] == "preempted")
+    assert "its element was told to end" in lab.sbx("show", lost["task"]).stdout
+
+
+def test_elements_end_by_themselves_before_their_walltime(
+    lab: Lab, site: Site, record_property: Tell
+) -> None:
+    """No task is begun that would not fit: with 60 s, and tasks that may take 45 s, none after 15 s."""
+    start(lab, tasks=80, pause="0.5", slots=2, pool='walltime = "1m"', time="45s")
+    lab.wait(lambda: lab.status()["pools"][0]["agents"], 30, "an agent")
+    rows = judge(lab, Fault("walltime of elements over", now(), set(), loses=False), record_property)
+    assert len({(row["job_id"], row["element"]) for row in rows}) > 1

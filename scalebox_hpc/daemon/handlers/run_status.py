@@ -101,7 +101,9 @@ def _pool(core: Core, pool: PoolState) -> dict[str, Any]:
                 pending += 1
                 reasons[element.reason if element is not None else ""] += 1
     agents = [agent for agent in core.desk.world.agents.values() if agent.pool is pool]
-    reason = pool.reason or next((text for text, _ in reasons.most_common() if text), "")
+    problem = core.book(pool.spec.site).problem if pool.allocations else ""
+    silent = f"the batch system does not answer: {problem}" if problem else ""
+    reason = pool.reason or silent or next((text for text, _ in reasons.most_common() if text), "")
     return {
         "pool": pool.spec.name,
         "site": pool.spec.site,
