@@ -137,7 +137,7 @@ def check_nothing_left(lab: Lab) -> None:
     home = home_id(lab)
 
     def left() -> list[str]:
-        listed = lab.shell("squeue --me --noheader --array --format='%i %T %j'")
+        listed = lab.shell("command -p squeue --me --noheader --array --format='%i %T %j'")
         assert listed.exit_code == 0, str(listed)
         return [line for line in listed.stdout.splitlines() if home in line]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tests.cluster.box import Site, wait_until
 from tests.cluster.recovery import home_id
@@ -20,9 +21,14 @@ def stop_controller(site: Site) -> None:
 
 
 def start_controller(site: Site) -> None:
-    """Start slurmctld and wait until it answers and knows its nodes."""
+    """Start slurmctld and wait until it has heard of its nodes: a trial submission is refused before."""
     root(site, "slurmctld")
-    wait_until(lambda: site.run(site.login, "squeue", check=False).returncode == 0, 30, "its answer")
+
+    def knows_its_nodes() -> bool:
+        told = site.run(site.login, "sinfo --noheader --Node --format=%T", check=False)
+        return told.returncode == 0 and "unknown" not in told.stdout
+
+    wait_until(knows_its_nodes, 60, "what slurmctld knows of its nodes")
 
 
 @contextmanager
@@ -35,10 +41,15 @@ def without_controller(site: Site) -> Iterator[None]:
         start_controller(site)
 
 
+def settings(site: Site) -> Path:
+    """The site's slurm.conf, from outside."""
+    return site.box.state / site.name / "etc" / "slurm" / "slurm.conf"
+
+
 @contextmanager
 def other_settings(site: Site, *lines: str) -> Iterator[None]:
     """Restart slurmctld with these lines of slurm.conf instead of its own; put all back afterwards."""
-    file = site.box.state / site.name / "etc" / "slurm" / "slurm.conf"
+    file = settings(site)
     own = file.read_text()
     keys = tuple(line.partition("=")[0] + "=" for line in lines)
     kept = [line for line in own.splitlines() if not line.startswith(keys)]
@@ -58,3 +69,15 @@ def running(lab: Lab, site: Site) -> dict[str, str]:
     listed = site.run(site.login, "squeue --me --noheader --array --states=R --format='%i %N %j'")
     words = [line.split() for line in listed.stdout.splitlines() if home_id(lab) in line]
     return {word[0]: word[1] for word in words}
+
+
+def in_the_way(lab: Lab, command: str, text: str) -> None:
+    """Put a shell script before one of Slurm's commands in the PATH of the lab's daemon."""
+    file = lab.file(f"in-the-way/{command}", f"#!/bin/sh\n{text}")
+    lab.env["PATH"] = f"{lab.place.inside(file.parent)}:/usr/local/bin:/usr/bin:/bin"
+
+
+def state_of(site: Site, job: str) -> str:
+    """The name and the state of a job that Slurm knows."""
+    command = f"squeue --jobs={job} --states=all --noheader --format='%j %T'"
+    return site.run(site.login, command).stdout.strip()

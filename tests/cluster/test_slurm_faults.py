@@ -6,7 +6,7 @@ import pytest
 
 from tests.cluster.box import Site
 from tests.cluster.recovery import Fault, Tell, judge, now, start, until_done
-from tests.cluster.slurm import root, running, start_controller, stop_controller
+from tests.cluster.slurm import root, running, settings, start_controller, stop_controller
 from tests.cluster.test_scenarios import lab  # noqa: F401 (a fixture)
 from tests.scenarios.lab import Lab
 
@@ -17,7 +17,9 @@ NODE_GONE = {"node_lost", "agent_lost"}
 
 
 def test_kill_9_of_slurmctld(lab: Lab, site: Site, record_property: Tell) -> None:
-    start(lab, pause="0.7")
+    conf = lab.file("slurm.conf", f"{settings(site).read_text()}\nMessageTimeout=2\n")
+    lab.env["SLURM_CONF"] = site.inside(conf)  # squeue gives up sooner than after 10 s
+    start(lab, pause="0.6")
     until_done(lab, 10)
     stop_controller(site)
     try:
