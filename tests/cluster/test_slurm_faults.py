@@ -6,42 +6,30 @@ import pytest
 
 from tests.cluster.box import Site
 from tests.cluster.recovery import Fault, Tell, judge, now, start, until_done
-from tests.cluster.slurm import root, running, settings, start_controller, stop_controller
+from tests.cluster.slurm import root, running, settings, without_controller
 from tests.cluster.test_scenarios import lab  # noqa: F401 (a fixture)
 from tests.scenarios.lab import Lab
 
 # ruff: noqa: F811
 
-MIDDLE = 30  # of 120 ranges
 NODE_GONE = {"node_lost", "agent_lost"}
 
 
-def test_kill_9_of_slurmctld(lab: Lab, site: Site, record_property: Tell) -> None:
+def test_kill_9_of_slurmctld_and_of_all_slurmd(lab: Lab, site: Site, record_property: Tell) -> None:
     conf = lab.file("slurm.conf", f"{settings(site).read_text()}\nMessageTimeout=2\n")
     lab.env["SLURM_CONF"] = site.inside(conf)  # squeue gives up sooner than after 10 s
     start(lab, pause="0.6")
     until_done(lab, 10)
-    stop_controller(site)
-    try:
+    with without_controller(site):
+        for node in site.nodes:
+            root(site, "kill -9 $(cat /run/slurmd.pid)", node)
         lab.wait(lambda: "does not answer" in lab.sbx("status").stdout, 30, "a word of it")
-        until_done(lab, MIDDLE)
-    finally:
-        start_controller(site)
-    judge(lab, Fault("kill -9 of slurmctld, and its restart", now(), set(), loses=False), record_property)
+        until_done(lab, 30)
+        for node in site.nodes:
+            root(site, "slurmd", node)
+    fault = Fault("kill -9 of slurmctld and all slurmd, their restart", now(), set(), loses=False)
+    judge(lab, fault, record_property)
     assert "does not answer" not in lab.sbx("status").stdout
-
-
-def test_kill_9_of_slurmd(lab: Lab, site: Site, record_property: Tell) -> None:
-    start(lab)
-    until_done(lab, MIDDLE)
-    nodes = set(running(lab, site).values())
-    struck_at = now()
-    for node in nodes:
-        root(site, "kill -9 $(cat /run/slurmd.pid)", node)
-    until_done(lab, 2 * MIDDLE)
-    for node in nodes:
-        root(site, "slurmd", node)
-    judge(lab, Fault("kill -9 of slurmd, and its restart", struck_at, set(), loses=False), record_property)
 
 
 def test_a_node_set_down_while_its_slurmd_is_dead(lab: Lab, site: Site, record_property: Tell) -> None:
@@ -104,8 +92,8 @@ def test_elements_are_taken_away(
 def test_elements_end_by_themselves_before_their_walltime(
     lab: Lab, site: Site, record_property: Tell
 ) -> None:
-    """No task is begun that would not fit: with 60 s, and tasks that may take 45 s, none after 15 s."""
-    start(lab, tasks=80, pause="0.5", slots=2, pool='walltime = "1m"', time="45s")
+    """No task is begun that would not fit: with 60 s, and tasks that may take 50 s, none after 10 s."""
+    start(lab, tasks=60, pause="0.5", slots=2, pool='walltime = "1m"', time="50s")
     lab.wait(lambda: lab.status()["pools"][0]["agents"], 30, "an agent")
     rows = judge(lab, Fault("walltime of elements over", now(), set(), loses=False), record_property)
     assert len({(row["job_id"], row["element"]) for row in rows}) > 1
