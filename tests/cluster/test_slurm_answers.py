@@ -32,7 +32,7 @@ def made_at(file: Path) -> datetime:
     [
         ("exit 0", "sbatch submits and says nothing"),
         (f"echo '{TIMED_OUT}' >&2; exit 1", "sbatch submits and fails"),
-        ("exec sleep 30", "sbatch submits and hangs"),
+        ("exec sleep 15", "sbatch submits and hangs"),
     ],
 )
 def test_an_answer_of_sbatch_is_lost(lab: Lab, record_property: Tell, then: str, name: str) -> None:
@@ -73,9 +73,7 @@ def test_slurmctld_forgets_a_job_and_gives_its_id_to_another(
     lab: Lab, site: Site, record_property: Tell
 ) -> None:
     """Killed before it had saved its state. The node's slurmd then kills what slurmctld does not know."""
-    text = SITE_FILE.format(partition="main").replace(
-        'interval = "1s"', 'interval = "1s"\nlost_after = "15s"'
-    )
+    text = SITE_FILE.format(partition="main")
     lab.file("site-configs/slurm-in-a-box.toml", f'lost_after = "15s"\n{text}')
     in_the_way(lab, "sbatch", f"cd '{lab.place.inside(lab.directory)}'\n{HELD_BACK}")
     spool, kept = site.box.state / site.name / "spool" / "slurmctld", lab.directory / "spool"
