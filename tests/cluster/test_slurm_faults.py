@@ -94,6 +94,7 @@ def test_elements_end_by_themselves_before_their_walltime(
 ) -> None:
     """No task is begun that would not fit: with 60 s, and tasks that may take 50 s, none after 10 s."""
     start(lab, tasks=60, pause="0.5", slots=2, pool='walltime = "1m"', time="50s")
-    lab.wait(lambda: lab.status()["pools"][0]["agents"], 30, "an agent")
+    first = lab.wait(lambda: running(lab, site), 30, "an element")
+    lab.wait(lambda: not first.keys() & running(lab, site).keys(), 60, "the end of the first elements")
     rows = judge(lab, Fault("walltime of elements over", now(), set(), loses=False), record_property)
     assert len({(row["job_id"], row["element"]) for row in rows}) > 1
