@@ -185,6 +185,6 @@ def last_word(status: int) -> str:
 RESTARTED: Final = Cause.NODE_LOST
 """The cause of attempts that a newer incarnation of the same element finds unreported.
 
-Preemption announces itself by TERM, upon which an agent gives back what it holds; one that was
+Preemption announces itself by TERM, upon which an agent reports what it ran; one that was
 started again without such a word most likely lost its node.
 """

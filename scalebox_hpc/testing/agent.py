@@ -133,7 +133,7 @@ class SimulatedAgent:
             self.act()
 
     def terminate(self) -> None:
-        """SIGTERM: take nothing more, give back what runs, leave."""
+        """SIGTERM: take nothing more, end what runs, leave."""
         if self.session is None:
             self._end()
             return
