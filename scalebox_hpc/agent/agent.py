@@ -141,7 +141,7 @@ class Agent:
         self._due = 0.0
         self._forget(self.session.leave("term", self.loop.now))
         for attempt in list(self._attempts.values()):
-            self.launcher.stop(attempt, "term")
+            self.launcher.stop(attempt, self._why_told_to_end())
 
     def _wake_at(self) -> float:
         if self._collecting:
@@ -368,9 +368,7 @@ class Agent:
         self._due = min(self._due, self.loop.now + GAP_S)
         if is_doomed:
             return
-        if attempt.cause == "walltime" and not self._is_near_the_end():
-            session.dropped(one, self.loop.now)
-        elif attempt.cause == "exit":
+        if attempt.cause == "exit":
             doubt = functools.partial(self._believe, attempt, found)
             self.loop.at(self.loop.now + DOUBT_S, doubt)
         else:
@@ -384,9 +382,8 @@ class Agent:
         if attempt.held.state != ENDED:
             return
         if self.session.leaving == "term":
-            self.session.dropped(attempt.held, self.loop.now)
-        else:
-            self._deliver(attempt, found)
+            attempt.interrupt(self._why_told_to_end())
+        self._deliver(attempt, found)
 
     def _deliver(self, attempt: Attempt, found: Collected) -> None:
         """Make the result, and hand it to the session; its chunks go ahead of it."""
@@ -409,9 +406,10 @@ class Agent:
         self._senders[one.lease] = sender
         sender.start()
 
-    def _is_near_the_end(self) -> bool:
+    def _why_told_to_end(self) -> str:
+        """Return what SIGTERM means; Slurm's word for it is not to be had here."""
         left_s = self.session.walltime_left_s(self.loop.now)
-        return left_s is not None and left_s <= WALLTIME_NEAR_S
+        return "walltime" if left_s is not None and left_s <= WALLTIME_NEAR_S else "preempted"
 
     def _chunks_sent(self, one: Held, result: Json, size: int, staged: bool) -> None:
         self._due = 0.0

@@ -19,6 +19,10 @@ from scalebox_hpc.agent.logs import SUCCESS_TAIL
 from scalebox_hpc.agent.probe import OomCounter
 from scalebox_hpc.agent.workdir import Slot
 
+INTERRUPTIONS = {
+    "walltime": "the walltime of its element ended",
+    "preempted": "its element was told to end: preempted, requeued, cancelled, or its time limit was cut",
+}
 NEAR_LIMIT = 0.9  # of its memory: killed there, a task is held to have been killed for it
 KILLED = 128 + signal.SIGKILL  # as a shell says that its child was killed
 
@@ -72,6 +76,10 @@ class Attempt:
         self.cause = cause
         self.say(note)
 
+    def interrupt(self, cause: str) -> None:
+        """Set that it failed because its place was taken away."""
+        self.fail(cause, INTERRUPTIONS[cause])
+
     def judge(self, process: Process, oom: OomCounter) -> None:
         """Read from how its process ended what became of it."""
         status = process.status
@@ -81,8 +89,8 @@ class Attempt:
             self.exit_code = os.WEXITSTATUS(status)
         if process.why == "timeout":
             self.fail("timeout", f"it ran longer than its time of {self.held.time_s:g} s")
-        elif process.why == "term":
-            self.fail("walltime", "the walltime of its element ended")
+        elif process.why in INTERRUPTIONS:
+            self.interrupt(process.why)
         elif process.why == LOST and self.container is not None:
             self.fail("launch", self.container.lost_text())
         elif self.exit_code:

@@ -269,9 +269,11 @@ def not_submitted(desk: Desk, name: str, why: str, kind: str, book: SiteBook) ->
     if kind == "refused":
         pause(desk, pool, f"the batch system refused the allocation: {why}")
         return
+    asked = allocation.request.elements
     if kind == "limited":
-        book.learnt = pools.learnt_limit(book.learnt, _alive(desk), allocation.request.elements, taken=False)
-    pool.pause_until_s = desk.now.mono_s + SUBMIT_AGAIN_S
+        book.learnt = pools.learnt_limit(book.learnt, _alive(desk), asked, taken=False)
+    if kind != "limited" or asked == 1:  # else half of it is asked for at once
+        pool.pause_until_s = desk.now.mono_s + SUBMIT_AGAIN_S
     pool.reason = why
     pool.run.touched = True
 

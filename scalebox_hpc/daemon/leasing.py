@@ -257,7 +257,7 @@ def _hold_again(desk: Desk, agent: AgentState, lease_text: str, *, started: bool
     )
 
 
-def lapse_all(desk: Desk, agent: AgentState, cause: Cause, *, walltime_share: float = 0.0) -> None:
+def lapse_all(desk: Desk, agent: AgentState, cause: Cause, why: str, *, walltime_share: float = 0.0) -> None:
     """Every lease of an incarnation that is over lapses; what was never sent to it is given back."""
     pool, worked = agent.pool, False
     for offer in list(agent.session.offers.values()):
@@ -268,7 +268,7 @@ def lapse_all(desk: Desk, agent: AgentState, cause: Cause, *, walltime_share: fl
         lease = parse_lease(offer.lease)
         task = recording.load_task(desk, lease.task_id)
         if task is not None and task.lease == lease and task.state in HELD:
-            recording.lapse(desk, task, agent, cause, walltime_share=walltime_share)
+            recording.lapse(desk, task, agent, cause, why, walltime_share=walltime_share)
     agent.session.clear()
     if worked and pool.agent_lost(desk.now.mono_s):
         wait_s = round(pool.hold_until_s - desk.now.mono_s)

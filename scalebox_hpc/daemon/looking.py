@@ -27,6 +27,7 @@ class SiteBook:
     looked_s: float = -1e9  # when it last asked for a listing, monotonic
     looking: bool = False
     duration_s: float = 0.0  # of the last look
+    problem: str = ""  # why the last look was in vain
     heard_s: float = 0.0  # when the site last said anything
     submissions: list[float] = field(default_factory=list)
     learnt: int | None = None
@@ -84,6 +85,9 @@ def listed(desk: Desk, site: str, listing: Listing, books: dict[str, SiteBook]) 
         return
     book = books.setdefault(site, SiteBook())
     book.looking, book.duration_s = False, listing.duration_s
+    if book.problem != listing.problem:
+        book.problem = listing.problem
+        _touch(desk, site)
     if listing.complete:
         book.heard_s = desk.now.mono_s
     for name, seen in listing.tries.items():
@@ -91,7 +95,7 @@ def listed(desk: Desk, site: str, listing: Listing, books: dict[str, SiteBook]) 
         if attempt is None or attempt.state in ("SUPERSEDED", "REFUSED"):
             continue
         attempt.absent_since_s = None
-        _take_sight(desk, attempt, seen)
+        _take_sight(desk, attempt, seen, book.looked_s)
     if listing.complete:
         book.asked = cancelling.after_look(desk, site, listing, book.asked)
         for attempt in list(desk.world.tries.values()):
@@ -99,8 +103,15 @@ def listed(desk: Desk, site: str, listing: Listing, books: dict[str, SiteBook]) 
                 _absent(desk, attempt, desk.sites[site].site.interval_s)
 
 
-def _take_sight(desk: Desk, attempt: TryState, seen: TrySeen) -> None:
-    """One try as the batch system lists it."""
+def _touch(desk: Desk, site: str) -> None:
+    """Let those who follow a run at this site see what changed."""
+    for pool in desk.world.pools.values():
+        if pool.spec.site == site:
+            pool.run.touched = True
+
+
+def _take_sight(desk: Desk, attempt: TryState, seen: TrySeen, asked_s: float) -> None:
+    """One try as the batch system lists it, asked at `asked_s`."""
     allocation = desk.world.allocations[attempt.allocation_id]
     pool = desk.world.pools[allocation.pool_id]
     if seen != attempt.seen:
@@ -111,7 +122,7 @@ def _take_sight(desk: Desk, attempt: TryState, seen: TrySeen) -> None:
         talking.save_try(desk, attempt)
     for index, element in seen.elements.items():
         if element.phase is Phase.ENDED:
-            _element_over(desk, pool, attempt, index, element)
+            _element_over(desk, pool, attempt, (index, element), asked_s)
         elif index in attempt.ended and element.phase is Phase.PENDING:  # requeued
             attempt.ended.pop(index)
     phases = {element.phase for element in seen.elements.values()}
@@ -125,15 +136,21 @@ def _take_sight(desk: Desk, attempt: TryState, seen: TrySeen) -> None:
         _try_over(desk, allocation, attempt)
 
 
-def _element_over(desk: Desk, pool: PoolState, attempt: TryState, index: int, element: ElementSeen) -> None:
-    """An element has ended: so has the incarnation that we hold for alive in it."""
+def _element_over(
+    desk: Desk, pool: PoolState, attempt: TryState, seen: tuple[int, ElementSeen], asked_s: float
+) -> None:
+    """An element has ended: so has the incarnation that we hold for alive in it.
+
+    Unless that is a later one: started again, and heard after we had asked. The next look tells.
+    """
+    index, element = seen
     known = attempt.ended.get(index)
     for agent in desk.world.agents_of(attempt.try_id, index):
-        if agent.restart <= element.restarts:
-            cause = elements.cause_of(
-                element.ending, sum(1 for each in agent.session.offers.values() if each.started)
-            )
-            talking.end_agent(desk, agent, cause)
+        if agent.restart > element.restarts and agent.heard_s >= asked_s:
+            return
+        started = sum(each.started for each in agent.session.offers.values())
+        why = elements.explained(element.native_state, element.reason)
+        talking.end_agent(desk, agent, elements.cause_of(element.ending, started), why)
     attempt.ended[index] = element
     allocation = desk.world.allocations[attempt.allocation_id]
     silent = index not in attempt.hellos and index not in allocation.cancelled

@@ -301,11 +301,13 @@ def _settle(desk: Desk, task: TaskRow, event: TaskEvent, *, cause: str, ready_us
     task.module.moved(source, task.state)
 
 
-def lapse(desk: Desk, task: TaskRow, agent: AgentState, cause: Cause, *, walltime_share: float = 0.0) -> None:
+def lapse(
+    desk: Desk, task: TaskRow, agent: AgentState, cause: Cause, why: str, *, walltime_share: float = 0.0
+) -> None:
     """End a lease that brought no report: the attempt gets a row, the task goes round again."""
     decision = decide(_ended(task, cause, None, walltime_share), task.module.spec.retry)
     budget = _settle_failure(desk, task, cause, decision, lapse=True)
-    note = "" if isinstance(decision, Again) else decision.note
+    note = "; ".join(filter(None, (why, "" if isinstance(decision, Again) else decision.note)))
     result = _no_report(task.lease, cause, note)
     made = Made(desk.ids.take("attempt"), agent.agent_id, desk.now.wall_us, cause, budget, reported=False)
     _add_attempt(desk, task, result, made)

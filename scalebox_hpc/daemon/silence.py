@@ -11,6 +11,7 @@ from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.looking import SiteBook
 from scalebox_hpc.daemon.state import AgentState
 from scalebox_hpc.domain.task import Cause
+from scalebox_hpc.units import show_duration
 
 SITE_QUIET_S = 60.0  # a site of which nothing was heard for so long, or two intervals, is not heard
 
@@ -40,4 +41,5 @@ def _judge(desk: Desk, agent: AgentState, site: str) -> None:
     facts = desk.sites[site]
     silent_s = desk.now.mono_s - agent.heard_s
     if silent_s - agent.excused_s >= facts.site.lost_after_s:
-        talking.end_agent(desk, agent, Cause.AGENT_LOST, ending=talking.SILENT)
+        why = f"nothing was heard of its agent for {show_duration(facts.site.lost_after_s)}"
+        talking.end_agent(desk, agent, Cause.AGENT_LOST, why, ending=talking.SILENT)

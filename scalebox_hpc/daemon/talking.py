@@ -84,7 +84,7 @@ def _is_newest(desk: Desk, attempt: TryState, said: Hello) -> bool:
     for other in desk.world.agents_of(attempt.try_id, said.element):
         if said.restart <= other.restart:
             return False
-        end_agent(desk, other, elements.RESTARTED)
+        end_agent(desk, other, elements.RESTARTED, "its element was started again")
     return True
 
 
@@ -285,7 +285,7 @@ def incarnation_over(desk: Desk, said: Ended) -> None:
     if agent is not None and _is_of_another_try(desk, agent, said.try_name):
         return
     if agent is not None:  # given up for its silence or not: its spool may hold results
-        end_agent(desk, agent, Cause.AGENT_LOST)
+        end_agent(desk, agent, Cause.AGENT_LOST, elements.last_word(said.status))
     attempt = desk.world.tries.get(said.try_name)
     # A late word may be about an older incarnation than the one that lives.
     if attempt is not None and not desk.world.agents_of(attempt.try_id, said.element):
@@ -298,9 +298,10 @@ def _is_of_another_try(desk: Desk, agent: AgentState, try_name: str) -> bool:
     return own != try_name
 
 
-def end_agent(desk: Desk, agent: AgentState, cause: Cause, *, ending: str = "") -> None:
+def end_agent(desk: Desk, agent: AgentState, cause: Cause, why: str, *, ending: str = "") -> None:
     """An incarnation is over: its spool is taken in, then its leases lapse. `ending`: where not the cause.
 
+    `why` is noted with each attempt that it held.
     A spool that is there but cannot be read postpones that; an absent one does not.
     """
     shared = desk.sites[agent.pool.spec.site].launch.shared
@@ -309,7 +310,7 @@ def end_agent(desk: Desk, agent: AgentState, cause: Cause, *, ending: str = "") 
         return
     spooled.take_in(desk, agent, lines)
     share = _walltime_share(desk, agent) if cause is Cause.WALLTIME else 0.0
-    leasing.lapse_all(desk, agent, cause, walltime_share=share)
+    leasing.lapse_all(desk, agent, cause, why, walltime_share=share)
     release(desk, agent)
     desk.world.agents.pop(agent.incarnation, None)
     desk.store.run("end_agent", (desk.now.wall_us, ending or cause, agent.agent_id))

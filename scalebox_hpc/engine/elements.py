@@ -163,9 +163,28 @@ def cause_of(ending: Ending | None, held: int = 0) -> Cause:
     return Cause.AGENT_LOST if ending is None else CAUSES[ending]
 
 
+def explained(native_state: str, reason: str) -> str:
+    """Say how an element ended, in the batch system's words.
+
+    >>> explained("TIMEOUT", "TimeLimit")
+    'its element ended: the batch system says TIMEOUT, TimeLimit'
+    """
+    return f"its element ended: the batch system says {', '.join(filter(None, (native_state, reason)))}"
+
+
+def last_word(status: int) -> str:
+    """Say what an element's script told of its agent's end.
+
+    >>> last_word(137), last_word(1)
+    ('its agent ended: killed by signal 9', 'its agent ended: exit status 1')
+    """
+    ended = f"killed by signal {status - 128}" if status > 128 else f"exit status {status}"
+    return f"its agent ended: {ended}"
+
+
 RESTARTED: Final = Cause.NODE_LOST
 """The cause of attempts that a newer incarnation of the same element finds unreported.
 
-Preemption announces itself by TERM, upon which an agent gives back what it holds; one that was
+Preemption announces itself by TERM, upon which an agent reports what it ran; one that was
 started again without such a word most likely lost its node.
 """

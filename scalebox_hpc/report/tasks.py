@@ -62,7 +62,13 @@ def task_text(detail: TaskDetail, run: str, width: int) -> str:
     if not detail["attempts"]:
         return "\n".join([*lines, "no attempt so far"])
     lines += ["", *table([ATTEMPT_HEADINGS, *(_attempt_row(attempt) for attempt in detail["attempts"])])]
-    return "\n".join([*lines, *_output_lines(detail["attempts"][-1], run, task["task"], width)])
+    *earlier, last = detail["attempts"]
+    lines += [
+        f"note of attempt {one.get('attempt')}: {printable(one['note'])}"
+        for one in earlier
+        if one.get("note")
+    ]
+    return "\n".join([*lines, *_output_lines(last, run, task["task"], width)])
 
 
 ATTEMPT_HEADINGS = ["attempt", "outcome", "why", "site", "host", "slot", "job", "started", "ran", "memory"]

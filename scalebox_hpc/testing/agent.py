@@ -147,7 +147,7 @@ class SimulatedAgent:
         return self.around.wall_us(self.node)
 
     def terminate(self) -> None:
-        """SIGTERM: take nothing more, give back what runs, leave."""
+        """SIGTERM: take nothing more, end what runs, leave."""
         if self.session is None:
             self._end()
             return
@@ -315,10 +315,10 @@ class SimulatedAgent:
             is_doomed, now = one.state == DOOMED, self.around.clock.mono_s
             self.session.ended(one, now)
             left_s = self.session.walltime_left_s(now)
-            if not is_doomed and left_s is not None and left_s <= WALLTIME_NEAR_S:
-                self._deliver(one, Played(cause="walltime", exit_code=None), self._wall_us())
-            else:
-                self.session.dropped(one, now)
+            if not is_doomed:
+                near = left_s is not None and left_s <= WALLTIME_NEAR_S
+                cause = "walltime" if near else "preempted"
+                self._deliver(one, Played(cause=cause, exit_code=None), self._wall_us())
         self.act()
 
     def _ended(self, one: Held, played: Played, began_us: int) -> None:

@@ -93,7 +93,7 @@ class SimulatedBatch:
         if self.stale is not None:
             return self.stale
         shown = {
-            name: TrySeen(one.job_id, dict(one.elements))
+            name: TrySeen(one.job_id, {index: _as_told(seen) for index, seen in one.elements.items()})
             for name, one in self.tries.items()
             if belongs(name, self.home_id) and name not in self.hidden | self.out_of_sight
         }
@@ -169,3 +169,8 @@ class SimulatedBatch:
 
     def _set(self, name: str, index: int, seen: ElementSeen) -> None:
         self.tries[name].elements[index] = seen
+
+
+def _as_told(seen: ElementSeen) -> ElementSeen:
+    """An element as squeue lists it, which tells not how often it was started again."""
+    return replace(seen, restarts=0)

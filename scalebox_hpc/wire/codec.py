@@ -43,7 +43,9 @@ Raw = Mapping[str, Any]
 
 MOST_INTEGER: Final = (1 << 63) - 1
 MOST_NUMBER: Final = 1e15
-CAUSES: Final = frozenset({"exit", "timeout", "oom", "launch", "output", "walltime", "cancelled"})
+CAUSES: Final = frozenset(
+    {"exit", "timeout", "oom", "launch", "output", "walltime", "preempted", "cancelled"}
+)
 _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
 _LEAVING: Final = {None: None} | {leaving.value: leaving for leaving in Leaving}
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9_.-]+").fullmatch

@@ -108,34 +108,6 @@ def test_what_is_no_image_is_refused_before_anything_is_submitted(lab: Lab) -> N
     assert not list((lab.home / "shared").glob("tries/*"))
 
 
-def test_a_scancelled_element_gives_its_tasks_back(lab: Lab, site: Site) -> None:  # noqa: F811
-    lab.pipeline(WAITING)
-    lab.run("--detach")
-    lab.wait(lambda: lab.module("work")["running"] > 0, 60, "a running task")
-    listed = site.run(site.login, "squeue --me --noheader --array --format='%i %j'").stdout.splitlines()
-    for line in listed:
-        if "sbx-waiting" in line:
-            site.run(site.login, f"scancel {line.split()[0]}")
-    assert lab.wait_for_end()["state"] == "SUCCEEDED"
-    [total] = [row for row in lab.rows() if row["module"] == "total" and row["outcome"] == "SUCCEEDED"]
-    assert total["stdout"] == "1+2+3+4+5+6\n"
-
-
-def test_a_requeued_element_works_on(lab: Lab, site: Site) -> None:  # noqa: F811
-    lab.pipeline(WAITING)
-    lab.run("--detach")
-    lab.wait(lambda: lab.module("work")["running"] > 0, 60, "a running task")
-    listed = site.run(site.login, "squeue --me --noheader --array --format='%A %j'").stdout.splitlines()
-    for line in listed:
-        if "sbx-waiting" in line:
-            site.run(site.login, f"scontrol requeue {line.split()[0]}", check=False)
-    assert lab.wait_for_end()["state"] == "SUCCEEDED"
-    causes = {row["cause"] for row in lab.rows() if row["outcome"] != "SUCCEEDED"}
-    assert causes <= {"preempted", "node_lost", "agent_lost", "walltime"}
-    [total] = [row for row in lab.rows() if row["module"] == "total" and row["outcome"] == "SUCCEEDED"]
-    assert total["stdout"] == "1+2+3+4+5+6\n"
-
-
 def test_the_example_directory_is_left_as_it_was(lab: Lab) -> None:  # noqa: F811
     lab.example("hello")
     before = {path.name for path in Path(lab.directory).iterdir()}

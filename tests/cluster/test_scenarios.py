@@ -87,6 +87,10 @@ class LoginNode:
 
 @pytest.fixture
 def lab(site: Site) -> Iterator[Lab]:
+    yield from lab_on(site)
+
+
+def lab_on(site: Site) -> Iterator[Lab]:
     """A lab in the user's home, which all hosts of the site share."""
     directory = site.home / "labs" / uuid.uuid4().hex[:12]
     with lab_at(LoginNode(site), directory) as lab:

@@ -107,7 +107,9 @@ def elements_of(pool: PoolState) -> tuple[int, int, Counter[str]]:
 def _pool(core: Core, pool: PoolState) -> dict[str, Any]:
     pending, running, reasons = elements_of(pool)
     agents = [agent for agent in core.desk.world.agents.values() if agent.pool is pool]
-    reason = pool.reason or next((text for text, _ in reasons.most_common() if text), "")
+    problem = core.book(pool.spec.site).problem if pool.allocations else ""
+    silent = f"the batch system does not answer: {problem}" if problem else ""
+    reason = pool.reason or silent or next((text for text, _ in reasons.most_common() if text), "")
     return {
         "pool": pool.spec.name,
         "site": pool.spec.site,

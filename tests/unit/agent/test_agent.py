@@ -260,7 +260,7 @@ def test_a_lost_daemon_finds_the_results_in_the_spool(daemon: FakeDaemon, agents
     assert sum(len(chunk["messages"]) for chunk in chunks) == 100000
 
 
-def test_sigterm_gives_back_what_runs_and_leaves(daemon: FakeDaemon, agents: Agents) -> None:
+def test_sigterm_ends_what_runs_as_preempted_and_leaves(daemon: FakeDaemon, agents: Agents) -> None:
     daemon.sheet(1, words=["/bin/sleep", "300"])
     lease = daemon.add("x")
     agent = agents.start()
@@ -269,7 +269,8 @@ def test_sigterm_gives_back_what_runs_and_leaves(daemon: FakeDaemon, agents: Age
     assert agent.wait(20) == 0
     assert daemon.syncs[-1]["leaving"] == "term"
     assert daemon.syncs[-1]["held"] == []
-    assert lease not in daemon.results
+    assert daemon.results[lease]["cause"] == "preempted"
+    assert "told to end" in daemon.results[lease]["note"]
 
 
 def test_sigterm_near_the_end_of_the_walltime_says_walltime(daemon: FakeDaemon, agents: Agents) -> None:
