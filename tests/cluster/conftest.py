@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cluster.box import Settings, Site, cgroup_v1, running_site, skip_reason
+from tests.cluster.recovery import PROPERTY, table
 
 HERE = Path(__file__).resolve().parent
 
@@ -32,3 +34,16 @@ def site_dbd() -> Iterator[Site]:
     """A site with accounting, and with real memory limits where the machine can give them."""
     with running_site("siteb", Settings(dbd=True, cgroup=cgroup_v1())) as running:
         yield running
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print how long each fault took to recover from, as tests told by `record_property`."""
+    found = [
+        value
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == PROPERTY
+    ]
+    if found:
+        terminalreporter.section("recovery from faults")
+        terminalreporter.write_line("\n".join(table(found)))
