@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from scalebox_hpc.config.settings import read_settings
 from scalebox_hpc.daemon.home import Home
-from scalebox_hpc.errors import ConflictError
+from scalebox_hpc.errors import ConflictError, LedgerProblem
 from scalebox_hpc.ledger.address import SQLITE, checked_address
 from scalebox_hpc.ledger.sqlite import SqliteStore
 
@@ -93,9 +93,15 @@ def open_ledger(home: Home, where: Whereabouts, password: str | None = None) -> 
     """
     if not where.in_home:
         return open_postgres(home, where, password)
-    if where.is_new:
-        home.ledger.touch(mode=0o600)
-    return SqliteStore(home.ledger, create=where.is_new)
+    if not where.is_new:
+        return SqliteStore(home.ledger, create=False)
+    home.ledger.touch(mode=0o600)
+    try:
+        return SqliteStore(home.ledger, create=True)
+    except LedgerProblem:
+        if home.ledger.stat().st_size == 0:  # an empty file would pass for the ledger that this home has
+            home.ledger.unlink()
+        raise
 
 
 def open_postgres(home: Home, where: Whereabouts, password: str | None) -> PostgresStore:
