@@ -6,8 +6,10 @@ It knows nothing of what the files hold.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
+import tempfile
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -51,3 +53,13 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def takes_locks(directory: Path) -> bool:
+    """Whether files there can be locked, tried with one that is gone at once. Raises OSError."""
+    with tempfile.TemporaryFile(dir=directory) as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True

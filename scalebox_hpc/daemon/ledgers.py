@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from scalebox_hpc.config.settings import read_settings
 from scalebox_hpc.daemon.home import Home
 from scalebox_hpc.disk import problem_with, sync
-from scalebox_hpc.errors import ConflictError
+from scalebox_hpc.errors import ConflictError, LedgerProblem
 from scalebox_hpc.ledger.address import SQLITE, checked_address
 from scalebox_hpc.ledger.sqlite import SqliteStore, format_of
 from scalebox_hpc.ledger.statements import newest_format
@@ -103,10 +103,20 @@ def open_ledger(
     if not where.in_home:
         return open_postgres(home, where, password, takeover)
     if where.is_new:
-        home.ledger.touch(mode=0o600)
-    elif home.ledger.exists():
+        return _make(home.ledger)
+    if home.ledger.exists():
         _keep_as_it_was(home.ledger)
-    return SqliteStore(home.ledger, create=where.is_new)
+    return SqliteStore(home.ledger, create=False)
+
+
+def _make(ledger: Path) -> SqliteStore:
+    ledger.touch(mode=0o600)
+    try:
+        return SqliteStore(ledger, create=True)
+    except LedgerProblem:
+        if ledger.stat().st_size == 0:  # an empty file would pass for the ledger that this home has
+            ledger.unlink()
+        raise
 
 
 def _keep_as_it_was(ledger: Path) -> None:

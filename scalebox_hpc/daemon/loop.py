@@ -27,11 +27,13 @@ from scalebox_hpc.daemon.handlers import metrics_show
 from scalebox_hpc.daemon.hands import Hands
 from scalebox_hpc.daemon.premises import Premises
 from scalebox_hpc.daemon.refusal import refusal
+from scalebox_hpc.daemon.routes import LOOKS
 from scalebox_hpc.daemon.state import Now
 from scalebox_hpc.errors import ConflictError, LedgerAway, StorageFull
 
 MOST_EVENTS: Final = 500  # of one turn
 FULL_PAUSE_S: Final = 2.0
+FULL_TOLD_S: Final = 10.0  # after a turn that found no room those who look are told so, not how runs are
 AWAY_FIRST_S: Final = 0.5  # before a lost server is tried again; then twice as long each time
 AWAY_MOST_S: Final = 15.0
 HANDS_END_S: Final = 30.0
@@ -55,6 +57,7 @@ class Wheel:
         self._premises = premises
         self.interrupted: Sequence[str] = ()
         self._rests_until_s = 0.0  # monotonic: after a turn that found no room
+        self._full: tuple[StorageFull, float] | None = None  # of that turn, and until when to tell it
         home = premises.home
         self._settled = read_settings()
         where = ledgers.find(home)
@@ -129,7 +132,7 @@ class Wheel:
         gc.set_threshold(YOUNG_OBJECTS)
         try:
             while not self._core.stopping:
-                self._turn(self._wait())
+                self._turn(self._turn_away(self._wait()))
                 if self._core.stopping or self._is_over():
                     return
         finally:
@@ -187,6 +190,15 @@ class Wheel:
                 break
         return events
 
+    def _turn_away(self, events: list[Call | Told]) -> list[Call | Told]:
+        """Tell those who look that there is no room, which is why all that they would see stands still."""
+        if self._full is None or clock().mono_s >= self._full[1]:
+            return events
+        lookers = [event for event in events if isinstance(event, Call) and event.verb in LOOKS]
+        for call in lookers:
+            call.answer(_not_now(self._full[0]))
+        return [event for event in events if event not in lookers]
+
     def _turn(self, events: list[Call | Told]) -> None:
         try:
             self._heed(events)
@@ -197,6 +209,8 @@ class Wheel:
         except (StorageFull, LedgerAway) as error:
             self._forget(events, error)
         else:
+            if any(isinstance(event, Call) for event in events):
+                self._full = None
             self._act(outcome)
 
     def _heed(self, events: Sequence[Call | Told]) -> None:
@@ -229,7 +243,8 @@ class Wheel:
             told += self._await_ledger(error)
         else:
             self._core.load(clock())
-            self._rests_until_s = clock().mono_s + FULL_PAUSE_S
+            now_s = clock().mono_s
+            self._rests_until_s, self._full = now_s + FULL_PAUSE_S, (error, now_s + FULL_TOLD_S)
         for word in told:
             self._premises.inbox.put(word)
 
@@ -295,5 +310,4 @@ class Wheel:
 
 def _not_now(error: StorageFull | LedgerAway) -> Reply:
     """The answer to whoever asked in a turn that was not written."""
-    paused = {"paused": True} if isinstance(error, LedgerAway) else {}
-    return Reply(503, {**refusal(error).body, **paused, "retry_s": FULL_PAUSE_S})
+    return Reply(503, {**refusal(error).body, "paused": True, "retry_s": FULL_PAUSE_S})

@@ -167,3 +167,7 @@ USER_ROUTES: Final = (
 )
 
 ROUTES: Final = (*AGENT_ROUTES, *USER_ROUTES)
+LOOKS: Final = frozenset(
+    route.verb for route in USER_ROUTES if route.method == "GET" and route.verb != "daemon.show"
+)
+"""What only looks into the ledger."""

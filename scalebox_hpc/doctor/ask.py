@@ -5,14 +5,13 @@ What it writes are files in directories that a run would write to, removed at on
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +22,7 @@ from scalebox_hpc.daemon.contact import this_hosts_addresses
 from scalebox_hpc.daemon.home import IDENTITY, Home, open_home
 from scalebox_hpc.daemon.ledgers import recorded
 from scalebox_hpc.daemon.lock import KIND
+from scalebox_hpc.disk import takes_locks
 from scalebox_hpc.doctor.facts import Addresses, Containers, Daemon, HomeSeen, Ledger, Place, Runtime, Slurm
 from scalebox_hpc.errors import DaemonAbsent, SbxError
 from scalebox_hpc.holder import ProcFs, provably_gone, provably_lives, read
@@ -66,16 +66,11 @@ def _try_out(directory: Path) -> tuple[bool, bool]:
         opened.write(bytes(4096))
         opened.flush()
         os.fsync(opened.fileno())
-        locks = _works(lambda: fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB))
-    return _works(lambda: os.link(file, directory / "link")), locks
-
-
-def _works(act: Callable[[], None]) -> bool:
     try:
-        act()
+        os.link(file, directory / "link")
     except OSError:
-        return False
-    return True
+        return False, takes_locks(directory)
+    return True, takes_locks(directory)
 
 
 def ledger(home: Home) -> Ledger | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import apsw
 
+from scalebox_hpc.disk import takes_locks
 from scalebox_hpc.errors import LedgerProblem, StorageFull
 from scalebox_hpc.ledger.statements import migrations, must_be_known, statements
 from scalebox_hpc.ledger.store import Params, Row
@@ -35,15 +36,8 @@ class SqliteStore:
             self._db = apsw.Connection(str(path))
             self._configure(path)
             self._migrate(path)
-        except UNREADABLE as error:
-            raise LedgerProblem(
-                f"{path}: the ledger cannot be read: {error}",
-                "restore it from a copy, or mend what keeps it from being read; nothing was changed",
-            ) from error
-        except apsw.BusyError as error:
-            raise LedgerProblem(
-                f"{path}: the ledger is in use by another program", "end that program (sqlite3, a copy?)"
-            ) from error
+        except (*UNREADABLE, apsw.BusyError) as error:
+            raise _unusable(path, error) from error
 
     @classmethod
     def reading(cls, path: Path) -> SqliteStore:
@@ -89,7 +83,9 @@ class SqliteStore:
             yield
             self._db.execute("COMMIT")
         except apsw.FullError as error:
-            raise StorageFull(f"no room for the ledger: {error}", "free some disk space") from error
+            raise StorageFull(
+                f"{self._path}: no room for the ledger: {error}", "free some disk space"
+            ) from error
         except (apsw.IOError, apsw.CorruptError) as error:
             raise LedgerProblem(f"the ledger cannot be written: {error}", "look at its disk") from error
         finally:
@@ -189,6 +185,28 @@ class SqliteStore:
 
     def ask(self, sql: str, params: Params = ()) -> list[Row]:
         return self._db.execute(sql, params).fetchall()
+
+
+def _unusable(path: Path, error: apsw.Error) -> LedgerProblem:
+    """Why a ledger cannot be opened; a file system without locks looks like damage, or like another user."""
+    if not _may_lock(path.parent):
+        return LedgerProblem(
+            f"{path}: its file system ({file_system(path)}) has no locks, which SQLite needs",
+            "put the home elsewhere with SBX_HOME, or the ledger into Postgres with SBX_LEDGER",
+        )
+    if isinstance(error, apsw.BusyError):
+        fact, hint = "is in use by another program", "end that program (sqlite3, a copy?)"
+    else:
+        fact = f"cannot be read: {error}"
+        hint = "restore it from a copy, or mend what keeps it from being read; nothing was changed"
+    return LedgerProblem(f"{path}: the ledger {fact}", hint)
+
+
+def _may_lock(directory: Path) -> bool:
+    try:
+        return takes_locks(directory)
+    except OSError:
+        return True  # not to be told
 
 
 def format_of(path: Path) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 from scalebox_hpc.daemon import loop
 from scalebox_hpc.daemon.core import Core, Outcome
-from scalebox_hpc.daemon.events import Call, Told
+from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.home import create
 from scalebox_hpc.daemon.keys import open_keys
 from scalebox_hpc.daemon.premises import Premises
@@ -74,6 +74,36 @@ def test_word_from_a_hand_does_not_make_it_spin_on_a_full_disk(
     inbox.put(Told("cancel failed", {"names": (), "why": ""}))
     wheel.run()
     assert turns_s == [1000.0 + number * loop.FULL_PAUSE_S for number in range(4)]
+
+
+def test_who_looks_is_told_of_a_full_disk_until_there_is_room(
+    wheel: loop.Wheel, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[tuple[str, int]] = []
+    turns: list[list[str]] = []
+
+    def ask(*verbs: str) -> None:
+        for verb in verbs:
+            inbox.put(Call(verb, {}, lambda reply, verb=verb: answers.append((verb, reply.status))))
+
+    def turn(core: Core, events: list[Any], now: Now) -> Outcome:
+        calls = [event for event in events if isinstance(event, Call)]
+        turns.append([call.verb for call in calls])
+        if len(turns) == 1:
+            ask("run.status")
+            raise StorageFull("no room for the ledger")
+        if len(turns) == 2:
+            ask("run.status", "run.cancel")
+        if len(turns) == 3:
+            ask("run.status")
+        core.stopping = len(turns) == 4
+        return Outcome([(call, Reply(200, {})) for call in calls], [])
+
+    monkeypatch.setattr(Core, "turn", turn)
+    inbox.put(Told("cancel failed", {"names": (), "why": ""}))
+    wheel.run()
+    assert turns == [[], [], ["run.cancel"], ["run.status"]]
+    assert answers == [("run.status", 503), ("run.status", 503), ("run.cancel", 200), ("run.status", 200)]
 
 
 def test_it_stops_at_once_when_it_is_told_to_while_it_rests(

@@ -1,11 +1,15 @@
 """A home whose ledger is in Postgres: real daemons, real agents, a real server that may be killed."""
 
 import json
+import os
+import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from scalebox_hpc.testing.postgres import Postgres, postgres, programs
@@ -13,6 +17,7 @@ from tests.scenarios.lab import Lab, ThisMachine, lab_at
 
 TOTAL = "1229\n"  # primes below 10 000
 TASKS = 80
+KILLS, MANY_TASKS = 5, 400
 SMALL = ("-p", "limit=10000", "-p", f"step={10_000 // TASKS}")
 
 
@@ -32,13 +37,13 @@ def pg_lab(lab: Lab, own: Postgres) -> Lab:
     return lab
 
 
-def check_primes(lab: Lab) -> None:
+def check_primes(lab: Lab, tasks: int = TASKS) -> None:
     assert lab.wait_for_end()["state"] == "SUCCEEDED"
     assert lab.result("total.txt") == TOTAL
-    assert lab.states("count") == {"SUCCEEDED": TASKS}
+    assert lab.states("count") == {"SUCCEEDED": tasks}
     succeeded = Counter(row["task"] for row in lab.rows() if row["outcome"] == "SUCCEEDED")
     assert set(succeeded.values()) == {1}
-    assert len(succeeded) == TASKS + 2
+    assert len(succeeded) == tasks + 2
     assert lab.sbx("daemon", "stop").exit_code == 0
     assert lab.json("ledger", "check")["broken"] == []
 
@@ -93,6 +98,32 @@ def test_kill_9_of_the_daemon_over_postgres(pg_lab: Lab) -> None:
     pg_lab.kill_daemon()
     assert pg_lab.sbx("daemon", "start").exit_code == 0
     check_primes(pg_lab)
+
+
+@pytest.fixture
+def watched(own: Postgres) -> Iterator[psycopg.Connection[tuple[int]]]:
+    """A session beside; each commit takes the server 50 ms, so that it can be seen."""
+    slow = {"fsync": "on", "commit_delay": "50000", "commit_siblings": "0"}
+    with psycopg.connect(f"host={own.folder} user=sbx dbname=postgres", autocommit=True) as session:
+        for name, value in slow.items():
+            session.execute(f"ALTER SYSTEM SET {name} = {value}")
+        session.execute("SELECT pg_reload_conf()")
+        yield session
+        session.execute("ALTER SYSTEM RESET ALL")
+        session.execute("SELECT pg_reload_conf()")
+
+
+def test_kill_9_of_the_daemon_in_a_commit(pg_lab: Lab, watched: psycopg.Connection[tuple[int]]) -> None:
+    """The server ends what it began; the next daemon finds it there, and nobody was told."""
+    committing = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query = 'COMMIT'"
+    pg_lab.run("-p", "limit=10000", "-p", f"step={10_000 // MANY_TASKS}", "--detach")
+    for _ in range(KILLS):
+        pid, until_s = json.loads((pg_lab.home / "daemon.json").read_text())["pid"], time.monotonic() + 30.0
+        while watched.execute(committing).fetchone() == (0,):
+            assert time.monotonic() < until_s, "no commit was seen"
+        os.kill(pid, signal.SIGKILL)
+        assert pg_lab.sbx("daemon", "start").exit_code == 0
+    check_primes(pg_lab, MANY_TASKS)
 
 
 def test_two_homes_share_a_server(pg_lab: Lab, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sqlite3
@@ -55,6 +56,20 @@ def test_a_newer_ledger_is_refused_and_left_alone(store: SqliteStore, path: Path
     with pytest.raises(LedgerProblem, match="999") as problem:
         SqliteStore(path, create=False)
     assert "newer release" in problem.value.hint
+
+
+def test_a_file_system_without_locks_is_named_and_not_taken_for_damage(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    path.write_bytes(b"what SQLite cannot lock it cannot read")
+    monkeypatch.setattr("fcntl.lockf", no_locks)
+    with pytest.raises(LedgerProblem, match="has no locks") as problem:
+        SqliteStore(path, create=False)
+    assert "SBX_HOME" in problem.value.hint
+    assert "SBX_LEDGER" in problem.value.hint
 
 
 @pytest.mark.parametrize("content", [b"This is not a ledger at all. " * 100, os.urandom(5000)])
