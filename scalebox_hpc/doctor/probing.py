@@ -226,6 +226,8 @@ class _Wait:
                 ended, took_s = self._look(name)
                 look_at_s = time.monotonic() + max(self._interval_s, 5 * took_s)
             self._never.wait(LOOK_S)
+        if self._element is None:
+            self._look(name)
         return self._without_word(time.monotonic() - began_s)
 
     def _look(self, name: str) -> tuple[bool, float]:
