@@ -15,6 +15,7 @@ from scalebox_hpc.daemon import allocating, cancelling, endings, loading, runs, 
 from scalebox_hpc.daemon.desk import Command, Desk, Ids
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.handlers import HANDLERS, run_resume
+from scalebox_hpc.daemon.log import Happened
 from scalebox_hpc.daemon.refusal import refusal
 from scalebox_hpc.daemon.state import ACTIVE, Now, RunState, World
 from scalebox_hpc.domain.allocation import Listing
@@ -35,6 +36,7 @@ class Outcome:
 
     replies: list[tuple[Call, Reply]]
     commands: list[Command]
+    happened: list[Happened]  # for the log
 
 
 @dataclass(slots=True)
@@ -108,7 +110,8 @@ class Core:
             self._save()
         for run in desk.world.runs.values():
             self._answer_watchers(run)
-        return Outcome(desk.replies, desk.commands)
+        happened, desk.happened = desk.happened, []
+        return Outcome(desk.replies, desk.commands, happened)
 
     def _call(self, call: Call) -> None:
         """Handle one request; an error of ours becomes its answer."""
