@@ -123,6 +123,15 @@ def set_up(path: Path, level: int = logging.INFO) -> logging.Handler:
     return handler
 
 
+def begin_on_stderr() -> None:
+    """Write what is grave as events to standard error, as long as no log is set up.
+
+    A detached daemon has the log there: it may append to it before the home, and so the log, is its own.
+    """
+    if isinstance(logging.lastResort, logging.Handler):
+        logging.lastResort.setFormatter(_OneLine())
+
+
 def take_down(handler: logging.Handler) -> None:
     logging.getLogger().removeHandler(handler)
     handler.close()
