@@ -32,12 +32,13 @@ from scalebox_hpc.daemon.contact import Contact
 from scalebox_hpc.daemon.events import Call, Reply
 from scalebox_hpc.daemon.home import Home, create, shared_path
 from scalebox_hpc.daemon.keys import open_identity, open_keys
+from scalebox_hpc.daemon.pace import Pace, user_state
 from scalebox_hpc.daemon.server import Server, listen
 from scalebox_hpc.disk import problem_with, write_whole
 from scalebox_hpc.doctor.facts import HomeSeen, Probed, Probing
 from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, ElementSeen, Launch, Phase
 from scalebox_hpc.domain.site import Machine, Site
-from scalebox_hpc.errors import SbxError, UsageError
+from scalebox_hpc.errors import SbxError, SubmitLimited, UsageError
 
 HERE, SEEN, FOUND = "here.json", "seen.json", "found.json"  # as the agent's `look` calls them
 LOOK_S: Final = 0.25  # between two looks at the folder
@@ -71,6 +72,11 @@ class _Answers:
 def probe(site: Site, seen: HomeSeen, wanted: Probing) -> Probed:
     """Send the element and wait for its word. Raises SbxError where it could not be sent."""
     machine = _machine(site, wanted.machine)
+    most = site.limits.submissions_per_minute
+    if site.batch != "local" and not Pace(user_state()).take(site.name, most, time.time_ns() / 1e9):
+        raise SubmitLimited(
+            f"you have submitted {most} times to {site.name} within a minute", "try again in a minute"
+        )
     own = secrets.token_hex(8)  # not the home's: the daemon would cancel what it does not know
     with (
         _terminations(),

@@ -36,6 +36,7 @@ def slurm_site(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (directory / "site-configs" / "hpc1.toml").write_text(SITE + "default = true\n")
     monkeypatch.setenv("FAKE_SLURM", str(directory))
     monkeypatch.setenv("PATH", f"{FAKE_SLURM}:/usr/bin:/bin")
+    monkeypatch.setenv("XDG_STATE_HOME", str(directory / "state"))
     return directory
 
 
@@ -144,6 +145,14 @@ def test_an_interrupted_probe_is_cancelled_and_removed(slurm_site: Path, sent: s
         doctor.wait()
     assert elements(slurm_site) == {"0": "CANCELLED"}
     assert not list(slurm_site.glob(".sbx*"))
+
+
+def test_a_probe_counts_as_a_submission(sbx: Say, slurm_site: Path) -> None:
+    with (slurm_site / "site-configs" / "hpc1.toml").open("a") as file:
+        file.write("[limits]\nsubmissions_per_minute = 1\n")
+    words = ["doctor", "--site", "hpc1", "--probe", "--wait", "1s", "--json"]
+    assert "cancelled" in checks(sbx(None, *words))["probe"]["fact"]
+    assert "within a minute" in checks(sbx(None, *words))["probe"]["fact"]
 
 
 def test_a_machine_that_the_site_has_not(sbx: Say, slurm_site: Path) -> None:
