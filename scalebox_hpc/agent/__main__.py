@@ -9,6 +9,8 @@ if sys.argv[1:2] == ["runner"]:
     from scalebox_hpc.agent.runner import main
 elif sys.argv[1:2] == ["copy"]:
     from scalebox_hpc.agent.image import main
+elif sys.argv[1:2] == ["probe"]:
+    from scalebox_hpc.agent.look import main
 else:
     from scalebox_hpc.agent.main import main
 

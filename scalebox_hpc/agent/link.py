@@ -84,7 +84,7 @@ class Link:
             return
         assert self._contact is not None
         contact = self._contact
-        request = self._request(path, body)
+        request = request_of(path, self.token, body)
         watched = self._watched(via, done)
         if via.is_open_to(contact.fingerprint):
             via.send(request, timeout_s, watched)
@@ -103,13 +103,6 @@ class Link:
 
         return answered
 
-    def _request(self, path: str, body: bytes) -> bytes:
-        head = (
-            f"POST {path} HTTP/1.1\r\nHost: scalebox\r\nAuthorization: Bearer {self.token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        return head.encode() + body
-
     def _look(self) -> bool:
         try:
             self._contact = read_contact(self._path, self._home)
@@ -125,3 +118,12 @@ class Link:
         self._said = reason
         self.ready_at = self._loop.now + self._backoff_s * random.uniform(0.5, 1.0)
         self._backoff_s = min(BACKOFF_MOST_S, self._backoff_s * 2)
+
+
+def request_of(path: str, token: str, body: bytes) -> bytes:
+    """Return a request as it goes over the wire."""
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: scalebox\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body

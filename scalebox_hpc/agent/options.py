@@ -6,7 +6,8 @@ import os
 from typing import NamedTuple
 
 USAGE = (
-    "usage: agent.pyz run|ended --shared DIR --home HOME --try NAME --element I --restart R --incarnation HEX"
+    "usage: agent.pyz run|probe|ended"
+    " --shared DIR --home HOME --try NAME --element I --restart R --incarnation HEX"
 )
 NUMBERS = ("element", "restart", "cpus", "memory-mib", "gpus", "status", "steps")
 TEXTS = ("shared", "home", "try", "incarnation", "scratch")
@@ -20,7 +21,7 @@ class UsageProblem(Exception):
 class Options(NamedTuple):
     """What the element's script says."""
 
-    verb: str  # "run" | "ended"
+    verb: str  # "run" | "probe" | "ended"
     shared: str
     home: str
     try_name: str
@@ -43,7 +44,7 @@ class Options(NamedTuple):
 
 def read_options(words: list[str]) -> Options:
     """Read the words after the program's name. Raises UsageProblem."""
-    if not words or words[0] not in ("run", "ended"):
+    if not words or words[0] not in ("run", "probe", "ended"):
         raise UsageProblem(USAGE)
     values: dict[str, object] = {}
     for name, text in zip(words[1::2], words[2::2]):

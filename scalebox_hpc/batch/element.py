@@ -30,7 +30,7 @@ command -v "$sbx_python" >/dev/null 2>&1 || {{
     exit 126
 }}
 [ -z "$sbx_told" ] || exit 143
-SBX_INCARNATION=$sbx_inc "$sbx_python" -I "$sbx_shared/agent.pyz" run --shared "$sbx_shared" {identity} \\
+SBX_INCARNATION=$sbx_inc "$sbx_python" -I "$sbx_shared/agent.pyz" {verb} --shared "$sbx_shared" {identity} \\
     {share} --walltime-s "$(({walltime_s} - ($(date +%s) - sbx_began)))" &
 sbx_agent=$!
 [ -z "$sbx_told" ] || kill -TERM "$sbx_agent" 2>/dev/null
@@ -95,9 +95,11 @@ def element_script(request: AllocationRequest, *, element: str, restart: str, re
         _identity_lines(launch.shared, launch.python, element, restart),
         register,
         "".join(f"{line}\n" for line in launch.prologue),
-        RUN.format(identity=identity, share=share, walltime_s=walltime_s),
+        RUN.format(verb=launch.verb, identity=identity, share=share, walltime_s=walltime_s),
         SWEEP,
-        END.format(identity=identity, ranks=" --steps 1" if request.ranks is not None else ""),
+        END.format(identity=identity, ranks=" --steps 1" if request.ranks is not None else "")
+        if launch.verb == "run"
+        else "",
         'exit "$sbx_status"\n',
     ]
     return "".join(parts)

@@ -165,6 +165,14 @@ class SlurmCli:
         self._facts = (now + CONFIG_S, facts)
         return facts
 
+    def read(self, *command: str) -> str:
+        """Return what one of Slurm's commands that only looks prints; "" where it fails or is not there."""
+        try:
+            done = self._call(list(command), self._timeouts.accounting_s)
+        except (EnvironmentProblem, subprocess.TimeoutExpired):
+            return ""
+        return done.stdout if done.returncode == 0 else ""
+
     def _sbatch(self, request: AllocationRequest, options: list[str]) -> subprocess.CompletedProcess[str]:
         try:
             return self._call(["sbatch", *options], self._timeouts.submit_s, script(request))

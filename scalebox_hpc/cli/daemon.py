@@ -12,7 +12,10 @@ from scalebox_hpc.cli.options import AsJson
 from scalebox_hpc.cli.reach import daemon_of, started_daemon_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scalebox_hpc.daemon.home import Home
+    from scalebox_hpc.daemon.log_file import Entry
 
 app = typer.Typer(no_args_is_help=True, help="Start, stop and look at the daemon.", rich_markup_mode=None)
 
@@ -73,6 +76,70 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
         return
     say.text(daemon_line(found, say.now_us()))
     say.text(f"home {found['home_path']} ({found['home']}), answers at {found['address']}")
+
+
+@app.command()
+def log(
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")
+    ] = False,
+    level: Annotated[
+        str, typer.Option("--level", metavar="LEVEL", help="Only these and graver: info, warning, error.")
+    ] = "info",
+    lines: Annotated[int, typer.Option("--lines", "-n", metavar="N", min=0, help="The last N events.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show its log, with or without a daemon.
+
+    `--json` prints an object a line: time, level, event, fields, traceback.
+
+    \b
+    Example:
+      sbx daemon log --level warning
+      sbx daemon log -f
+    """
+    from threading import Event
+
+    from scalebox_hpc.client import find_home
+    from scalebox_hpc.daemon import log_file
+    from scalebox_hpc.daemon.home import open_home
+
+    least = _level(level)
+    path = open_home(find_home()).log
+    _print_entries(log_file.last(path, lines, least), as_json)
+    if follow:
+        for entries in log_file.follow(path, Event().wait):
+            _print_entries([each for each in entries if log_file.is_at_least(each, least)], as_json)
+
+
+def _level(named: str) -> str:
+    """A level by its name. Raises UsageError."""
+    from scalebox_hpc.daemon.log_file import LEVELS
+    from scalebox_hpc.errors import UsageError
+
+    if named.upper() not in LEVELS:
+        raise UsageError(f"--level {named}: there is none", f"write one of {', '.join(LEVELS).lower()}")
+    return named.upper()
+
+
+def _print_entries(entries: Sequence[Entry], as_json: bool) -> None:
+    from scalebox_hpc.daemon.log import line
+    from scalebox_hpc.report.text import Line, printable
+
+    if as_json:
+        for each in entries:
+            found = {"time": each.time, "level": each.level, "event": each.event, "fields": each.fields}
+            say.json_object(found | {"traceback": each.more})
+        return
+    styles = {"WARNING": "title", "ERROR": "bad", "CRITICAL": "bad"}
+    for each in entries:
+        text = line(each.time, each.level, each.event, each.fields)
+        say.lines(
+            [
+                Line(printable(text), styles.get(each.level, "")),
+                *(Line(f"    {printable(more)}") for more in each.more),
+            ]
+        )
 
 
 @app.command()
@@ -158,7 +225,7 @@ def metrics_token(
     if as_json:
         say.json_object({"file": None if output is None else str(output), "token": token})
     elif output is None:
-        typer.echo(token)
+        say.text(token)
 
 
 def _print_home(home: Home, as_json: bool) -> None:

@@ -15,30 +15,47 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from scalebox_hpc.doctor.examine import Examination
+    from scalebox_hpc.doctor.facts import Probing
     from scalebox_hpc.report.text import Line
 
 SiteExamined = Annotated[
     str | None,
     typer.Option("--site", metavar="NAME", help="For runs there; default: the site of the pipeline here."),
 ]
+Probe = Annotated[bool, typer.Option("--probe", help="Send one small element to a compute node, too.")]
+MachineProbed = Annotated[
+    str | None,
+    typer.Option("--machine", metavar="NAME", help="With --probe: of the site; default: its default one."),
+]
+Wait = Annotated[
+    str, typer.Option("--wait", metavar="DURATION", help="With --probe: how long to wait for the element.")
+]
 STYLES = {"ok": "good", "warn": "title", "fail": "bad"}
 
 
-def doctor(site: SiteExamined = None, as_json: AsJson = False) -> None:
+def doctor(
+    site: SiteExamined = None,
+    probe: Probe = False,
+    machine: MachineProbed = None,
+    wait: Wait = "5m",
+    as_json: AsJson = False,
+) -> None:
     """Check what a run needs here.
 
-    One line a check: ok, warn or fail, and below it what to do. Nothing is submitted.
+    One line a check: ok, warn or fail, and below it what to do. Nothing is submitted, unless
+    `--probe` says so: then an element looks around on a compute node, and is gone afterwards.
     Exit status 0: runs can work; 4: something failed.
 
     \b
     Example:
       sbx doctor
       sbx doctor --site hpc1 --json
+      sbx doctor --site hpc1 --probe --machine gpu --wait 10m
     """
     from scalebox_hpc.doctor.examine import examine
     from scalebox_hpc.doctor.finding import Verdict
 
-    found = examine(Path.cwd(), site)
+    found = examine(Path.cwd(), site, _probing(probe, machine, wait))
     if as_json:
         say.json_object(
             {
@@ -54,11 +71,27 @@ def doctor(site: SiteExamined = None, as_json: AsJson = False) -> None:
         raise typer.Exit(4)
 
 
+def _probing(probe: bool, machine: str | None, wait: str) -> Probing | None:
+    """What is wanted of a probe; None: none. Raises UsageError."""
+    from scalebox_hpc.doctor.facts import Probing
+    from scalebox_hpc.errors import UsageError
+    from scalebox_hpc.units import duration_s
+
+    if not probe:
+        if machine is not None:
+            raise UsageError("--machine says where a probe goes, and there is none", "add --probe")
+        return None
+    try:
+        return Probing(machine, duration_s(wait))
+    except ValueError as error:
+        raise UsageError(f"--wait: {error}") from None
+
+
 def _shown(found: Examination) -> Iterator[Line]:
     from scalebox_hpc.report.text import Line, printable
 
     yield Line(f"site {found.site}, seen from {found.host}", "title")
     for each in found.findings:
-        yield Line(f"{each.verdict:<5} {each.check:<11} {printable(each.fact)}", STYLES[each.verdict])
+        yield Line(f"{each.verdict:<5} {each.check:<12} {printable(each.fact)}", STYLES[each.verdict])
         if each.remedy:
-            yield Line(f"{'':<17} {printable(each.remedy)}")
+            yield Line(f"{'':<18} {printable(each.remedy)}")

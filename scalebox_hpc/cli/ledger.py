@@ -155,7 +155,7 @@ def compact(as_json: AsJson = False) -> None:
     if as_json:
         say.json_object(asdict(done))
     else:
-        typer.echo(f"{done.place}: {show_size(done.before_bytes)} before, {show_size(done.after_bytes)} now")
+        say.text(f"{done.place}: {show_size(done.before_bytes)} before, {show_size(done.after_bytes)} now")
 
 
 def _home() -> Home:

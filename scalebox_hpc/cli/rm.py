@@ -67,7 +67,7 @@ def rm(  # noqa: PLR0913, PLR0917 (a command has as many arguments as options)
     if as_json:
         say.json_object({**chosen, "dry_run": dry_run})
     elif names:
-        typer.echo(f"{'would remove' if dry_run else 'removed'}: {', '.join(names)}")
+        say.text(f"{'would remove' if dry_run else 'removed'}: {', '.join(names)}")
 
 
 def is_terminal() -> bool:
@@ -84,10 +84,10 @@ def _age_s(text: str) -> float:
 
 def _show(runs: list[RemovedRun]) -> None:
     if not runs:
-        typer.echo("no run that is over matches: nothing to remove")
+        say.text("no run that is over matches: nothing to remove")
     for run in runs:
         ago = show_duration(max(0, say.now_us() - run["ended_us"]) / 1e6)
-        typer.echo(
+        say.text(
             f"{run['run']}  {run['state']}  {ago} ago  {run['tasks']} tasks"
             f"  {run['files']} files, {show_size(run['bytes'])}"
         )

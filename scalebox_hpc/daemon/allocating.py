@@ -176,6 +176,7 @@ def pause(desk: Desk, pool: PoolState, reason: str) -> None:
     words = desk.last_words(*pool.silent) if pool.silent and "hello" in reason else ""
     pool.state, pool.reason = "paused", f"{reason}; the last one said: {words}" if words else reason
     desk.store.run("save_pool", (pool.state, pool.reason, pool.hello_less, pool.pool_id))
+    desk.tell("pool.paused", pool=pool.spec.name, run=pool.run.name, note=reason)
     pool.run.note(f"pool {pool.spec.name} is paused: {pool.reason}. Mend it, then `sbx resume`")
 
 

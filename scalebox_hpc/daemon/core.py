@@ -26,6 +26,7 @@ from scalebox_hpc.daemon import (
 from scalebox_hpc.daemon.desk import Command, Desk, Ids, Publish, SiteFacts
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.handlers import HANDLERS, run_resume
+from scalebox_hpc.daemon.log import Happened
 from scalebox_hpc.daemon.meters import Meters
 from scalebox_hpc.daemon.refusal import refusal
 from scalebox_hpc.daemon.state import ACTIVE, Now, RunState, World
@@ -50,6 +51,7 @@ class Outcome:
 
     replies: list[tuple[Call, Reply]]
     commands: list[Command]
+    happened: list[Happened]  # for the log
 
 
 @dataclass(slots=True)
@@ -137,7 +139,8 @@ class Core:
         self.meters.commits.add(self.settings.stopwatch_s() - decided_s)
         for run in desk.world.runs.values():
             self._answer_watchers(run)
-        return Outcome(desk.replies, desk.commands)
+        happened, desk.happened = desk.happened, []
+        return Outcome(desk.replies, desk.commands, happened)
 
     def _call(self, call: Call) -> None:
         """Handle one request; an error of ours becomes its answer."""

@@ -6,17 +6,25 @@ once the turn's transaction is on disk.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from scalebox_hpc.daemon.events import Call, Reply
+from scalebox_hpc.daemon.log import Happened
 from scalebox_hpc.daemon.meters import Meters
 from scalebox_hpc.daemon.state import Now, RunState, World
 from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, Launch
 from scalebox_hpc.domain.image import Image
 from scalebox_hpc.domain.site import Site
 from scalebox_hpc.ledger.store import Store
+
+WARNINGS: Final = frozenset(
+    {"run.failed", "run.interrupted", "run.paused", "pool.paused", "agent.disk", "agent.spool"}
+    | {"allocation.refused", "allocation.superseded", "allocation.cancel_failed"}
+)
+"""Events of the log that a person may want to look at; the others say how work goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +174,7 @@ class Desk:
     commands: list[Command] = field(default_factory=list)
     replies: list[tuple[Call, Reply]] = field(default_factory=list)
     meters: Meters = field(default_factory=Meters)
+    happened: list[Happened] = field(default_factory=list)
     paged: int = 0  # rows of members and missing that were read in this turn
 
     def answer(self, call: Call, body: Mapping[str, Any], status: int = 200) -> None:
@@ -175,6 +184,14 @@ class Desk:
     def event(self, thing: str, thing_id: int, what: str, detail: str = "") -> None:
         """Keep what happened to a run, an allocation or an agent."""
         self.store.run("add_event", (self.now.wall_us, thing, thing_id, what, detail))
+        run = self.world.runs.get(thing_id) if thing == "run" else None
+        self.tell(f"{thing}.{what}", **{thing: run.name if run else thing_id}, note=detail)
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """Have something in the log once the turn is on disk."""
+        name = event.lower().replace(" ", "_")
+        level = logging.WARNING if name in WARNINGS else logging.INFO
+        self.happened.append(Happened(name, level, {key: said for key, said in fields.items() if said != ""}))
 
     def save_run(self, run: RunState) -> None:
         """Write where a run stands."""

@@ -20,6 +20,7 @@ from scalebox_hpc.batch.base import BatchSystem
 from scalebox_hpc.batch.local import LocalBatch
 from scalebox_hpc.batch.slurm_api import SlurmApi, slurm
 from scalebox_hpc.batch.slurm_cli import SlurmCli
+from scalebox_hpc.daemon import log as logs
 from scalebox_hpc.daemon.allocating import machine_of_site, request_for
 from scalebox_hpc.daemon.clearing import Folders, clear, measured, sweep
 from scalebox_hpc.daemon.desk import (
@@ -55,8 +56,6 @@ from scalebox_hpc.errors import (
     SubmitUnconfirmed,
     UsageError,
 )
-
-log = logging.getLogger(__name__)
 
 Tell = Callable[[Told], None]
 KINDS = ((SubmitRefused, "refused"), (SubmitLimited, "limited"), (SubmitUnconfirmed, "unconfirmed"))
@@ -212,12 +211,12 @@ class Hands:
         try:
             write_whole(Path(command.path), command.text, 0o644)
         except OSError as error:
-            log.warning("the metrics cannot be written: %s", error)
+            logs.tell("metrics.failed", logging.WARNING, path=command.path, why=error)
         self._tell(Told("published"))
 
     def _sweep(self, command: Sweep) -> None:
         if gone := sweep(self._folders(), command.before_s, command.spare):
-            log.info("%d old logs and directories of tries are gone", gone)
+            logs.tell("logs.swept", gone=gone)
 
     def _tell_leftovers(self) -> None:
         shared = [str(path) for path in self._premises.contact.shared_folders()]

@@ -42,8 +42,6 @@ SWITCH_S: Final = 0.001  # the server must not wait 5 ms for each turn at Python
 ENGINE_JOIN_S: Final = 60.0
 DIED: Final = 4  # exit code
 
-log = logging.getLogger(__name__)
-
 
 class What(StrEnum):
     """What the main thread waits for."""
@@ -89,17 +87,17 @@ class Daemon:
         """
         self._lock = locks.acquire(self.home, takeover=takeover)
         self._log = logs.set_up(self.home.log)
-        log.info("daemon %s of home %s starts", __version__, self.home.id)
+        logs.tell("daemon.starts", version=__version__, home=self.home.id, pid=os.getpid())
         sys.setswitchinterval(SWITCH_S)
         threading.excepthook = self._thread_died
         self.home.daemon_json.unlink(missing_ok=True)
         keys = open_keys(self.home)
         premises = self._open(keys, self._lock, takeover)
-        for line in premises.contact.publish_all():
-            log.warning("agents of a site cannot be told where we are: %s", line)
+        for why in premises.contact.publish_all():  # agents of a site cannot be told where we are
+            logs.tell("contact.failed", logging.WARNING, why=why)
         self.engine = self._start_engine(premises)
         self._say_where(premises)
-        log.info("daemon answers at %s", premises.address)
+        logs.tell("daemon.answers", address=premises.address)
 
     def _open(self, keys: Keys, held: locks.Lock, takeover: bool) -> Premises:
         now_s = time.time_ns() / 1e9
@@ -181,12 +179,12 @@ class Daemon:
         hangs = self._engine_thread is not None and self._engine_thread.is_alive()
         self._forget_where()
         if hangs:
-            log.critical("the engine hangs; the lock stays until this process is gone")
+            logs.tell("daemon.hangs", logging.CRITICAL, todo=f"the lock stays until {os.getpid()} is gone")
         elif self._lock is not None:
             self._lock.release()  # before anything slow: what told us to end may kill us soon
         if self._server is not None:
             self._server.stop()
-        log.info("daemon ends")
+        logs.tell("daemon.ends")
         threading.excepthook = self._thread_hook
         if self._log is not None:
             logs.take_down(self._log)
@@ -229,15 +227,13 @@ class Signals:
 def tell_death(happening: Happening) -> int:
     """Say in the log why the daemon dies; returns the exit code."""
     error = happening.error
+    said, trace = {"part": str(happening.what)}, error
     if isinstance(error, SbxError):
-        log.critical("the daemon stops: %s: %s. %s", happening.what, error.fact, error.hint)
-    elif error is None:
-        log.critical("the daemon stops: its %s ended", happening.what)
-    else:
-        log.critical("the daemon stops: its %s died", happening.what, exc_info=error)
+        said, trace = said | {"why": error.fact, "todo": error.hint}, None
+    logs.tell("daemon.dies", logging.CRITICAL, trace, **said)
     return DIED
 
 
 def tell_refusal(error: SbxError) -> None:
     """Say in the log why the daemon does not start."""
-    log.error("the daemon does not start: %s. %s", error.fact, error.hint)
+    logs.tell("daemon.refused", logging.ERROR, why=error.fact, todo=error.hint)

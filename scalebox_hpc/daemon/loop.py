@@ -21,6 +21,7 @@ from typing import Final
 from scalebox_hpc import __version__
 from scalebox_hpc.config.settings import read_settings
 from scalebox_hpc.daemon import ledgers, reading
+from scalebox_hpc.daemon import log as logs
 from scalebox_hpc.daemon.core import IDLE_EXIT_S, Core, Outcome, Settings
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.handlers import metrics_show
@@ -41,8 +42,6 @@ YOUNG_OBJECTS: Final = 20_000  # made before the collector looks for cycles: a t
 INTERRUPT: Final = "interrupt"
 WAKE: Final = "wake"
 
-log = logging.getLogger(__name__)
-
 
 def clock() -> Now:
     """Read both clocks."""
@@ -56,6 +55,7 @@ class Wheel:
         """Open the ledger, which belongs to this thread. Raises LedgerProblem, ConflictError."""
         self._premises = premises
         self.interrupted: Sequence[str] = ()
+        self._lost_s: float | None = None  # monotonic: since when the ledger cannot be written
         self._rests_until_s = 0.0  # monotonic: after a turn that found no room
         self._full: tuple[StorageFull, float] | None = None  # of that turn, and until when to tell it
         home = premises.home
@@ -66,7 +66,7 @@ class Wheel:
         self._open_home()
         if ledgers.recorded(home) != where.address:
             ledgers.record(home, where.address)
-        log.info("the ledger is %s", self._store.place)
+        logs.tell("ledger.opened", place=self._store.place)
         self._core = Core(self._store, self._settings())
         self._core.load(clock())
         self._hands = Hands(premises, premises.inbox.put, self._core.meters.acts)
@@ -155,7 +155,7 @@ class Wheel:
         if core.leaving:
             self._give_up_allocations(now)
         else:
-            log.info("idle for %d s: leaving", IDLE_EXIT_S)
+            logs.tell("daemon.idle", idle_s=IDLE_EXIT_S)
         return True
 
     def _give_up_allocations(self, now: Now) -> None:
@@ -227,6 +227,11 @@ class Wheel:
             raise ConflictError("another daemon has taken this home over", "nothing was written since")
 
     def _act(self, outcome: Outcome) -> None:
+        if self._lost_s is not None:
+            logs.tell("ledger.back", away_s=clock().mono_s - self._lost_s)
+            self._lost_s = None
+        for happened in outcome.happened:
+            happened.tell()
         for call, reply in outcome.replies:
             call.answer(reply)
         for command in outcome.commands:
@@ -235,7 +240,9 @@ class Wheel:
     def _forget(self, events: Sequence[Call | Told], error: StorageFull | LedgerAway) -> None:
         """The turn never happened, or we do not know: read memory again, let everybody ask again later."""
         self._core.meters.pauses["ledger away" if isinstance(error, LedgerAway) else "no room"] += 1
-        log.error("%s; %s. Nothing is lost: agents keep their results", error.fact, error.hint)
+        if self._lost_s is None:  # once, however long it takes: agents keep their results
+            self._lost_s = clock().mono_s
+            logs.tell("ledger.unavailable", logging.ERROR, why=error.fact, todo=error.hint)
         told = [event.once_more() for event in events if isinstance(event, Told)]
         for call in self._unanswered(events, told):
             call.answer(_not_now(error))
@@ -263,14 +270,13 @@ class Wheel:
 
         Returns what the hands said meanwhile. Raises ConflictError where the home is another's now.
         """
-        lost_s, pause_s, told = clock().mono_s, AWAY_FIRST_S, []
+        pause_s, told = AWAY_FIRST_S, []
         while not self._core.stopping:
             try:
                 self._come_back()
             except LedgerAway as again:
                 error = again
             else:
-                log.info("the ledger is back after %.1f s", clock().mono_s - lost_s)
                 break
             told += self._put_off(pause_s, error)
             pause_s = min(pause_s * 2, AWAY_MOST_S)

@@ -21,7 +21,7 @@ from scalebox_hpc.daemon.ask import ask
 from scalebox_hpc.daemon.contact import read_daemon_json
 from scalebox_hpc.daemon.home import Home, create
 from scalebox_hpc.daemon.lock import read_holder
-from scalebox_hpc.daemon.log import last_lines
+from scalebox_hpc.daemon.log import begin_on_stderr, last_lines
 from scalebox_hpc.errors import (
     ConflictError,
     DaemonAbsent,
@@ -161,6 +161,7 @@ def run_detached(
     """Be the daemon until told to stop; `report` is told once that it answers, or why it cannot."""
     from scalebox_hpc.daemon.life import Daemon, Signals, tell_refusal, wheel_of
 
+    begin_on_stderr()
     try:
         daemon = Daemon(home_path, engine_of or wheel_of)
     except SbxError as error:

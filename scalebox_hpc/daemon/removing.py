@@ -6,20 +6,18 @@ the next start. A run whose last agents still live waits for them. `results/` st
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from scalebox_hpc.daemon.desk import Clear, Desk, Sweep
+from scalebox_hpc.daemon.log import Happened
 from scalebox_hpc.daemon.state import ENDED, Removal
 from scalebox_hpc.errors import ConflictError, NotFound, UsageError
 
 ROWS: Final = 250  # of a table, in one slice
 THINGS: Final = 1000  # agents or tries whose files go with one order
 RUN, RESULTS = "run", "results"  # what is to go, as the ledger has it
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def begin(desk: Desk, runs: Iterable[Ended], *, results: bool) -> None:
     what = RESULTS if results else RUN
     for run in runs:
         desk.store.run("remove_run", (what, run.run_id))
-        log.info("run %s, which %s, is to go%s", run.name, run.state, " with its results" if results else "")
+        desk.happened.append(Happened("run.removing", fields={"run": run.name, "what": what}))
     load(desk)
 
 
@@ -176,7 +174,7 @@ def _forget(desk: Desk, removal: Removal) -> None:
         del world.modules[module_id]
     for pool_id in [each.pool_id for each in world.pools.values() if each.run.run_id == run_id]:
         del world.pools[pool_id]
-    log.info("run %s is gone", removal.name)
+    desk.happened.append(Happened("run.removed", fields={"run": removal.name}))
 
 
 def sweep(desk: Desk, older_than_s: float) -> None:

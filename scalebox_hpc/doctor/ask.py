@@ -5,20 +5,24 @@ What it writes are files in directories that a run would write to, removed at on
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
 from scalebox_hpc.batch.slurm_cli import SlurmCli
 from scalebox_hpc.client import Daemon as Client
 from scalebox_hpc.daemon import keeping
-from scalebox_hpc.daemon.contact import this_hosts_addresses
+from scalebox_hpc.daemon.contact import interfaces, this_hosts_addresses
 from scalebox_hpc.daemon.home import IDENTITY, Home, open_home
 from scalebox_hpc.daemon.ledgers import recorded
 from scalebox_hpc.daemon.lock import KIND
@@ -27,13 +31,15 @@ from scalebox_hpc.doctor.facts import Addresses, Containers, Daemon, HomeSeen, L
 from scalebox_hpc.errors import DaemonAbsent, SbxError
 from scalebox_hpc.holder import ProcFs, provably_gone, provably_lives, read
 from scalebox_hpc.ledger.address import SQLITE
-from scalebox_hpc.ledger.sqlite import file_system, format_of
+from scalebox_hpc.ledger.sqlite import file_system, format_of, is_network
 from scalebox_hpc.ledger.statements import newest_format
 
 SLURM: Final = ("sbatch", "squeue", "scancel", "scontrol")
 RUNTIMES: Final = {"apptainer": "apptainer", "singularity": "singularity", "charliecloud": "ch-run"}
 ANSWER_S: Final = 20.0  # for a program to answer
 MIB: Final = 1 << 20
+TIME_ERROR: Final = 5  # of <sys/timex.h>
+TIMEX_BYTES: Final = 512  # more than any kernel's struct timex
 
 
 def home(path: Path) -> HomeSeen:
@@ -52,25 +58,48 @@ def place(path: Path) -> Place:
     try:
         room = os.statvfs(there)
         with tempfile.TemporaryDirectory(prefix=".sbx-doctor-", dir=there) as made:
-            links, locks = _try_out(Path(made))
+            tried = _try_out(Path(made))
     except OSError as error:
         return Place(str(path), path.is_dir(), f"{there}: {error.strerror or error}")
-    free_mib = room.f_bavail * room.f_frsize // MIB
-    return Place(str(path), path.is_dir(), "", file_system(there / IDENTITY), free_mib, links, locks)
+    kind = file_system(there / IDENTITY)
+    return replace(
+        tried,
+        path=str(path),
+        exists=path.is_dir(),
+        file_system=kind,
+        network=is_network(kind),
+        free_mib=room.f_bavail * room.f_frsize // MIB,
+        free_inodes=room.f_favail if room.f_files else None,
+    )
 
 
-def _try_out(directory: Path) -> tuple[bool, bool]:
-    """Whether hard links and locks work. Raises OSError where not even a file can be written."""
-    file = directory / "file"
-    with file.open("wb") as opened:
-        opened.write(bytes(4096))
-        opened.flush()
-        os.fsync(opened.fileno())
+def _try_out(directory: Path) -> Place:
+    """What a directory can do. Raises OSError where not even a file can be written."""
+    file, other = directory / "file", directory / "other"
+    with file.open("wb", buffering=0) as opened:
+        fsync_s = min(_time_to_write(opened) for _ in range(3))  # the least: others use the disk too
+        ahead_s = (time.time_ns() - os.fstat(opened.fileno()).st_mtime_ns) / 1e9
+    links = _works(lambda: os.link(file, directory / "link"))
+    other.write_bytes(b"other")
+    replaces = _works(lambda: os.replace(other, file)) and file.read_bytes() == b"other"
+    locks = takes_locks(directory)
+    return Place("", True, fsync_s=fsync_s, ahead_s=ahead_s, links=links, locks=locks, replaces=replaces)
+
+
+def _time_to_write(file: FileIO) -> float:
+    """Seconds until a small write is safe on disk."""
+    began_ns = time.perf_counter_ns()
+    file.write(bytes(4096))
+    os.fsync(file.fileno())
+    return (time.perf_counter_ns() - began_ns) / 1e9
+
+
+def _works(act: Callable[[], None]) -> bool:
     try:
-        os.link(file, directory / "link")
+        act()
     except OSError:
-        return False, takes_locks(directory)
-    return True, takes_locks(directory)
+        return False
+    return True
 
 
 def ledger(home: Home) -> Ledger | None:
@@ -125,6 +154,11 @@ def addresses(advertise: Sequence[str]) -> Addresses:
         return Addresses((), error)
 
 
+def interfaces_here() -> dict[str, str]:
+    """The interfaces by which others may reach this machine, and their addresses."""
+    return {name: address for name, address in interfaces().items() if not address.startswith("127.")}
+
+
 def slurm() -> Slurm:
     """Slurm's commands in PATH, and what the controller says of itself."""
     missing = tuple(name for name in SLURM if shutil.which(name) is None)
@@ -132,6 +166,18 @@ def slurm() -> Slurm:
         return Slurm(missing)
     facts = SlurmCli("").facts()
     return Slurm(missing, facts.version, facts.accounting)
+
+
+def clock_is_kept() -> bool | None:
+    """Whether the kernel says that somebody sets its clock right; None where it does not say.
+
+    adjtimex(2) with nothing to set asks only, and answers TIME_ERROR for a clock that nobody sets.
+    """
+    try:
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(TIMEX_BYTES))
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else state != TIME_ERROR
 
 
 def containers(wanted: str) -> Containers:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from scalebox_hpc.daemon.home import Home
+from scalebox_hpc.domain.site import Machine
 from scalebox_hpc.errors import SbxError
 from scalebox_hpc.holder import Holder
 
@@ -17,9 +20,14 @@ class Place:
     exists: bool
     problem: str = ""  # why no file can be made there
     file_system: str = ""  # as the kernel calls it
+    network: bool = False  # whether that is another machine's
     free_mib: int = 0
+    free_inodes: int | None = None  # None: the file system does not count them
+    fsync_s: float = 0.0  # for a small file to be safe on disk
+    ahead_s: float = 0.0  # of our clock to that of the file system, by the time of a new file
     links: bool = True  # hard links, which locks are made by
     locks: bool = True  # of parts of files, which the ledger needs
+    replaces: bool = True  # rename over a file, which every small file of ours is written by
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,25 @@ class Slurm:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What the pools here would ask of one machine of a site, and what Slurm says to it."""
+
+    machine: Machine
+    walltime_s: float  # the longest of its pools
+    pool: str = ""  # the one that has it; "": none is written, and this is the default
+    refusal: SbxError | None = None  # of `sbatch --test-only`
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The clock of this machine. Offsets are in seconds, positive where ours is ahead."""
+
+    kept: bool | None  # whether the kernel says that something sets it; None: it does not say
+    file_server_s: float | None = None  # of the shared folder; None: no file could be made there
+    controller_s: float | None = None  # of Slurm's, which tells whole seconds; None: it did not answer
+
+
+@dataclass(frozen=True, slots=True)
 class Runtime:
     """A container runtime in PATH."""
 
@@ -92,3 +119,28 @@ class Containers:
     namespaces: str  # why we get no user namespace; "": we get one
     squashfuse: bool  # whether image files can be mounted without privileges
     root: bool  # whether we are root
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """What is wanted of a probe."""
+
+    machine: str | None = None  # None: the site's default
+    wait_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What became of an element that was sent to look around."""
+
+    via_daemon: bool  # it greets the daemon that serves the home; else a listener of ours
+    shared: str  # the shared folder that it used
+    job_id: str = ""
+    node: str = ""  # where it began; "": we saw nothing of it
+    after_s: float = 0.0  # since the submission
+    waited_s: float = 0.0  # in vain
+    state: str = ""  # in the batch system's words, where it told nothing
+    reason: str = ""
+    ended: bool = False  # it is over, and told nothing
+    last_words: str = ""  # of its log
+    found: Mapping[str, Any] | None = None  # as the agent's `look` writes it

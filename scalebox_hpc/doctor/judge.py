@@ -5,16 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from scalebox_hpc.doctor.facts import Addresses, Containers, Daemon, HomeSeen, Ledger, Place, Runtime, Slurm
-from scalebox_hpc.doctor.finding import Finding, fail, ok, warn
+from scalebox_hpc.doctor.facts import (
+    Addresses,
+    Clock,
+    Containers,
+    Daemon,
+    HomeSeen,
+    Ledger,
+    Place,
+    Runtime,
+    Slurm,
+)
+from scalebox_hpc.doctor.finding import Finding, Verdict, fail, ok, warn
 from scalebox_hpc.domain.site import Site
 from scalebox_hpc.errors import PipelineErrors, SbxError
-from scalebox_hpc.units import show_size
+from scalebox_hpc.units import show_duration, show_size
 
 PYTHON: Final = (3, 11)
 OLDEST_SLURM: Final = (20, 11)
 SCARCE_MIB: Final = 1024
 NONE_LEFT_MIB: Final = 64
+SCARCE_INODES: Final = 10_000
+SLOW_FSYNC_S: Final = 0.5
+CLOCK_OFF_S: Final = 5.0
+CLOCK_UNIT_S: Final = 1.5  # below this the controller's whole seconds say nothing
 IN_MEMORY: Final = ("tmpfs", "ramfs")
 MIB: Final = 1 << 20
 NO_SHELL: Final = "images without a shell: one container per task"
@@ -43,21 +57,47 @@ def home(seen: HomeSeen, place: Place) -> Finding:
     """The directory that holds the ledger: it needs room, links and locks."""
     if seen.problem is not None:
         return _problem("home", seen.problem)
-    if not place.problem and not place.links:
-        return fail("home", f"{place.path}: {place.file_system} has no hard links", HOME_REMEDY)
-    if not place.problem and not place.locks:
-        return fail("home", f"{place.path}: {place.file_system} has no locks", HOME_REMEDY)
-    return _writable("home", place, HOME_REMEDY)
+    if not place.problem and (lacks := _lacks(place)):
+        return fail("home", f"{place.path}: {place.file_system} has no {lacks}", HOME_REMEDY)
+    found = _writable("home", place, HOME_REMEDY)
+    if found.verdict is Verdict.FAIL:
+        return found
+    if place.network:
+        found = replace(found, fact=f"{found.fact}; the ledger, if SQLite, is for the daemon alone")
+    if place.file_system in IN_MEMORY:
+        return warn("home", f"{found.fact}, in memory: gone when this machine restarts", HOME_REMEDY)
+    if place.fsync_s > SLOW_FSYNC_S:
+        remedy = f"whatever is recorded waits for that: {HOME_REMEDY}, or the ledger in Postgres"
+        return warn("home", f"{found.fact}; a write takes {_milliseconds(place.fsync_s)} to be safe", remedy)
+    return found
+
+
+def _lacks(place: Place) -> str:
+    """What the home needs of a file system and this one has not; "" where it has all."""
+    needs = {
+        "hard links": place.links,
+        "locks": place.locks,
+        "rename over a file that is there": place.replaces,
+    }
+    return next((name for name, there in needs.items() if not there), "")
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"
 
 
 def _writable(check: str, place: Place, remedy: str) -> Finding:
     """A directory that files can be made in, with room for them."""
     if place.problem:
         return fail(check, f"{place.path} cannot be written: {place.problem}", remedy)
-    room = f"{show_size(place.free_mib * MIB)} free on {place.file_system or 'an unknown file system'}"
+    kind = place.file_system or "an unknown file system"
+    room = f"{show_size(place.free_mib * MIB)} free on {kind}{' (network)' if place.network else ''}"
     fact = f"{place.path}: {room}" + ("" if place.exists else "; made when it is needed")
     if place.free_mib < NONE_LEFT_MIB:
         return fail(check, fact, "make room there")
+    if place.free_inodes is not None and place.free_inodes < SCARCE_INODES:
+        said = f"{fact}; only {place.free_inodes} more files (inodes)"
+        return (warn if place.free_inodes else fail)(check, said, "delete files there, or ask for more quota")
     if place.free_mib < SCARCE_MIB:
         return warn(check, fact, "that is little: make room there")
     return ok(check, fact)
@@ -104,6 +144,32 @@ def site(read: Site | SbxError, file: str, wanted: str) -> Finding:
         return _problem("site", read)
     machines = ", ".join(read.machines) or "none"
     return ok("site", f"{wanted} ({read.batch}; machines: {machines}) from {file}")
+
+
+def clock(seen: Clock) -> Finding:
+    """This machine's clock. It never keeps a run from working: agents' times are put in its frame."""
+    offsets = {"the file server": seen.file_server_s, "Slurm's controller": seen.controller_s}
+    known = {whose: offset for whose, offset in offsets.items() if offset is not None}
+    parts = [f"{_offset(offset)} {whose}" for whose, offset in known.items()]
+    fact = "; ".join(parts) or "nothing here to compare it with"
+    off = [whose for whose, offset in known.items() if abs(offset) > CLOCK_OFF_S]
+    if off:
+        said = "times in reports are this machine's; a wrong clock makes walltimes look longer or shorter"
+        return warn("clock", fact, f"{said}: ask the staff to set the clocks of this machine and {off[0]}")
+    if seen.kept is False:
+        fact += "; nothing sets it, says the kernel"
+    return ok("clock", fact)
+
+
+def _offset(seconds: float) -> str:
+    if abs(seconds) < CLOCK_UNIT_S:
+        return f"within {CLOCK_UNIT_S:g} s of"
+    return f"{show_duration(abs(seconds))} {'ahead of' if seconds > 0 else 'behind'}"
+
+
+def results(place: Place) -> Finding:
+    """Where tasks publish what they made."""
+    return _writable("results", place, "run where results/ beside the pipeline can be written")
 
 
 def slurm(seen: Slurm | None) -> Finding:

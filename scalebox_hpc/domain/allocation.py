@@ -19,6 +19,7 @@ class Launch:
     python: str
     prologue: tuple[str, ...] = ()
     scratch: str | None = None
+    verb: str = "run"  # or "probe": the agent only looks around, and tells no daemon of its end
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -13,7 +14,25 @@ from scalebox_hpc.errors import LedgerProblem, StorageFull
 from scalebox_hpc.ledger.statements import migrations, must_be_known, statements
 from scalebox_hpc.ledger.store import Params, Row
 
-NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "lustre", "gpfs", "beegfs", "cifs", "ceph", "9p", "afs"})
+NETWORK_FILE_SYSTEMS = frozenset(
+    {
+        "nfs",
+        "nfs4",
+        "lustre",
+        "gpfs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "smb3",
+        "9p",
+        "afs",
+        "pvfs2",
+        "panfs",
+        "wekafs",
+    }
+)
+MOUNTS = Path("/proc/mounts")
+_OCTAL = re.compile(r"\\([0-7]{3})")  # how the kernel writes a blank in a path
 UNREADABLE = (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.IOError)
 PAGE_CACHE_KIB = 32 * 1024  # bounded, so that memory does not grow with the ledger
 
@@ -54,7 +73,7 @@ class SqliteStore:
 
     def _configure(self, path: Path) -> None:
         self._db.set_busy_timeout(2000)
-        if file_system(path) in NETWORK_FILE_SYSTEMS:
+        if is_network(file_system(path)):
             self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
@@ -228,16 +247,23 @@ def format_of(path: Path) -> int:
         ) from error
 
 
-def file_system(path: Path) -> str:
+def file_system(path: Path, mounted: Path = MOUNTS) -> str:
     """Name the kind of file system that holds `path`, as the kernel calls it; "" if unknown."""
     try:
-        mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+        mounts = mounted.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return ""
     folder = str(path.resolve().parent)
     best, kind = -1, ""
     for line in mounts:
         _, mount, name, *_ = line.split(" ")
-        if (folder == mount or folder.startswith(mount.rstrip("/") + "/")) and len(mount) > best:
+        mount = _OCTAL.sub(lambda found: chr(int(found[1], 8)), mount)
+        inside = folder == mount or folder.startswith(mount.rstrip("/") + "/")
+        if inside and len(mount) >= best:  # of two on one place the later hides the other, as on autofs
             best, kind = len(mount), name
     return kind
+
+
+def is_network(kind: str) -> bool:
+    """Whether a kind of file system is another machine's; what FUSE serves is taken for such."""
+    return kind in NETWORK_FILE_SYSTEMS or kind.startswith("fuse.")

@@ -68,7 +68,7 @@ def test_word_from_a_hand_does_not_make_it_spin_on_a_full_disk(
             raise StorageFull("no room for the ledger")
         core.stopping = True
         assert [event.kind for event in events] == ["cancel failed"], "it is not forgotten"
-        return Outcome([], [])
+        return Outcome([], [], [])
 
     monkeypatch.setattr(Core, "turn", turn)
     inbox.put(Told("cancel failed", {"names": (), "why": ""}))

@@ -118,6 +118,10 @@ def sacct(options, jobs):
 
 
 def scontrol(options, jobs):
+    if "partition" in options:
+        path = STATE / "partitions"
+        print(path.read_text() if path.exists() else "")
+        return
     print("Configuration data as of now\nMaxArraySize            = 1001\nSLURM_VERSION           = 24.11.5")
 
 

@@ -27,7 +27,10 @@ esac
 def test_a_place_that_can_be_used_is_left_as_it_was(tmp_path: Path) -> None:
     found = ask.place(tmp_path)
     assert (found.exists, found.problem, found.links, found.locks) == (True, "", True, True)
+    assert found.replaces
     assert found.free_mib > 0
+    assert 0 < found.fsync_s < 60
+    assert abs(found.ahead_s) < 60
     assert not list(tmp_path.iterdir())
 
 

@@ -7,7 +7,17 @@ from dataclasses import replace
 import pytest
 
 from scalebox_hpc.doctor import judge
-from scalebox_hpc.doctor.facts import Addresses, Containers, Daemon, HomeSeen, Ledger, Place, Runtime, Slurm
+from scalebox_hpc.doctor.facts import (
+    Addresses,
+    Clock,
+    Containers,
+    Daemon,
+    HomeSeen,
+    Ledger,
+    Place,
+    Runtime,
+    Slurm,
+)
 from scalebox_hpc.doctor.finding import Finding, Verdict, worst
 from scalebox_hpc.domain.site import Machine, Site
 from scalebox_hpc.errors import LedgerProblem, PipelineErrors, Problem, UsageError
@@ -42,6 +52,12 @@ def test_python(version: tuple[int, int, int], wanted: str) -> None:
         ({"problem": "/home/ada: Permission denied"}, "fail", "Permission denied"),
         ({"links": False}, "fail", "no hard links"),
         ({"locks": False}, "fail", "no locks"),
+        ({"replaces": False}, "fail", "no rename over a file"),
+        ({"free_inodes": 0}, "fail", "only 0 more files"),
+        ({"free_inodes": 500}, "warn", "only 500 more files"),
+        ({"network": True}, "ok", "on nfs4 (network); the ledger, if SQLite, is for the daemon alone"),
+        ({"file_system": "tmpfs"}, "warn", "gone when this machine restarts"),
+        ({"fsync_s": 0.7}, "warn", "a write takes 700 ms to be safe"),
         ({"free_mib": 500}, "warn", "500.0M free"),
         ({"free_mib": 5}, "fail", "5.0M free"),
     ],
@@ -127,6 +143,26 @@ def test_a_wrong_site_file_is_told_by_its_first_problem() -> None:
 )
 def test_slurm(seen: Slurm | None, wanted: str, said: str) -> None:
     found = judge.slurm(seen)
+    assert verdict(found) == wanted
+    assert said in found.fact
+
+
+@pytest.mark.parametrize(
+    ("seen", "wanted", "said"),
+    [
+        (Clock(True), "ok", "nothing here to compare it with"),
+        (
+            Clock(False, 0.2, -0.9),
+            "ok",
+            "within 1.5 s of the file server; within 1.5 s of Slurm's controller",
+        ),
+        (Clock(False, None, 0.0), "ok", "nothing sets it"),
+        (Clock(True, 3.0), "ok", "3s ahead of the file server"),
+        (Clock(True, 0.0, -3600.0), "warn", "1h behind Slurm's controller"),
+    ],
+)
+def test_a_wrong_clock_is_a_warning_at_most(seen: Clock, wanted: str, said: str) -> None:
+    found = judge.clock(seen)
     assert verdict(found) == wanted
     assert said in found.fact
 

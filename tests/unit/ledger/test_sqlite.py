@@ -14,7 +14,7 @@ import apsw
 import pytest
 
 from scalebox_hpc.errors import LedgerProblem, StorageFull
-from scalebox_hpc.ledger.sqlite import SqliteStore
+from scalebox_hpc.ledger.sqlite import SqliteStore, file_system, is_network
 from scalebox_hpc.ledger.statements import migrations, statements
 from tests.indexes import INDEXES
 
@@ -145,3 +145,21 @@ def test_a_full_disk_is_said_and_nothing_of_the_block_is_kept(store: SqliteStore
     store._db.pragma("max_page_count", pages + 1000)
     with store.transaction():
         store.run("add_event", (1, "run", 1, "room again", ""))
+
+
+def test_the_kind_of_file_system_is_that_of_the_last_mount_on_the_way(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "/dev/sda / ext4 rw 0 0\nauto /home autofs rw 0 0\nserver:/home /home nfs4 rw 0 0\n"
+        "tmpfs /home/my\\040disk tmpfs rw 0 0\n"
+    )
+    wanted = {"/a/x": "ext4", "/home/x": "nfs4", "/home/my disk/x": "tmpfs", "/homes/x": "ext4"}
+    assert {path: file_system(Path(path), mounts) for path in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "network"),
+    [("nfs4", True), ("lustre", True), ("fuse.glusterfs", True), ("ext4", False), ("", False)],
+)
+def test_which_file_systems_are_another_machine_s(kind: str, network: bool) -> None:
+    assert is_network(kind) is network
