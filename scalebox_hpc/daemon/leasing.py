@@ -209,18 +209,18 @@ def offer_again(desk: Desk, agent: AgentState) -> list[dict[str, Any]]:
 def take_in(desk: Desk, agent: AgentState, heard: Heard) -> None:
     """Carry out what a sync said of the leases in the agent's hands."""
     for offer in heard.given_back:
-        give_back(desk, offer.lease)
+        give_back(desk, agent, offer.lease)
     for offer in heard.started:
         _start(desk, parse_lease(offer.lease))
     for lease_text, started in heard.strange:
         _hold_again(desk, agent, lease_text, started=started)
 
 
-def give_back(desk: Desk, lease_text: str) -> None:
-    """A lease that was never started: READY again, no attempt, no budget."""
+def give_back(desk: Desk, agent: AgentState, lease_text: str) -> None:
+    """A lease that its holder never started: READY again, no attempt, no budget."""
     lease = parse_lease(lease_text)
     task = recording.load_task(desk, lease.task_id)
-    if task is None or task.lease != lease or task.state not in HELD:
+    if task is None or task.lease != lease or task.state not in HELD or task.agent_id != agent.agent_id:
         return
     desk.store.run("give_back_task", lease)
     task.module.moved(task.state, TaskState.READY)
@@ -238,7 +238,7 @@ def _hold_again(desk: Desk, agent: AgentState, lease_text: str, *, started: bool
     """An agent lists a lease that we do not count as its own: it holds it again, or it is dead."""
     lease = parse_lease(lease_text)
     task = recording.load_task(desk, lease.task_id)
-    standing = recording.standing_of(desk, task, lease)
+    standing = recording.standing_of(desk, task, lease, agent.agent_id)
     if task is None or not revives(standing, lease):
         agent.dead.add(lease_text)
         return
@@ -262,7 +262,7 @@ def lapse_all(desk: Desk, agent: AgentState, cause: Cause, *, walltime_share: fl
     pool, worked = agent.pool, False
     for offer in list(agent.session.offers.values()):
         if not offer.confirmed and offer.first_answer is None and agent.session.last_sync:
-            give_back(desk, offer.lease)
+            give_back(desk, agent, offer.lease)
             continue
         worked = True
         lease = parse_lease(offer.lease)

@@ -172,7 +172,7 @@ def sync(desk: Desk, call: Call) -> None:
     leasing.take_in(desk, agent, heard)
     recording.record(desk, agent, said.results)
     for lease in agent.acks.get("refused", ()):  # current, but its chunks are not all here
-        leasing.give_back(desk, lease)
+        leasing.give_back(desk, agent, lease)
     if said.results and any(result.outcome == "ok" for result in said.results):
         agent.pool.went_well()
     leasing.weigh_node(desk, agent, said.results)
@@ -257,9 +257,13 @@ def chunk(desk: Desk, call: Call) -> None:
     """Stage messages sent ahead of their report, in slices that one turn can take."""
     said: Chunk = codec.chunk(call.args)
     agent = desk.world.agents.get(said.incarnation)
-    reason = recording.stage(desk, said)
     if agent is not None:
         agent.heard(desk.now.mono_s)
+        agent_id = agent.agent_id
+    else:
+        row = desk.store.one("agent_by_incarnation", (said.incarnation,))
+        agent_id = row[0] if row is not None else 0
+    reason = recording.stage(desk, agent_id, said)
     desk.answer(call, {"staged": not reason, **({"reason": reason} if reason else {})})
 
 

@@ -173,7 +173,9 @@ class Agent:
             pass
         return answer
 
-    async def _ask(self, verb: str, token: str, body: bytes, *, parked: bool = False) -> dict[str, Any] | None:
+    async def _ask(
+        self, verb: str, token: str, body: bytes, *, parked: bool = False
+    ) -> dict[str, Any] | None:
         """Post once; None where there is no answer, or one to come again, after a while."""
         crowd, began_s = self.crowd, time.monotonic()
         head = f"POST /v1/agent/{verb} HTTP/1.1\r\nHost: sbx\r\nAuthorization: Bearer {token}\r\n"

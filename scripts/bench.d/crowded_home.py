@@ -11,7 +11,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ resources = {{ cpus = 1, memory = "50M", time = "10m" }}
 class CrowdedHome(BenchHome):
     """A home at a site that is pretended."""
 
-    def __init__(self, folder: Path, ledger: str = "", interval: str = "1s") -> None:
+    def __init__(self, folder: Path, ledger: str = "", interval: str = "30s") -> None:
         super().__init__(folder)
         self._slurm = folder / "slurm"
         self._slurm.mkdir()
@@ -85,17 +86,36 @@ class CrowdedHome(BenchHome):
             path.write_text(json.dumps(jobs))
         return [(facts["name"], int(index)) for facts in jobs.values() for index in facts["elements"]]
 
-    def wait_for_elements(self, count: int) -> list[Element]:
-        """Start elements as they are asked for, until there are so many."""
+    def elements(self, count: int) -> list[Element]:
+        """Start elements as they are asked for, until there are so many; none of their agents speaks yet.
+
+        The first ones are to have agents at work: more are asked for what runs for a while.
+        """
         found: list[Element] = []
 
         def are_there() -> bool:
-            nonlocal found
-            found = self.start_elements()
+            found[:] = self.start_elements()
             return len(found) >= count
 
         wait_for(are_there, f"the request for {count} elements")
         return found[:count]
+
+    @contextmanager
+    def crowds(self, count: int, batch: int) -> Iterator[list[PlayedCrowd]]:
+        """Play so many agents as elements are asked for, a process for each request.
+
+        Each takes one task and keeps it, until told to work.
+        """
+        with ExitStack() as stack:
+            played: list[PlayedCrowd] = []
+            known: list[Element] = []
+            while len(known) < count:
+                wait_for(lambda n=len(known): len(self.start_elements()) > n, "a request for more elements")
+                fresh = self.start_elements()[len(known) : count]
+                known += fresh
+                played.append(stack.enter_context(self.crowd(f"crowd-{len(played)}", fresh, batch, holds=1)))
+                played[-1].do("hold")
+            yield played
 
     def crowd(self, name: str, elements: Sequence[Element], batch: int, holds: int = 0) -> PlayedCrowd:
         """Start a process that plays agents in these elements, which hold up to `batch` tasks each.
@@ -106,18 +126,23 @@ class CrowdedHome(BenchHome):
         contact = json.loads(shared.read_text())
         port = contact["addresses"][0].rpartition(":")[2]
         spec = {
-            **{"home": contact["home"], "address": f"127.0.0.1:{port}", "fingerprint": contact["fingerprint"]},
+            **{
+                "home": contact["home"],
+                "address": f"127.0.0.1:{port}",
+                "fingerprint": contact["fingerprint"],
+            },
             **{"shared": str(shared.parent), "elements": elements, "batch": batch, "holds": holds or batch},
         }
         path = self.folder / f"{name}.json"
         path.write_text(json.dumps(spec))
-        return PlayedCrowd(path)
+        return PlayedCrowd(path, elements)
 
 
 class PlayedCrowd:
     """One process of crowd.py."""
 
-    def __init__(self, spec: Path) -> None:
+    def __init__(self, spec: Path, elements: Sequence[Element]) -> None:
+        self.elements = elements
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / "crowd.py"), str(spec)],
             stdin=subprocess.PIPE,

@@ -84,7 +84,10 @@ def add_scale(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale-tasks", default=sizes, help="of whole runs on SQLite (default %(default)s)")
     parser.add_argument("--scale-postgres", default=sizes, help="likewise on Postgres (default %(default)s)")
     parser.add_argument(
-        "--scale-queued", default=5_000_000, **number, help="tasks only queued, on SQLite (default %(default)s)"
+        "--scale-queued",
+        default=5_000_000,
+        **number,
+        help="tasks only queued, on SQLite (default %(default)s)",
     )
     parser.add_argument("--scale-agents", default=32, **number, help="of scale (default %(default)s)")
     parser.add_argument(
@@ -93,7 +96,10 @@ def add_scale(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--idle-agents", default=2000, **number, help="of idle-agents (default %(default)s)")
     parser.add_argument("--thunder-agents", default=500, **number, help="of thunder (default %(default)s)")
     parser.add_argument(
-        "--thunder-batch", default=100, **number, help="tasks each of them reports at once (default %(default)s)"
+        "--thunder-batch",
+        default=100,
+        **number,
+        help="tasks each of them reports at once (default %(default)s)",
     )
 
 

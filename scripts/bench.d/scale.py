@@ -1,4 +1,4 @@
-"""Whole runs of 10 thousand to a million tasks through played agents, on both ledgers, and 5 million queued."""
+"""Whole runs through played agents, of ten thousand tasks to a million, on both ledgers; and millions queued."""
 
 from __future__ import annotations
 
@@ -20,8 +20,12 @@ from scalebox_hpc.client import Daemon
 from scalebox_hpc.testing.postgres import Postgres, programs
 
 LOOK_S = 0.2
-FIRST = 4  # elements of a pool's first submission
-DURABLE = "fsync = on\nfull_page_writes = on\nshared_buffers = 128MB\nautovacuum_naptime = 1min\nmax_wal_size = 4GB\n"
+DURABLE = """fsync = on
+full_page_writes = on
+shared_buffers = 128MB
+autovacuum_naptime = 1min
+max_wal_size = 4GB
+"""
 COLUMNS = (  # title, key, form
     ("spool us", "spool_us", ".1f"),
     ("ingest us", "ingest_us", ".1f"),
@@ -67,7 +71,9 @@ def _server(folder: Path) -> Iterator[str]:
     if found is None:
         yield ""
         return
-    with tempfile.TemporaryDirectory(prefix="sbx-pg-", dir=folder.parent, ignore_cleanup_errors=True) as place:
+    with tempfile.TemporaryDirectory(
+        prefix="sbx-pg-", dir=folder.parent, ignore_cleanup_errors=True
+    ) as place:
         server = Postgres(Path(place), found)
         server.make()
         with (server.folder / "data" / "postgresql.conf").open("a") as settings:
@@ -84,11 +90,8 @@ def _whole_run(options: argparse.Namespace, folder: Path, tasks: int, address: s
     with home.running() as daemon:
         pid = daemon.daemon_status()["pid"]
         run, figures = _load(home, daemon, tasks, agents)
-        with home.crowd("first", home.wait_for_elements(min(FIRST, agents)), batch, holds=1) as first:
-            first.do("hold")  # tasks that run for a while are what more elements are asked for
-            elements = home.wait_for_elements(agents)[FIRST:]
-            with home.crowd("others", elements, batch) as others:
-                figures |= _work(daemon, run, pid, [first, others], tasks)
+        with home.crowds(agents, batch) as crowds:
+            figures |= _work(daemon, run, pid, crowds, tasks)
         status, about = daemon.status(run), daemon.daemon_status()
     if status["state"] != "SUCCEEDED" or status["succeeded"] != tasks:
         raise SystemExit(f"bench: {status['succeeded']} of {tasks} tasks succeeded: {status['state']}")
@@ -140,13 +143,14 @@ def _work(daemon: Daemon, run: str, pid: int, crowds: list[PlayedCrowd], tasks: 
         nap.wait(LOOK_S)
         seen.append(_look(daemon, run, pid))
     ended = [crowd.end() for crowd in crowds]
-    early, late = (next(each for each in seen if each.done >= share * tasks) for share in (0.1, 0.9))
     first, last = seen[0], seen[-1]
+    early = next(each for each in seen if each.done >= 0.2 * tasks)
+    late = next(each for each in reversed(seen) if each.done <= 0.8 * tasks)
     return {
         "per_s": tasks / (last.at_s - first.at_s),
         "daemon_us": (last.cpu_s - first.cpu_s) / tasks * 1e6,
         "early_us": _each_us(first, early),
-        "late_us": _each_us(late, last) if late.done < last.done else None,
+        "late_us": _each_us(late, last),
         "most_mib": peak_mib(pid),
         "crowd_us": sum(each["cpu_s"] for each in ended) / tasks * 1e6,
         "a_sync": tasks / sum(each["syncs"] for each in ended),
@@ -175,5 +179,5 @@ def _show(options: argparse.Namespace, found: list[dict[str, Any]]) -> None:
         f"{options.scale_agents} played agents that hold up to {options.scale_batch} tasks each",
         rows,
         "us are CPU of the daemon a task: spooling seeds, making tasks of them, all else; early and late:"
-        " of the first and the last tenth",
+        " of the first and the last fifth",
     )
