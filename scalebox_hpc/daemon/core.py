@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Final
 
-from scalebox_hpc.daemon import allocating, cancelling, endings, loading, runs, silence, talking
+from scalebox_hpc.daemon import allocating, cancelling, endings, loading, runs, silence, waiting
 from scalebox_hpc.daemon.desk import Command, Desk, Ids
 from scalebox_hpc.daemon.events import Call, Reply, Told
 from scalebox_hpc.daemon.handlers import HANDLERS, run_resume
@@ -52,6 +52,7 @@ class Settings:
     last_words: Callable[[str, str, int], str]
     rss_mib: Callable[[], float]
     ledger_bytes: Callable[[], int]
+    stopwatch: Callable[[], float] = perf_counter  # seconds, for slices of a turn
 
 
 @dataclass(slots=True)
@@ -175,8 +176,7 @@ class Core:
             allocating.decide(desk, self.books, leaving=self.leaving)
             self._settle()  # a run all of whose pools were paused just now
         allocating.look(desk, self.books)
-        for agent in list(desk.world.agents.values()):
-            talking.answer_parked(desk, agent, self.turns)
+        waiting.answer(desk, self.turns)
 
     def _settle(self) -> None:
         for run in list(self.desk.world.runs.values()):
@@ -189,9 +189,9 @@ class Core:
 
     def _turn_slices(self) -> None:
         """Seeds, chunks and broken modules, in slices, for a few milliseconds."""
-        desk, began_s = self.desk, perf_counter()
-        self.more = True
-        while perf_counter() - began_s < SLICE_S:
+        desk, stopwatch = self.desk, self.settings.stopwatch
+        began_s, self.more = stopwatch(), True
+        while stopwatch() - began_s < SLICE_S:
             if not (self._turn_one_seed() or runs.turn_chunk(desk) or self._fail_one_slice()):
                 self.more = False
                 return
@@ -265,7 +265,7 @@ class Core:
             return 0.0
         world = self.desk.world
         times = [now.mono_s + 60.0]
-        times += [agent.parked[2] for agent in world.agents.values() if agent.parked is not None]
+        times += [due_s] if (due_s := waiting.next_due_s(world)) is not None else []
         times += [deadline for run in world.runs.values() for _, _, deadline in run.watchers]
         look_s = allocating.next_look_s(self.desk, self.books)
         times += [look_s] if look_s is not None else []
@@ -274,12 +274,18 @@ class Core:
         if any(run.phase in ACTIVE for run in world.runs.values()):
             times += self._due_tasks(now)
             times += [pool.hold_until_s for pool in world.pools.values() if pool.holds(now.mono_s)]
-            avoided = [until_s for agent in world.agents.values() for until_s in agent.avoids.values()]
-            avoided += [shun.until_s for pool in world.pools.values() for shun in pool.shuns.values()]
-            times += [until_s for until_s in avoided if until_s > now.mono_s]
+            if self._has_work():
+                times += self._avoided(now)
             if any(pool.state == "ok" and not pool.allocations for pool in world.pools.values()):
                 times.append(self.timers.decide_s if self._has_work() else now.mono_s + 60.0)
         return max(0.0, min(times) - now.mono_s)
+
+    def _avoided(self, now: Now) -> list[float]:
+        """When what was kept from agents or nodes for a while may be given to them again."""
+        world = self.desk.world
+        until = [until_s for agent in world.agents.values() for until_s in agent.avoids.values()]
+        until += [shun.until_s for pool in world.pools.values() for shun in pool.shuns.values()]
+        return [until_s for until_s in until if until_s > now.mono_s]
 
     def _has_work(self) -> bool:
         return any(module.counts[TaskState.READY] for module in self.desk.world.modules.values())

@@ -211,6 +211,7 @@ def _release_chunks(
         first += count
     module.chunks += len(chunks)
     module.run.touched = True
+    desk.world.has_chunks = desk.world.has_chunks or bool(chunks)
 
 
 def _fail(desk: Desk, task: TaskRow, agent_id: int, result: Result) -> None:

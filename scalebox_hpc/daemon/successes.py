@@ -1,7 +1,7 @@
 """The plain successes of a sync, recorded as sets: one statement reads, one settles, one writes the rows.
 
-Plain is a success of a task that its agent holds, with the lease that it has now, whose messages are all in the report and
-can be routed whatever else the sync brings. All other reports are judged one by one, by `recording`.
+Plain is a success of a task that its agent holds, with the lease that it has now, whose messages are all in
+the report and can be routed whatever else the sync brings. All others are judged one by one, by `recording`.
 """
 
 from __future__ import annotations

@@ -167,6 +167,7 @@ class World:
             last_words=lambda shared, try_name, element: "",
             rss_mib=lambda: 0.0,
             ledger_bytes=lambda: 0,
+            stopwatch=lambda: 0.0,  # how busy this machine is must not change what happens
         )
 
     def _read_spool(self, shared: str, incarnation: str) -> list[Any] | None:

@@ -1,4 +1,4 @@
-"""Plays many agents in one process: the wire of real ones, and tasks that are over as soon as they are offered.
+"""Plays many agents in one process: real ones on the wire, with tasks that are over once they are offered.
 
 `crowd.py SPEC` reads whom to play from a JSON file, and what to do from its standard input, a word a line:
 `hold` takes tasks and keeps them, `work` reports them and goes on until there is no more. After each word
@@ -198,7 +198,8 @@ class Agent:
     async def _exchange(self, request: bytes) -> tuple[int, bytes]:
         if self._writer is None:
             await self._connect()
-        assert self._reader is not None and self._writer is not None
+        assert self._reader is not None
+        assert self._writer is not None
         self._writer.write(request)
         head = await self._reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").lower().split("\r\n")

@@ -110,7 +110,7 @@ class CrowdedHome(BenchHome):
             played: list[PlayedCrowd] = []
             known: list[Element] = []
             while len(known) < count:
-                wait_for(lambda n=len(known): len(self.start_elements()) > n, "a request for more elements")
+                self.elements(len(known) + 1)
                 fresh = self.start_elements()[len(known) : count]
                 known += fresh
                 played.append(stack.enter_context(self.crowd(f"crowd-{len(played)}", fresh, batch, holds=1)))

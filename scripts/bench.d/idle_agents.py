@@ -13,13 +13,15 @@ from table import show
 
 TASKS_AN_AGENT = 50  # a backlog for which that many elements are asked for
 LEAST_TASKS = 2000
-BATCH = 100
+BATCH = 20
+POLL_S = 25.0  # each agent polls once in that time, and many at the same moment: whole ones are watched
 CALM_S = 5.0  # for a daemon to come to rest after the last report
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Let agents work off what there is but for a few tasks that go on, and look at the daemon for a while."""
+    """Let agents work off all but a few tasks, which go on, and look at the daemon for a while."""
     home, agents, nap = CrowdedHome(folder / "idle-agents"), options.idle_agents, threading.Event()
+    watched_s = max(1, round(options.idle_s / POLL_S)) * POLL_S if options.idle_s > 1 else options.idle_s
     tasks = max(agents * TASKS_AN_AGENT, LEAST_TASKS)
     with home.running() as daemon:
         pid, empty_mib = daemon.daemon_status()["pid"], daemon.daemon_status()["rss_mib"]
@@ -33,7 +35,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 nap.wait(0.2)
             nap.wait(CALM_S)
             before_s = finer_cpu_s(pid)
-            nap.wait(options.idle_s)
+            nap.wait(watched_s)
             used_s = finer_cpu_s(pid) - before_s
             pool, status = daemon.status(run)["pools"][0], daemon.daemon_status()
             crowds[0].do("work")
@@ -42,12 +44,12 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if pool["agents"] != agents or state != "SUCCEEDED":
         raise SystemExit(f"bench: {pool['agents']} of {agents} agents were there, the run is {state}")
     figures = {
-        **{"agents": agents, "seconds": options.idle_s, "share": used_s / options.idle_s},
+        **{"agents": agents, "seconds": watched_s, "share": used_s / watched_s},
         **{"rss_mib": status["rss_mib"], "empty_mib": empty_mib, "most_mib": peak_mib(pid)},
         "statuses": [each["statuses"] for each in ended],
     }
     show(
-        f"a daemon with {agents} agents, of which {busy} have work, over {options.idle_s:g} s",
+        f"a daemon with {agents} agents, of which {busy} have work, over {watched_s:g} s",
         [
             ["", ""],
             ["CPU", f"{figures['share'] * 100:.2f} % of a core"],

@@ -1,4 +1,4 @@
-"""Whole runs through played agents, of ten thousand tasks to a million, on both ledgers; and millions queued."""
+"""Whole runs through played agents, ten thousand tasks to a million, on both ledgers, and millions queued."""
 
 from __future__ import annotations
 
