@@ -20,6 +20,7 @@ from scalebox_hpc.client import Daemon
 from scalebox_hpc.testing.postgres import Postgres, programs
 
 LOOK_S = 0.2
+ON_DISK = "/var/tmp"  # where any user may go: root's Postgres runs as another one
 DURABLE = """fsync = on
 full_page_writes = on
 shared_buffers = 128MB
@@ -55,7 +56,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     if options.scale_queued:
         found.append(_only_queued(options, folder / "sqlite-queued", options.scale_queued))
     for tasks in options.scale_postgres:
-        with _server(folder) as address:
+        with _server() as address:
             if not address:
                 print("scale: no Postgres is installed here, so there are no figures for it")
                 break
@@ -65,15 +66,13 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[str]:
+def _server() -> Iterator[str]:
     """The address of a Postgres that keeps what it is told; "" where there are no programs for it."""
     found = programs()
     if found is None:
         yield ""
         return
-    with tempfile.TemporaryDirectory(
-        prefix="sbx-pg-", dir=folder.parent, ignore_cleanup_errors=True
-    ) as place:
+    with tempfile.TemporaryDirectory(prefix="sbx-pg-", dir=ON_DISK, ignore_cleanup_errors=True) as place:
         server = Postgres(Path(place), found)
         server.make()
         with (server.folder / "data" / "postgresql.conf").open("a") as settings:
