@@ -6,9 +6,14 @@ pool has work for which it has not been found too full, when its pool is over, o
 
 from __future__ import annotations
 
+from typing import Final
+
 from scalebox_hpc.daemon import leasing, talking
 from scalebox_hpc.daemon.desk import Desk
-from scalebox_hpc.daemon.state import ACTIVE, PoolState, World
+from scalebox_hpc.daemon.state import PoolState, World
+
+NOTHING: Final[frozenset[int]] = frozenset()
+OVER: Final = frozenset({0})  # no module has this number, so no agent was ever too full for it
 
 
 def answer(desk: Desk, turn: int) -> None:
@@ -18,23 +23,22 @@ def answer(desk: Desk, turn: int) -> None:
         poll = world.polls.popleft()
         if poll.is_open:
             world.stir(poll.agent)
-    for pool in world.pools.values():
-        _stir(desk, pool)
+    if news := {pool.pool_id: work for pool in world.pools.values() if (work := _news(desk, pool))}:
+        for agent in world.agents.values():
+            work = news.get(agent.pool.pool_id, NOTHING)
+            if agent.parked is not None and not agent.full_for >= work:
+                world.stir(agent)
     stirred, world.stirred = world.stirred, {}
     for agent in stirred.values():
         talking.answer_parked(desk, agent, turn)
 
 
-def _stir(desk: Desk, pool: PoolState) -> None:
-    """Have the waiting agents of a pool looked at for whom there is something new."""
-    is_over = talking.is_over(pool)
-    ends, pool.over = is_over and not pool.over, is_over
-    work = leasing.with_work(desk, pool) if pool.run.phase in ACTIVE else frozenset()
-    if not (ends or work):
-        return
-    for agent in desk.world.agents.values():
-        if agent.pool is pool and agent.parked is not None and (ends or not agent.full_for >= work):
-            desk.world.stir(agent)
+def _news(desk: Desk, pool: PoolState) -> frozenset[int]:
+    """What is new for the waiting agents of a pool: modules with work, or that it is over since this turn."""
+    was_over, pool.over = pool.over, talking.is_over(pool)
+    if pool.over:
+        return NOTHING if was_over else OVER
+    return leasing.with_work(desk, pool)
 
 
 def next_due_s(world: World) -> float | None:

@@ -83,6 +83,9 @@ class World:
     hands: Hands = field(init=False)
     commit_s: Callable[[], float] | None = None  # how long the next commit takes; None: no time
     queue_s: Callable[[], float] | None = None  # how long the next element waits; None: START_S
+    stopwatch: Callable[[], float] = lambda: (
+        0.0
+    )  # a turn takes no time: how busy this machine is changes nothing
     witness: Witness | None = None
     core: Core | None = None
     crashes: int = 0
@@ -167,7 +170,7 @@ class World:
             last_words=lambda shared, try_name, element: "",
             rss_mib=lambda: 0.0,
             ledger_bytes=lambda: 0,
-            stopwatch=lambda: 0.0,  # how busy this machine is must not change what happens
+            stopwatch=lambda: self.stopwatch(),
         )
 
     def _read_spool(self, shared: str, incarnation: str) -> list[Any] | None:

@@ -73,12 +73,10 @@ def test_one_crash_after_another(make_world: MakeWorld, gap: int) -> None:
     assert world.crashes > 3
 
 
-def test_a_crash_between_the_slices_of_a_chunked_report(
-    make_world: MakeWorld, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_between_the_slices_of_a_chunked_report(make_world: MakeWorld) -> None:
     ticks = numbers()
-    monkeypatch.setattr(core, "perf_counter", lambda: next(ticks) * core.SLICE_S * 0.75)  # a slice a turn
     world = make_world(player())
+    world.stopwatch = lambda: next(ticks) * core.SLICE_S * 0.75  # a slice a turn
     world.accept(sums(), SEEDS)
     world.run(until=lambda: "release_chunk" in world.faults.names)
     world.run(until=lambda: "drop_chunk" in world.faults.names)
