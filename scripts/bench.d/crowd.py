@@ -60,7 +60,7 @@ class Crowd:
         self.ready = 0
 
     def told(self, word: str, began_s: float) -> None:
-        """Say what became of a word."""
+        """Say what became of a word: answers since the last one, all else from the beginning."""
         seen = {
             "word": word,
             "took_s": time.monotonic() - began_s,
@@ -72,6 +72,7 @@ class Crowd:
             "cpu_s": time.process_time(),
         }
         self.longest_s = 0.0
+        self.statuses.clear()
         print(json.dumps(seen), flush=True)
 
 

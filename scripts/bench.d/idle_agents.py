@@ -39,14 +39,14 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             used_s = finer_cpu_s(pid) - before_s
             pool, status = daemon.status(run)["pools"][0], daemon.daemon_status()
             crowds[0].do("work")
-            ended = [crowd.end() for crowd in crowds]
+            for crowd in crowds:
+                crowd.end()
         state = daemon.status(run)["state"]
     if pool["agents"] != agents or state != "SUCCEEDED":
         raise SystemExit(f"bench: {pool['agents']} of {agents} agents were there, the run is {state}")
     figures = {
         **{"agents": agents, "seconds": watched_s, "share": used_s / watched_s},
         **{"rss_mib": status["rss_mib"], "empty_mib": empty_mib, "most_mib": peak_mib(pid)},
-        "statuses": [each["statuses"] for each in ended],
     }
     show(
         f"a daemon with {agents} agents, of which {busy} have work, over {watched_s:g} s",

@@ -6,7 +6,6 @@ import argparse
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,7 +152,6 @@ def _work(daemon: Daemon, run: str, pid: int, crowds: list[PlayedCrowd], tasks: 
         "most_mib": peak_mib(pid),
         "crowd_us": sum(each["cpu_s"] for each in ended) / tasks * 1e6,
         "a_sync": tasks / sum(each["syncs"] for each in ended),
-        "statuses": dict(sum((Counter(each["statuses"]) for each in ended), Counter())),
     }
 
 
