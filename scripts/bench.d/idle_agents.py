@@ -12,7 +12,7 @@ from crowded_home import CrowdedHome
 from table import show
 
 TASKS_AN_AGENT = 50  # a backlog for which that many elements are asked for
-LEAST_TASKS = 2000
+LEAST_TASKS = 5000
 BATCH = 20
 POLL_S = 25.0  # each agent polls once in that time, and many at the same moment: whole ones are watched
 CALM_S = 5.0  # for a daemon to come to rest after the last report
@@ -33,7 +33,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 crowd.do("work")
             while daemon.status(run)["succeeded"] < tasks - busy:
                 nap.wait(0.2)
-            nap.wait(CALM_S)
+            nap.wait(min(CALM_S, options.idle_s))
             before_s = finer_cpu_s(pid)
             nap.wait(watched_s)
             used_s = finer_cpu_s(pid) - before_s

@@ -13,7 +13,7 @@ from table import show
 FIRST = 4  # elements of a pool's first submission
 TURNS = 2  # so many batches there are for each agent
 LEAST = 50  # tasks an agent: for fewer so many agents are not asked for soon
-LEAST_TASKS = 2000
+LEAST_TASKS = 5000
 
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
