@@ -7,10 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+from scalebox_hpc.testing.postgres import programs
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 TINY = (
     "--rounds 1 --tasks 20 --hq-tasks 5 --parallel-tasks 5 --rows 128,256"
     " --queued 500 --members 300 --steps 25 --idle-s 0.2"
+)
+TINY_CROWDS = (
+    "--parts scale,idle-agents,thunder --scale-tasks 2000 --scale-queued 1000 --scale-postgres 2000"
+    " --scale-agents 4 --scale-batch 50 --idle-agents 5 --idle-s 0.2 --thunder-agents 6 --thunder-batch 5"
 )
 
 
@@ -30,6 +36,20 @@ def test_every_part_runs_and_its_figures_are_written(tmp_path: Path) -> None:
     assert [title for title in titles if title not in done.stdout] == []
     figures = json.loads((tmp_path / "bench.json").read_text())
     assert {"machine", "noop", "claims", "queued", "gather", "latency", "idle"} == set(figures)
+
+
+def test_played_agents_do_all_tasks_and_their_figures_are_written(tmp_path: Path) -> None:
+    done = bench(tmp_path, *TINY_CROWDS.split(), "--json", str(tmp_path / "bench.json"))
+    assert done.returncode == 0, done.stderr
+    titles = ("4 played agents", "a daemon with 5 agents", "6 agents in one moment")
+    assert [title for title in titles if title not in done.stdout] == []
+    figures = json.loads((tmp_path / "bench.json").read_text())
+    runs = figures["scale"]["runs"]
+    on_postgres = [("postgres", 2000)] if programs() is not None else []
+    sizes = [("sqlite", 2000), ("sqlite, queued only", 1000), *on_postgres]
+    assert [(run["ledger"], run["tasks"]) for run in runs] == sizes
+    assert figures["idle_agents"]["agents"] == 5
+    assert [storm["statuses"] for storm in figures["thunder"]["storms"]] != []
 
 
 def test_a_ratio_to_hyperqueue_is_never_quoted_without_its_caveat() -> None:

@@ -82,6 +82,7 @@ def machine_of_site(site: Site, name: str | None) -> Machine | None:
 
 
 def _facts_of(desk: Desk, pool: PoolState, facts: SiteFacts, *, leaving: bool) -> pools.PoolFacts:
+    greeted = _greeted(desk)
     return pools.PoolFacts(
         pool=str(pool.pool_id),
         slots=pool.spec.slots,
@@ -89,7 +90,7 @@ def _facts_of(desk: Desk, pool: PoolState, facts: SiteFacts, *, leaving: bool) -
         machine=machine_of(pool, facts),
         modules=tuple(_work(desk, module) for module in pool.modules),
         allocations=tuple(
-            _allocation_facts(allocation, _greeted(desk))
+            _allocation_facts(allocation, greeted)
             for allocation in pool.allocations.values()
             if _lives(allocation)
         ),

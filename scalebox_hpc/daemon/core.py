@@ -21,7 +21,7 @@ from scalebox_hpc.daemon import (
     removing,
     runs,
     silence,
-    talking,
+    waiting,
 )
 from scalebox_hpc.daemon.desk import Command, Desk, Ids, Publish, SiteFacts
 from scalebox_hpc.daemon.events import Call, Reply, Told
@@ -237,8 +237,7 @@ class Core:
         looking.look(desk, self.books)
         if self.settings.metrics_file is not None and now.mono_s >= self.timers.metrics_s:
             self._publish()
-        for agent in list(desk.world.agents.values()):
-            talking.answer_parked(desk, agent, self.turns)
+        waiting.answer(desk, self.turns)
 
     def _publish(self) -> None:
         """Have the metrics written, unless that is still being done."""
@@ -356,7 +355,7 @@ class Core:
             return 0.0
         world = self.desk.world
         times = [now.mono_s + 60.0]
-        times += [agent.parked[2] for agent in world.agents.values() if agent.parked is not None]
+        times += [due_s] if (due_s := waiting.next_due_s(world)) is not None else []
         times += [deadline for run in world.runs.values() for _, _, deadline in run.watchers]
         look_s = looking.next_look_s(self.desk, self.books)
         times += [look_s] if look_s is not None else []
@@ -366,14 +365,19 @@ class Core:
         if any(run.phase in ACTIVE for run in world.runs.values()):
             times += self._due_tasks(now)
             times += [pool.hold_until_s for pool in world.pools.values() if pool.holds(now.mono_s)]
-            avoided = [until_s for agent in world.agents.values() for until_s in agent.avoids.values()]
-            avoided += [shun.until_s for pool in world.pools.values() for shun in pool.shuns.values()]
-            times += [until_s for until_s in avoided if until_s > now.mono_s]
-            if any(
-                pool.state == "ok" and not pool.allocations and pool.has_work for pool in world.pools.values()
-            ):
+            at_work = [pool for pool in world.pools.values() if pool.has_work]
+            if at_work:
+                times += self._avoided(now)
+            if any(pool.state == "ok" and not pool.allocations for pool in at_work):
                 times.append(self.timers.decide_s)
         return max(0.0, min(times) - now.mono_s)
+
+    def _avoided(self, now: Now) -> list[float]:
+        """When what was kept from agents or nodes for a while may be given to them again."""
+        world = self.desk.world
+        until = [until_s for agent in world.agents.values() for until_s in agent.avoids.values()]
+        until += [shun.until_s for pool in world.pools.values() for shun in pool.shuns.values()]
+        return [until_s for until_s in until if until_s > now.mono_s]
 
     def _due_tasks(self, now: Now) -> list[float]:
         return [

@@ -12,7 +12,7 @@ from typing import Any
 from scalebox_hpc.daemon import recording
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.headers import read_headers
-from scalebox_hpc.daemon.state import ACTIVE, AgentState, ModuleState
+from scalebox_hpc.daemon.state import ACTIVE, AgentState, ModuleState, PoolState
 from scalebox_hpc.domain.task import HELD, Cause, Lease, TaskState, parse_lease, revives
 from scalebox_hpc.engine.dispatch import Candidate, Room, fits, shares, take
 from scalebox_hpc.engine.launches import SHUN_TELL_S, Shun, on_trial, shun
@@ -27,9 +27,10 @@ AVOID_S = 2.0  # for which another agent of the node may try what would not star
 def grant(desk: Desk, agent: AgentState, turn: int) -> list[dict[str, Any]]:
     """Lease what an agent has room for; return the new offers as the wire has them."""
     pool = agent.pool
-    if agent.leaving or agent.told != "work" or pool.run.phase not in ACTIVE or pool.holds(desk.now.mono_s):
+    if agent.leaving or agent.told != "work" or pool.run.phase not in ACTIVE:
         return []
-    candidates = [_candidate(module) for module in pool.modules if _can_serve(desk, agent, module)]
+    work = with_work(desk, pool)
+    candidates = [_candidate(module) for module in pool.modules if _can_serve(desk, agent, module, work)]
     if not candidates:
         return []
     offers: list[dict[str, Any]] = []
@@ -41,7 +42,21 @@ def grant(desk: Desk, agent: AgentState, turn: int) -> list[dict[str, Any]]:
         offers += (taken := _claim(desk, agent, module, min(count, 1) if shunned else count))
         if taken and shunned:
             pool.shuns[module.module_id, agent.node] = on_trial(shunned, desk.now.mono_s)
+    if not offers and len(candidates) == len(work):
+        agent.full_for = work
     return offers
+
+
+def with_work(desk: Desk, pool: PoolState) -> frozenset[int]:
+    """The modules of a pool that have tasks to be leased now; none while the pool waits."""
+    now = desk.now
+    if pool.holds(now.mono_s):
+        return frozenset()
+    return frozenset(
+        module.module_id
+        for module in pool.modules
+        if module.counts[TaskState.READY] and module.due_us <= now.wall_us and not module.broken
+    )
 
 
 def _prefetch(agent: AgentState, candidates: list[Candidate]) -> Mapping[int, int]:
@@ -61,8 +76,8 @@ def _prefetch(agent: AgentState, candidates: list[Candidate]) -> Mapping[int, in
     return prefetch
 
 
-def _can_serve(desk: Desk, agent: AgentState, module: ModuleState) -> bool:
-    if module.broken or not module.counts[TaskState.READY] or module.due_us > desk.now.wall_us:
+def _can_serve(desk: Desk, agent: AgentState, module: ModuleState, work: frozenset[int]) -> bool:
+    if module.module_id not in work:
         return False
     if agent.avoids.get(module.module_id, 0.0) > desk.now.mono_s:
         return False
@@ -167,7 +182,6 @@ def _lease_out(desk: Desk, agent: AgentState, module: ModuleState, row: tuple[An
 def _offer(desk: Desk, module: ModuleState, lease: str, row: tuple[Any, ...]) -> dict[str, Any]:
     """Write an offer for the wire."""
     task_id, n, _, attempts, memory_mib, generation, body, headers, inherited = row
-    needs = module.needs(memory_mib)
     return {
         "lease": lease,
         "module": module.module_id,
@@ -176,13 +190,7 @@ def _offer(desk: Desk, module: ModuleState, lease: str, row: tuple[Any, ...]) ->
         "depth": module.depth,
         "body": body,
         "headers": read_headers(inherited, headers),
-        "resources": {
-            "cpus": needs.cpus,
-            "memory_mib": needs.memory_mib,
-            "gpus": needs.gpus,
-            "scratch_mib": needs.scratch_mib,
-            "time_s": module.spec.resources.time_s,
-        },
+        "resources": module.resources(memory_mib),
         "gather": _gathered(desk, module, task_id, generation),
     }
 
@@ -209,18 +217,18 @@ def offer_again(desk: Desk, agent: AgentState) -> list[dict[str, Any]]:
 def take_in(desk: Desk, agent: AgentState, heard: Heard) -> None:
     """Carry out what a sync said of the leases in the agent's hands."""
     for offer in heard.given_back:
-        give_back(desk, offer.lease)
+        give_back(desk, agent, offer.lease)
     for offer in heard.started:
         _start(desk, parse_lease(offer.lease))
     for lease_text, started in heard.strange:
         _hold_again(desk, agent, lease_text, started=started)
 
 
-def give_back(desk: Desk, lease_text: str) -> None:
-    """A lease that was never started: READY again, no attempt, no budget."""
+def give_back(desk: Desk, agent: AgentState, lease_text: str) -> None:
+    """A lease that its holder never started: READY again, no attempt, no budget."""
     lease = parse_lease(lease_text)
     task = recording.load_task(desk, lease.task_id)
-    if task is None or task.lease != lease or task.state not in HELD:
+    if task is None or task.lease != lease or task.state not in HELD or task.agent_id != agent.agent_id:
         return
     desk.store.run("give_back_task", lease)
     task.module.moved(task.state, TaskState.READY)
@@ -238,7 +246,7 @@ def _hold_again(desk: Desk, agent: AgentState, lease_text: str, *, started: bool
     """An agent lists a lease that we do not count as its own: it holds it again, or it is dead."""
     lease = parse_lease(lease_text)
     task = recording.load_task(desk, lease.task_id)
-    standing = recording.standing_of(desk, task, lease)
+    standing = recording.standing_of(desk, task, lease, agent.agent_id)
     if task is None or not revives(standing, lease):
         agent.dead.add(lease_text)
         return
@@ -262,7 +270,7 @@ def lapse_all(desk: Desk, agent: AgentState, cause: Cause, why: str, *, walltime
     pool, worked = agent.pool, False
     for offer in list(agent.session.offers.values()):
         if not offer.confirmed and offer.first_answer is None and agent.session.last_sync:
-            give_back(desk, offer.lease)
+            give_back(desk, agent, offer.lease)
             continue
         worked = True
         lease = parse_lease(offer.lease)

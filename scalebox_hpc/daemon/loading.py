@@ -7,7 +7,7 @@ live in memory only; the agent's next sync says what it really has.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from scalebox_hpc.daemon import removing
 from scalebox_hpc.daemon.desk import Desk, Ids, SiteFacts
@@ -28,25 +28,37 @@ from scalebox_hpc.domain.container import containers
 from scalebox_hpc.domain.site import Limits, Machine, Site
 from scalebox_hpc.domain.task import Lease, TaskState
 from scalebox_hpc.engine.dispatch import Room
+from scalebox_hpc.engine.keys import Keys
 from scalebox_hpc.engine.launches import Streak
 from scalebox_hpc.engine.session import Offer
 
 REMEMBERED_S = 30 * 86400  # how long ago a site may have been asked for something that turns up now
 
 
-def write_frozen(pipeline: pipelines.Pipeline, sites: dict[str, SiteFacts], shared: dict[str, str]) -> str:
-    """A run's pipeline and sites as they were at submission, for the ledger."""
+class Frozen(NamedTuple):
+    """A run as it was at its submission."""
+
+    pipeline: pipelines.Pipeline
+    sites: dict[str, SiteFacts]
+    shared: dict[str, str]  # by site: the run's shared directory
+    keys: Keys = Keys.SHORT_AS_THEY_ARE
+
+
+def write_frozen(frozen: Frozen) -> str:
+    """The same, for the ledger."""
     from dataclasses import asdict
 
-    frozen = {name: asdict(facts) for name, facts in sites.items()}
-    return json.dumps({"pipeline": pipelines.to_json(pipeline), "sites": frozen, "shared": shared})
+    sites = {name: asdict(facts) for name, facts in frozen.sites.items()}
+    pipeline = pipelines.to_json(frozen.pipeline)
+    return json.dumps({"pipeline": pipeline, "sites": sites, "shared": frozen.shared, "keys": frozen.keys})
 
 
-def read_frozen(text: str) -> tuple[pipelines.Pipeline, dict[str, SiteFacts], dict[str, str]]:
+def read_frozen(text: str) -> Frozen:
     """Read what `write_frozen` wrote."""
     data = json.loads(text)
     sites = {name: _site_facts(value) for name, value in data["sites"].items()}
-    return pipelines.from_json(data["pipeline"]), sites, data["shared"]
+    keys = Keys(data.get("keys", Keys.DIGESTS))  # runs older than the other way
+    return Frozen(pipelines.from_json(data["pipeline"]), sites, data["shared"], keys)
 
 
 def _site_facts(data: dict[str, Any]) -> SiteFacts:
@@ -105,9 +117,11 @@ def run_of_row(row: tuple[Any, ...], shared: dict[str, str], pipeline: pipelines
 
 def load_run(desk: Desk, row: tuple[Any, ...]) -> RunState:
     """Read one run with its modules and pools into memory."""
-    pipeline, sites, shared = read_frozen(row[5])
-    desk.sites.update({name: facts for name, facts in sites.items() if name not in desk.sites})
-    run = run_of_row(row, shared, pipeline)
+    frozen = read_frozen(row[5])
+    pipeline = frozen.pipeline
+    desk.sites.update({name: facts for name, facts in frozen.sites.items() if name not in desk.sites})
+    run = run_of_row(row, frozen.shared, pipeline)
+    run.keys = frozen.keys
     waiting: dict[int, int] = {row[0]: row[1] for row in desk.store.rows("waiting_chunks")}
     for module_row in desk.store.rows("modules", (run.run_id,)):
         module = _module(desk, run, module_row)

@@ -17,6 +17,7 @@ from scalebox_hpc.daemon.headers import inherited_by, read_headers
 from scalebox_hpc.daemon.routing import Batch, Sizes, route, sizes_problem
 from scalebox_hpc.daemon.state import AgentState, ModuleState
 from scalebox_hpc.domain.task import (
+    HELD,
     Cause,
     Lease,
     Standing,
@@ -95,16 +96,19 @@ def load_task(desk: Desk, task_id: int) -> TaskRow | None:
     )
 
 
-def standing_of(desk: Desk, task: TaskRow | None, lease: Lease) -> Standing | None:
-    """What judging needs; the attempt's row is asked for only where it can matter."""
+def standing_of(desk: Desk, task: TaskRow | None, lease: Lease, agent_id: int) -> Standing | None:
+    """What judging needs; None, as for an unknown task, where the lease was never this agent's.
+
+    The attempt's row is asked for only where it can matter: it says whose a lease was that is over.
+    """
     if task is None:
         return None
-    fresh = task.lease == lease and task.state in (TaskState.LEASED, TaskState.RUNNING)
-    reported = False
-    if not fresh:
+    if task.lease == lease and task.state in HELD:
+        holder, reported = task.agent_id, False
+    else:
         row = desk.store.one("lease_reported", lease)
-        reported = row is not None and bool(row[1])
-    return Standing(task.state, task.lease, task.lapsed, reported)
+        holder, reported = (None, False) if row is None else (row[4], bool(row[1]))
+    return Standing(task.state, task.lease, task.lapsed, reported) if holder == agent_id else None
 
 
 def record(desk: Desk, agent: AgentState, results: Sequence[Result]) -> None:
@@ -123,7 +127,7 @@ def record_one(desk: Desk, agent_id: int, result: Result) -> Verdict:
     """Judge one report and, if it counts, record it with all that follows."""
     lease = result.lease
     task = load_task(desk, lease.task_id)
-    verdict = judge_report(standing_of(desk, task, lease), lease)
+    verdict = judge_report(standing_of(desk, task, lease, agent_id), lease)
     if verdict is not Verdict.RECORD:
         return verdict
     assert task is not None
@@ -168,7 +172,7 @@ def take_back_lapse(desk: Desk, task: TaskRow, lease: Lease) -> None:
     row = desk.store.one("lease_reported", lease) if task.lapsed else None
     if row is None:
         return
-    attempt_id, _, _, budget = row
+    attempt_id, _, _, budget, _ = row
     desk.store.run("drop_attempt", (attempt_id,))
     task.attempts -= 1
     if budget:
@@ -207,6 +211,7 @@ def _release_chunks(
         first += count
     module.chunks += len(chunks)
     module.run.touched = True
+    desk.world.has_chunks = desk.world.has_chunks or bool(chunks)
 
 
 def _fail(desk: Desk, task: TaskRow, agent_id: int, result: Result) -> None:
@@ -250,14 +255,11 @@ def _count_launch(desk: Desk, module: ModuleState, agent_id: int, note: str) -> 
         module.run.note(f"{module.spec.name} failed as a whole: {module.broken}")
 
 
-def stage(desk: Desk, said: Chunk) -> str:
-    """Keep a chunk until its report is recorded; say why not, or ""."""
+def stage(desk: Desk, agent_id: int, said: Chunk) -> str:
+    """Keep a chunk of an agent until its report is recorded; say why not, or ""."""
     task = load_task(desk, said.lease.task_id)
-    if (
-        task is None
-        or task.lease != said.lease
-        or not (task.state in (TaskState.LEASED, TaskState.RUNNING) or task.lapsed)
-    ):
+    verdict = judge_report(standing_of(desk, task, said.lease, agent_id), said.lease)
+    if task is None or verdict is not Verdict.RECORD:
         return "this lease is no longer valid"
     if any(each.to not in task.module.spec.to for each in said.messages):
         return "a message to a module that is not in `to`"

@@ -16,6 +16,7 @@ from scalebox_hpc.daemon.headers import headers_text
 from scalebox_hpc.daemon.state import ModuleState, RunState
 from scalebox_hpc.domain.task import Cause, TaskState
 from scalebox_hpc.engine import gather as gathering
+from scalebox_hpc.engine.keys import MARKS
 
 Message = tuple[str, str, Mapping[str, str] | None]
 """To, body, headers that the sender wrote."""
@@ -54,13 +55,10 @@ def route(desk: Desk, batch: Batch) -> None:
             _add_members(desk, batch, module, items)
 
 
-def _key_of(body: str, headers: Mapping[str, str] | None) -> bytes:
-    return gathering.digest(headers.get("sbx_key", body) if headers else body)
-
-
 def _add_tasks(desk: Desk, batch: Batch, module: ModuleState, items: list[Item]) -> None:
     """Make a task of each message whose key is new; see to the others one by one."""
-    keys = [_key_of(body, headers) for _, body, headers in items]
+    mark = MARKS[batch.run.keys]
+    keys = [mark(headers.get("sbx_key", body) if headers else body) for _, body, headers in items]
     fresh: dict[bytes, Item] = {}
     repeats: list[tuple[bytes, Item]] = []
     for key, item in zip(keys, items, strict=True):

@@ -12,7 +12,7 @@ from typing import Any
 from scalebox_hpc.daemon import allocating, firing, recording
 from scalebox_hpc.daemon.desk import Desk, Remove, SiteFacts
 from scalebox_hpc.daemon.headers import inherited_by, read_headers
-from scalebox_hpc.daemon.loading import load_run, write_frozen
+from scalebox_hpc.daemon.loading import Frozen, load_run, write_frozen
 from scalebox_hpc.daemon.routing import SEED, Batch, route
 from scalebox_hpc.daemon.sheets import sheet_of
 from scalebox_hpc.daemon.state import ACTIVE, ENDED, ModuleState, RunPhase, RunState
@@ -51,7 +51,7 @@ def create(desk: Desk, prepared: Prepared, *, again: bool = False) -> RunState:
         raise ConflictError(f"there is a run {prepared.name} already", "submit it again")
     run_id = desk.ids.take("run")
     pipeline = prepared.pipeline
-    frozen = write_frozen(pipeline, prepared.sites, prepared.shared)
+    frozen = write_frozen(Frozen(pipeline, prepared.sites, prepared.shared))
     desk.sites.update(prepared.sites)
     desk.store.run(
         "add_run",
@@ -97,7 +97,7 @@ def turn_seeds(desk: Desk, run: RunState) -> bool:
         file.seek(run.seed_offset)
         lines = file.readlines(SEED_BYTES)[:SLICE]
     if lines:
-        messages = [json.loads(line) for line in lines]
+        messages = json.loads(b"[" + b",".join(lines) + b"]")
         route(desk, Batch(run, SEED, run.seed_count, {}, messages))
         run.seed_offset += sum(map(len, lines))
         run.seed_count += len(lines)
@@ -113,8 +113,9 @@ def turn_seeds(desk: Desk, run: RunState) -> bool:
 
 def turn_chunk(desk: Desk) -> bool:
     """Turn one staged slice of a recorded success into tasks; tell whether there was one."""
-    row = desk.store.one("waiting_chunk")
+    row = desk.store.one("waiting_chunk") if desk.world.has_chunks else None
     if row is None:
+        desk.world.has_chunks = False
         return False
     task_id, epoch, number, seq, piece, module_id, text, first, attempt_id, *about = row
     headers, inherited, generation = about
@@ -220,6 +221,7 @@ def _void_leases(desk: Desk, run: RunState) -> None:
                 recording.cancel_held(desk, task)
             agent.session.drop(lease_text)
             agent.dead.add(lease_text)
+        desk.world.stir(agent)
 
 
 def interrupt(desk: Desk, reason: str) -> list[str]:

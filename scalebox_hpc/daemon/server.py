@@ -12,6 +12,7 @@ import random
 import resource
 import socket
 import threading
+from asyncio import sslproto
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
@@ -32,6 +33,7 @@ KEEP_ALIVE_S: Final = 300  # agents come back to a connection they kept
 STOP_S: Final = 3.0  # for answers under way when the server stops
 DESCRIPTORS_KEPT: Final = 128  # for the ledger, logs, the scheduler
 BACKLOG: Final = 1024
+READ_BYTES: Final = 16 << 10  # at once from a connection, which keeps so large a buffer as long as it is open
 
 log = logging.getLogger(__name__)
 
@@ -217,6 +219,7 @@ class Server:
     def start(self, first: socket.socket) -> None:
         """Listen on this socket, in a thread of its own."""
         _raise_descriptor_limit()
+        sslproto.SSLProtocol.max_size = READ_BYTES  # of its own accord asyncio takes 256 KiB a connection
         BoundedProtocol.connection_limit = _connection_limit()
         self._thread.start()
         self._in_loop(self._listen_on(first))

@@ -26,7 +26,7 @@ def take_in(desk: Desk, agent: AgentState, lines: Iterable[Any]) -> None:
             desk.event("agent", agent.agent_id, "spool", error.fact)
             return
         if isinstance(content, Chunk):
-            recording.stage(desk, content)
+            recording.stage(desk, agent.agent_id, content)
         else:
             verdict = recording.record_one(desk, agent.agent_id, content)
             if verdict is not Verdict.REFUSE:  # else it is not ours, or it lapses with the others

@@ -6,6 +6,7 @@ ledger, in the same turn. Its size depends on runs, modules and agents, never on
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from scalebox_hpc.domain.pipeline import Pool as PoolSpec
 from scalebox_hpc.domain.task import TaskState
 from scalebox_hpc.engine.closing import Graph, Standing, depths, graph_of, upstream
 from scalebox_hpc.engine.dispatch import Room
+from scalebox_hpc.engine.keys import Keys
 from scalebox_hpc.engine.launches import Shun, Streak, one_more
 from scalebox_hpc.engine.pools import LostDisk
 from scalebox_hpc.engine.rates import Durations, Rate
@@ -79,6 +81,7 @@ class ModuleState:
     dirty: bool = False  # its row is to be written
     restless: bool = False  # READY tasks are to be failed, because it is broken
     rooms: dict[int | None, Room] = field(default_factory=dict)  # what tasks need, by their raised memory
+    told: dict[int | None, dict[str, Any]] = field(default_factory=dict)  # the same, as offers say it
 
     @property
     def image(self) -> Image | None:
@@ -116,6 +119,14 @@ class ModuleState:
             room = Room(needs.cpus, memory_mib or needs.memory_mib, needs.gpus, needs.scratch_mib)
             self.rooms[memory_mib] = room
         return room
+
+    def resources(self, memory_mib: int | None = None) -> Mapping[str, Any]:
+        """What one task takes, as its offer says it; the same object each time."""
+        told = self.told.get(memory_mib)
+        if told is None:
+            told = dataclasses.asdict(self.needs(memory_mib)) | {"time_s": self.spec.resources.time_s}
+            self.told[memory_mib] = told
+        return told
 
     def launch_failed(self, node: str) -> None:
         """Count a launch failure."""
@@ -155,6 +166,7 @@ class RunState:
     created_us: int
     started_us: int | None = None
     ended_us: int | None = None
+    keys: Keys = Keys.SHORT_AS_THEY_ARE
     modules: dict[str, ModuleState] = field(default_factory=dict)
     graph: Graph = ()
     depths: dict[int, int] = field(default_factory=dict)  # by module_id
@@ -253,6 +265,7 @@ class PoolState:
     hold_until_s: float = 0.0  # no leases before, because the infrastructure ended too many attempts
     holds_in_row: int = 0
     shuns: dict[tuple[int, str], Shun] = field(default_factory=dict)  # by module_id and node
+    over: bool = False  # nothing can come for it any more, as of the last turn
 
     @property
     def ranks(self) -> Ranks | None:
@@ -310,10 +323,24 @@ class AgentState:
     acks: dict[str, list[str]] = field(default_factory=dict)
     answer_now: bool = False
     avoids: dict[int, float] = field(default_factory=dict)  # left to other agents of its node, until when
+    full_for: frozenset[int] = frozenset()  # modules with work for which it had no room, since it last spoke
 
     def heard(self, mono_s: float) -> None:
         """It said something."""
         self.heard_s, self.excused_s = mono_s, 0.0
+
+
+class Poll(NamedTuple):
+    """A sync that waits, or did, for its answer."""
+
+    deadline_s: float  # monotonic
+    agent: AgentState
+    number: int
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has no answer yet."""
+        return self.agent.parked is not None and self.agent.parked[1] == self.number
 
 
 @dataclass(slots=True)
@@ -338,6 +365,13 @@ class World:
     allocations: dict[int, AllocationState] = field(default_factory=dict)
     agents: dict[str, AgentState] = field(default_factory=dict)  # by incarnation
     removals: dict[int, Removal] = field(default_factory=dict)  # by run_id
+    polls: deque[Poll] = field(default_factory=deque)  # in order of their deadlines
+    stirred: dict[str, AgentState] = field(default_factory=dict)  # to be looked at in this turn
+    has_chunks: bool = True  # recorded ones may wait to be turned
+
+    def stir(self, agent: AgentState) -> None:
+        """Have a waiting agent looked at before the turn ends: there may be news for it."""
+        self.stirred[agent.incarnation] = agent
 
     def agents_of(self, try_id: int, element: int | None = None) -> list[AgentState]:
         """The living agents of a try, or of one of its elements."""

@@ -1,7 +1,7 @@
 """The plain successes of a sync, recorded as sets: one statement reads, one settles, one writes the rows.
 
-Plain is a success of a held task with the lease that it has now, whose messages are all in the report and
-can be routed whatever else the sync brings. All other reports are judged one by one, by `recording`.
+Plain is a success of a task that its agent holds, with the lease that it has now, whose messages are all in
+the report and can be routed whatever else the sync brings. All others are judged one by one, by `recording`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def record(desk: Desk, agent_id: int, results: Sequence[Result]) -> set[Lease]:
     if not likely:
         return set()
     found = desk.store.rows("held_tasks", (json.dumps(list(likely)),))
-    plain = [each for row in found if (each := _plain(desk, row, likely[row[0]])) is not None]
+    plain = [each for row in found if (each := _plain(desk, agent_id, row, likely[row[0]])) is not None]
     if plain:
         desk.store.run("succeed_tasks", (json.dumps([each.task.task_id for each in plain]),))
         _count(desk, plain)
@@ -48,12 +48,13 @@ def record(desk: Desk, agent_id: int, results: Sequence[Result]) -> set[Lease]:
     return {each.result.lease for each in plain}
 
 
-def _plain(desk: Desk, row: tuple[Any, ...], result: Result) -> Plain | None:
-    task_id, state, *lease, module_id, attempts, created_us, ready_us, leased_us, headers, inherited = row
+def _plain(desk: Desk, agent_id: int, row: tuple[Any, ...], result: Result) -> Plain | None:
+    task_id, state, epoch, number, module_id, holder, attempts, created_us, ready_us, leased_us, *about = row
+    headers, inherited = about
     module, source = desk.world.modules.get(module_id), SOURCES.get(state)
     if source is None or module is None or module.gather is not None:
         return None
-    if result.lease != (task_id, *lease):
+    if result.lease != (task_id, epoch, number) or holder != agent_id:
         return None
     passed = inherited_by(read_headers(headers), read_headers(inherited)) if headers or inherited else {}
     if result.messages and not _routes(desk, module, result, passed):

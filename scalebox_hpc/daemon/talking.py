@@ -14,7 +14,7 @@ from scalebox_hpc.daemon import cancelling, disks, leasing, recording, spooled
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.events import Call
 from scalebox_hpc.daemon.loading import come_back
-from scalebox_hpc.daemon.state import ACTIVE, AgentState, AllocationState, PoolState, TryState
+from scalebox_hpc.daemon.state import ACTIVE, AgentState, AllocationState, Poll, PoolState, TryState
 from scalebox_hpc.domain.task import Cause
 from scalebox_hpc.engine import elements
 from scalebox_hpc.engine.dispatch import Room
@@ -172,11 +172,14 @@ def sync(desk: Desk, call: Call) -> None:
     leasing.take_in(desk, agent, heard)
     recording.record(desk, agent, said.results)
     for lease in agent.acks.get("refused", ()):  # current, but its chunks are not all here
-        leasing.give_back(desk, lease)
+        leasing.give_back(desk, agent, lease)
     if said.results and any(result.outcome == "ok" for result in said.results):
         agent.pool.went_well()
     leasing.weigh_node(desk, agent, said.results)
     agent.parked = (call, said.number, desk.now.mono_s + POLL_S)
+    desk.world.polls.append(Poll(desk.now.mono_s + POLL_S, agent, said.number))
+    desk.world.stir(agent)
+    agent.full_for = frozenset()
     agent.answer_now = bool(said.results) or not said.wait or bool(agent.dead) or agent.leaving
 
 
@@ -219,7 +222,7 @@ def answer_parked(desk: Desk, agent: AgentState, turn: int) -> None:
     if agent.parked is None:
         return
     call, number, deadline_s = agent.parked
-    told = _what_to_do(agent)
+    told = "drain" if is_over(agent.pool) else agent.told
     news = told != agent.told
     agent.told = told
     unheard = leasing.offer_again(desk, agent)
@@ -243,23 +246,25 @@ def answer_parked(desk: Desk, agent: AgentState, turn: int) -> None:
     agent.parked, agent.acks, agent.answer_now = None, {}, False
 
 
-def _what_to_do(agent: AgentState) -> str:
-    """An agent leaves when nothing can come for its pool any more."""
-    run = agent.pool.run
-    if run.phase not in ACTIVE:
-        return "drain"
-    if all(module.spec.name in run.closed or module.broken for module in agent.pool.modules):
-        return "drain"
-    return agent.told
+def is_over(pool: PoolState) -> bool:
+    """Tell whether nothing can come for a pool any more, so that its agents are to leave."""
+    run = pool.run
+    return run.phase not in ACTIVE or all(
+        module.spec.name in run.closed or module.broken for module in pool.modules
+    )
 
 
 def chunk(desk: Desk, call: Call) -> None:
     """Stage messages sent ahead of their report, in slices that one turn can take."""
     said: Chunk = codec.chunk(call.args)
     agent = desk.world.agents.get(said.incarnation)
-    reason = recording.stage(desk, said)
     if agent is not None:
         agent.heard(desk.now.mono_s)
+        agent_id = agent.agent_id
+    else:
+        row = desk.store.one("agent_by_incarnation", (said.incarnation,))
+        agent_id = row[0] if row is not None else 0
+    reason = recording.stage(desk, agent_id, said)
     desk.answer(call, {"staged": not reason, **({"reason": reason} if reason else {})})
 
 

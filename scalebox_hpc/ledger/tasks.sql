@@ -36,8 +36,8 @@ SELECT t.state, t.lease_epoch, t.lease_n, t.lapsed, t.module_id, t.n, t.attempts
   FROM task AS t JOIN message AS m USING (message_id) WHERE t.task_id = ?;
 
 -- name: lease_reported
--- Whether an attempt row of a lease is there, and whether a report made it.
-SELECT attempt_id, reported, attempt, spent FROM attempt WHERE task_id = ? AND lease_epoch = ? AND lease_n = ?;
+-- Whether an attempt row of a lease is there, whether a report made it, and whose the lease was.
+SELECT attempt_id, reported, attempt, spent, agent_id FROM attempt WHERE task_id = ? AND lease_epoch = ? AND lease_n = ?;
 
 -- name: start_task
 -- The holder says that it started.
@@ -160,8 +160,8 @@ SELECT max(memory_mib) FROM task WHERE module_id = ? AND state IN ('READY', 'LEA
 
 -- name: held_tasks
 -- What recording plain successes needs to know of the tasks whose ids are in a JSON list.
-SELECT t.task_id, t.state, t.lease_epoch, t.lease_n, t.module_id, t.attempts, t.created_us, t.ready_us, t.leased_us,
-       m.headers, m.inherited
+SELECT t.task_id, t.state, t.lease_epoch, t.lease_n, t.module_id, t.agent_id, t.attempts, t.created_us, t.ready_us,
+       t.leased_us, m.headers, m.inherited
   FROM json_each(?) AS wanted CROSS JOIN task AS t ON t.task_id = wanted.value JOIN message AS m USING (message_id);
 
 -- name: succeed_tasks

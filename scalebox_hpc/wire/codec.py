@@ -218,14 +218,10 @@ def _messages(raw: Raw) -> tuple[Message, ...]:
 
 def _times(raw: object) -> Times:
     raw = _object(raw, "times")
-    get = raw.get
-    setup, check, container = get("setup", 0), get("check", 0), get("container", 0)
-    received, started, ended = get("received", 0), get("started", 0), get("ended", 0)
-    collected, reported = get("collected", 0), get("reported", 0)
-    values = (received, setup, check, container, started, ended, collected, reported)
-    if set(map(type, values)) != _INTEGER_ONLY or min(values) < 0 or max(values) > MOST_INTEGER:
+    times = Times._make(map(raw.get, Times._fields, _NO_TIMES))
+    if set(map(type, times)) != _INTEGER_ONLY or min(times) < 0 or max(times) > MOST_INTEGER:
         _bad("times", raw, "microseconds wanted")
-    return Times(*values)
+    return times
 
 
 def _log(raw: object) -> Log | None:
@@ -233,13 +229,13 @@ def _log(raw: object) -> Log | None:
         return None
     if type(raw) is not list or tuple(map(type, raw)) != _LOG_TYPES:
         _bad("log", raw, "[path, start, end, path, start, end] wanted")
-    out_path, out_start, out_end, err_path, err_start, err_end = raw
-    paths = out_path + err_path
+    log = Log._make(raw)
+    paths = log.out_path + log.err_path
     if len(paths) > 8192 or not (paths.isascii() or _encodable(paths)):
         _bad("log", raw, "paths of at most 4096 characters wanted")
-    if min(out_start, out_end, err_start, err_end) < 0 or max(out_end, err_end) > MOST_INTEGER:
+    if not (log.out_start >= 0 <= log.err_start and 0 <= log.out_end <= MOST_INTEGER >= log.err_end >= 0):
         _bad("log", raw, "offsets wanted")
-    return Log(*raw)
+    return log
 
 
 def _cut(raw: Raw) -> tuple[bool, bool]:

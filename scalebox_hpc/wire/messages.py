@@ -11,7 +11,6 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from scalebox_hpc.domain.task import Lease
@@ -24,7 +23,6 @@ TAIL_LIMIT: Final = 1 << 20  # characters of one tail
 TEXT_LIMIT: Final = 64 << 10  # characters of any other text
 NOTE_LIMIT: Final = 4 << 10
 LIST_LIMIT: Final = 100_000  # entries of any list in one request
-LEASES_KEPT: Final = 10_000  # read ones: an agent lists a lease in every sync until its result is recorded
 
 _LEASE: Final = re.compile(r"([0-9]{1,18})\.([0-9a-f]{8})\.([0-9]{1,18})").fullmatch
 _LEASES: Final = re.compile(r"(?:[0-9]{1,18}\.[0-9a-f]{8}\.[0-9]{1,18} )*").fullmatch
@@ -61,14 +59,7 @@ def lease_id(text: object) -> Lease:
     >>> lease_id("17.00c0ffee.2")
     Lease(task_id=17, epoch='00c0ffee', number=2)
     """
-    if type(text) is not str:
-        raise BadMessage(f"lease: {text!r:.60} is not a lease")
-    return _lease_of(text)
-
-
-@lru_cache(LEASES_KEPT)
-def _lease_of(text: str) -> Lease:
-    match = _LEASE(text)
+    match = _LEASE(text) if type(text) is str else None
     if match is None:
         raise BadMessage(f"lease: {text!r:.60} is not a lease")
     task_id, epoch, number = match.groups()

@@ -28,6 +28,7 @@ class BenchHome:
         self.folder = folder
         self.pipeline = folder / "pipeline.toml"
         self.home = folder / ".sbx"
+        self.env = {**os.environ, "SBX_HOME": str(self.home)}
         folder.mkdir()
 
     @contextmanager
@@ -46,9 +47,8 @@ class BenchHome:
 
     def sbx(self, *words: str) -> str:
         """Run a verb of sbx here and return what it printed."""
-        env = {**os.environ, "SBX_HOME": str(self.home)}
         done = subprocess.run(
-            [SBX, *words], cwd=self.folder, env=env, stdout=subprocess.PIPE, text=True, check=True
+            [SBX, *words], cwd=self.folder, env=self.env, stdout=subprocess.PIPE, text=True, check=True
         )
         return done.stdout
 

@@ -25,15 +25,20 @@ PARTS = {
     "latency": "latency",
     "idle": "idle",
     "containers": "containers",
+    "scale": "scale",
+    "idle-agents": "idle_agents",
+    "thunder": "thunder",
 }
+CROWDED = ("scale", "idle-agents", "thunder")  # take long, and are measured when asked for only
 
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__.splitlines()[0])
     number = {"type": int, "metavar": "N"}
+    usual = ",".join(part for part in PARTS if part not in CROWDED)
     parser.add_argument(
-        "--parts", default=",".join(PARTS), help="comma separated, of: %(default)s (the default)"
+        "--parts", default=usual, help=f"comma separated, of {','.join(PARTS)} (default %(default)s)"
     )
     parser.add_argument("--rounds", default=3, **number, help="of noop and peers (default %(default)s)")
     parser.add_argument(
@@ -62,14 +67,42 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--each-tasks", default=200, **number, help="of one container a task (default %(default)s)"
     )
+    add_scale(parser)
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary directory)")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
     options.parts = options.parts.split(",")
-    options.rows = [int(size) for size in options.rows.split(",")]
+    for name in ("rows", "scale_tasks", "scale_postgres"):
+        setattr(options, name, [int(size) for size in getattr(options, name).split(",") if size])
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     return options
+
+
+def add_scale(parser: argparse.ArgumentParser) -> None:
+    """Add what the parts with played agents know."""
+    number = {"type": int, "metavar": "N"}
+    sizes = "10000,100000,1000000"
+    parser.add_argument("--scale-tasks", default=sizes, help="of whole runs on SQLite (default %(default)s)")
+    parser.add_argument("--scale-postgres", default=sizes, help="likewise on Postgres (default %(default)s)")
+    parser.add_argument(
+        "--scale-queued",
+        default=5_000_000,
+        **number,
+        help="tasks only queued, on SQLite (default %(default)s)",
+    )
+    parser.add_argument("--scale-agents", default=32, **number, help="of scale (default %(default)s)")
+    parser.add_argument(
+        "--scale-batch", default=500, **number, help="tasks that each of them holds (default %(default)s)"
+    )
+    parser.add_argument("--idle-agents", default=2000, **number, help="of idle-agents (default %(default)s)")
+    parser.add_argument("--thunder-agents", default=500, **number, help="of thunder (default %(default)s)")
+    parser.add_argument(
+        "--thunder-batch",
+        default=100,
+        **number,
+        help="tasks each of them reports at once (default %(default)s)",
+    )
 
 
 def machine() -> dict[str, Any]:

@@ -12,7 +12,7 @@ from scalebox_hpc.daemon import runs
 from scalebox_hpc.daemon.desk import Compare, SiteFacts
 from scalebox_hpc.daemon.events import Call
 from scalebox_hpc.daemon.handlers.finding import run_of
-from scalebox_hpc.daemon.loading import write_frozen
+from scalebox_hpc.daemon.loading import Frozen, write_frozen
 from scalebox_hpc.daemon.state import ACTIVE
 from scalebox_hpc.errors import ConflictError
 
@@ -37,7 +37,8 @@ def compared(core: Core, call: Call, sites: dict[str, SiteFacts]) -> None:
     """The files are as they were, or kept as they were; the sites are as their files say now."""
     desk, run = core.desk, run_of(core, call.args["run"])
     desk.sites.update(sites)
-    frozen = write_frozen(run.pipeline, {name: desk.sites[name] for name in run.shared}, dict(run.shared))
+    sites = {name: desk.sites[name] for name in run.shared}
+    frozen = write_frozen(Frozen(run.pipeline, sites, dict(run.shared), run.keys))
     desk.store.run("freeze_run", (frozen, run.run_id))
     requeued = runs.resume(desk, run)
     desk.answer(call, {"run": run.name, "state": run.phase, "requeued": requeued})

@@ -2,8 +2,8 @@
 
 -- name: held_tasks
 -- What recording plain successes needs to know of the tasks whose ids are in a JSON list.
-SELECT t.task_id, t.state, t.lease_epoch, t.lease_n, t.module_id, t.attempts, t.created_us, t.ready_us, t.leased_us,
-       m.headers, m.inherited
+SELECT t.task_id, t.state, t.lease_epoch, t.lease_n, t.module_id, t.agent_id, t.attempts, t.created_us, t.ready_us,
+       t.leased_us, m.headers, m.inherited
   FROM task AS t JOIN message AS m USING (message_id)
  WHERE t.task_id = ANY (CAST(translate(?, '[]', '{}') AS BIGINT[]));
 
