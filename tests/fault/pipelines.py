@@ -34,10 +34,10 @@ def module(
     )  # fmt: skip
 
 
-def pipeline(*modules: Module, slots: int = 4) -> Pipeline:
+def pipeline(*modules: Module, slots: int = 4, idle_s: float = 5.0) -> Pipeline:
     return Pipeline(
         "sums", "", "/nowhere", "sim", {}, {each.name: each for each in modules},
-        {"default": Pool("default", "sim", slots=slots, walltime_s=7200.0, idle_s=5.0)},
+        {"default": Pool("default", "sim", slots=slots, walltime_s=7200.0, idle_s=idle_s)},
     )  # fmt: skip
 
 

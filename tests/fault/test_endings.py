@@ -18,7 +18,8 @@ def slow(_: Json, __: list[Json]) -> Played:
 
 def start(make_world: MakeWorld) -> World:
     world = make_world(Player({"count": slow}))
-    world.accept(pipeline(module("count"), slots=1), [("count", "1")])
+    work = pipeline(module("count"), slots=1, idle_s=30.0)  # agents wait for a lost task to come round
+    world.accept(work, [("count", "1")])
     return world
 
 

@@ -97,7 +97,7 @@ def test_who_looks_is_told_of_a_full_disk_until_there_is_room(
         if len(turns) == 3:
             ask("run.status")
         core.stopping = len(turns) == 4
-        return Outcome([(call, Reply(200, {})) for call in calls], [])
+        return Outcome([(call, Reply(200, {})) for call in calls], [], [])
 
     monkeypatch.setattr(Core, "turn", turn)
     inbox.put(Told("cancel failed", {"names": (), "why": ""}))
