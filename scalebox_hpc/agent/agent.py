@@ -368,7 +368,9 @@ class Agent:
         self._due = min(self._due, self.loop.now + GAP_S)
         if is_doomed:
             return
-        if attempt.cause == "exit":
+        if attempt.never_began:
+            session.dropped(one, self.loop.now)
+        elif attempt.cause == "exit":
             doubt = functools.partial(self._believe, attempt, found)
             self.loop.at(self.loop.now + DOUBT_S, doubt)
         else:

@@ -80,6 +80,11 @@ class Attempt:
         """Set that it failed because its place was taken away."""
         self.fail(cause, INTERRUPTIONS[cause])
 
+    @property
+    def never_began(self) -> bool:
+        """Whether its place was taken away while it still waited for its container."""
+        return self.cause in INTERRUPTIONS and "started" not in self.times
+
     def judge(self, process: Process, oom: OomCounter) -> None:
         """Read from how its process ended what became of it."""
         status = process.status

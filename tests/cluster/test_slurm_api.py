@@ -1,7 +1,7 @@
 """Slurm by pyslurm, against a real Slurm that it is for: all that the commands are asked, and more.
 
-Such a pair is a root file system of its own (`scripts/cluster/build-rootfs-pyslurm`); where it cannot
-be made, or with SBX_SKIP_PYSLURM=1, these tests are skipped.
+Such a pair is a root file system of its own (`scripts/cluster/build-rootfs-pyslurm`), made once where
+SBX_BOX_UBUNTU names a mirror; without it, or with SBX_SKIP_PYSLURM=1, these tests are skipped.
 """
 
 import json
