@@ -47,14 +47,15 @@ _ERRORS: Final = {2: UsageError, 3: ConflictError, 4: EnvironmentProblem}
 
 
 def answers(home_path: Path, timeout_s: float = 10.0) -> bool:
-    """Whether a daemon of this home answers."""
+    """Whether a daemon of this home answers, be it that it waits for room, or for its ledger."""
     entries = read_daemon_json(home_path)
     if entries is None:
         return False
     try:
-        return ask(entries, "GET", "/v1/daemon", timeout_s)[0] == 200
+        status, body = ask(entries, "GET", "/v1/daemon", timeout_s)
     except DaemonAbsent:
         return False
+    return status == 200 or bool(body.get("paused"))
 
 
 def start_detached(home_path: Path, takeover: bool = False, command: Sequence[str] = DAEMON) -> None:

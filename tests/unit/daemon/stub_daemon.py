@@ -38,6 +38,9 @@ class StubEngine:
         if call.verb == "run.status" and call.args["run"] == "thread":
             threading.Thread(target=lambda: 1 / 0, name="hand").start()
             return
+        if (self.premises.home.path / "full").exists():
+            call.answer(Reply(503, {"error": "no room", "paused": True}))
+            return
         call.answer(Reply(200, {"held": self.premises.lock.still_held()}))
 
     def stop(self) -> None:

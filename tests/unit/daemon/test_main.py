@@ -56,6 +56,13 @@ def watched(pid: int) -> Iterator[Callable[[], None]]:
         os.close(handle)
 
 
+def test_a_daemon_that_waits_for_room_is_not_started_again(started: Home) -> None:
+    start_detached(started.path, command=COMMAND)
+    (started.path / "full").touch()
+    start_detached(started.path, command=("/bin/false",))
+    (started.path / "full").unlink()
+
+
 def test_a_daemon_is_detached_and_answers(started: Home) -> None:
     start_detached(started.path, command=COMMAND)
     pid = pid_of(started)
