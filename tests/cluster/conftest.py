@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.box import Settings, Site, cgroup_v1, running_site, skip_reason
-from tests.cluster.recovery import PROPERTY, table
+from tests.cluster.recovery import PROPERTY, Recovery, table
 
 HERE = Path(__file__).resolve().parent
 
@@ -39,7 +39,7 @@ def site_dbd() -> Iterator[Site]:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print how long each fault took to recover from, as tests told by `record_property`."""
     found = [
-        value
+        Recovery(*value)
         for report in terminalreporter.getreports("passed")
         for name, value in report.user_properties
         if name == PROPERTY

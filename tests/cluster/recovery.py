@@ -105,7 +105,7 @@ def judge(lab: Lab, fault: Fault, tell: Tell, *, deadline_s: float = 60.0) -> li
     check_explained(lab, lost)
     check_nothing_left(lab)
     recovery = measure(rows, fault)
-    tell(PROPERTY, recovery)
+    tell(PROPERTY, astuple(recovery))  # plain: it may go to another process
     return rows
 
 
