@@ -9,7 +9,7 @@ second comes from the CSV report (`leased`, `recorded`), so no polling is in it.
 import json
 import re
 from collections.abc import Callable, Set
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 
 from tests.scenarios.lab import Lab, Row, attempts_of
