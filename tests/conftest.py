@@ -19,6 +19,7 @@ LANES = {"cluster": "cluster", "contract/test_runtimes.py": "cluster", "scenario
 """What may not run beside its like: it shares a site, or takes the time of what it starts."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before the workers ask
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep each lane in one worker, where tests are spread over several (`-n 2 --dist loadgroup`)."""
     for item in items:
