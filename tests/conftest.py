@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from scalebox_hpc.testing.postgres import Postgres, postgres, programs
 
@@ -14,19 +15,26 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
-HERE = Path(__file__).resolve().parent
-LANES = {"cluster": "cluster", "contract/test_runtimes.py": "cluster", "scenarios": "scenarios"}
+LANES = {
+    "tests/cluster": "cluster",
+    "tests/contract/test_runtimes.py": "cluster",
+    "tests/scenarios": "scenarios",
+}
 """What may not run beside its like: it shares a site, or takes the time of what it starts."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before the workers ask
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep each lane in one worker, where tests are spread over several (`-n 2 --dist loadgroup`)."""
-    for item in items:
-        place = item.path.resolve().relative_to(HERE).as_posix()
-        for start, lane in LANES.items():
-            if place.startswith(start):
-                item.add_marker(pytest.mark.xdist_group(lane))
+class Lanes(LoadScopeScheduling):  # type: ignore[misc]
+    """Spreads files over workers (`-n 2`); all files of a lane go to the same one, in order."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((lane for start, lane in LANES.items() if file.startswith(start)), file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:
+    """Let it be ours, in the order in which the files were named."""
+    config.option.loadscopereorder = False
+    return Lanes(config, log)
 
 
 @pytest.fixture(scope="session")
