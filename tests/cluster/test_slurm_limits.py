@@ -23,17 +23,19 @@ def lab_dbd(site_dbd: Site) -> Iterator[Lab]:
 
 
 def test_limits_of_jobs_and_of_arrays(lab_dbd: Lab, site_dbd: Site, record_property: Tell) -> None:
-    """Three elements are the most of an array, two may be submitted, one may run: four are wanted."""
+    """An array has three elements at most, the QOS takes two, the account lets one run: four are wanted."""
     site, lab = site_dbd, lab_dbd
     with other_settings(site, "AccountingStorageEnforce=limits,qos", "MaxArraySize=3"):
-        root(site, "sacctmgr -i modify user sci set MaxSubmitJobs=2 MaxJobs=1")
+        root(site, "sacctmgr -i modify qos normal set MaxSubmitJobsPerUser=2")
+        root(site, "sacctmgr -i modify user sci set MaxJobs=1")
         try:
             started_at = now()
             start(lab, tasks=40, slots=8)
-            name = "MaxArraySize 3, MaxSubmitJobs 2, MaxJobs 1"
+            name = "MaxArraySize 3, MaxSubmitJobs of the QOS 2, MaxJobs 1"
             judge(lab, Fault(name, started_at, set(), loses=False), record_property)
         finally:
-            root(site, "sacctmgr -i modify user sci set MaxSubmitJobs=-1 MaxJobs=-1")
+            root(site, "sacctmgr -i modify qos normal set MaxSubmitJobsPerUser=-1")
+            root(site, "sacctmgr -i modify user sci set MaxJobs=-1")
 
 
 def test_slurmdbd_is_down_all_the_while(lab_dbd: Lab, site_dbd: Site, record_property: Tell) -> None:
