@@ -322,8 +322,8 @@ class SimulatedAgent:
         self.act()
 
     def _ended(self, one: Held, played: Played, began_us: int) -> None:
-        """A task's process has ended by itself."""
-        if self.session is None or not self._holds(one):
+        """A task's process has ended by itself, unless it was ended before."""
+        if self.session is None or not self._holds(one) or one.result is not None or one.sending:
             return
         doomed = one.state == DOOMED
         self.session.ended(one, self.around.clock.mono_s)
