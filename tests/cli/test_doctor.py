@@ -135,7 +135,13 @@ def test_a_probe_that_stays_pending_says_why_and_is_cancelled(sbx: Say, slurm_si
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_probe_is_cancelled_and_removed(slurm_site: Path, sent: signal.Signals) -> None:
     words = ["-c", "from scalebox_hpc.cli.app import main; main()", "doctor", "--site", "hpc1", "--probe"]
-    doctor = subprocess.Popen([sys.executable, *words], cwd=slurm_site)
+    typed = [
+        "env",
+        "--default-signal=INT",
+        sys.executable,
+        *words,
+    ]  # the suite may have been started to ignore it
+    doctor = subprocess.Popen(typed, cwd=slurm_site)
     try:
         wait_until(lambda: elements(slurm_site), 30, "the submission")
         doctor.send_signal(sent)
