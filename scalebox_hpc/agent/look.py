@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 import time
 from typing import Any, NamedTuple
 
@@ -19,9 +18,9 @@ from scalebox_hpc.agent.disk import describe
 from scalebox_hpc.agent.hello import introduction
 from scalebox_hpc.agent.link import request_of
 from scalebox_hpc.agent.loop import Loop
-from scalebox_hpc.agent.options import Options, UsageProblem, read_options, read_token
+from scalebox_hpc.agent.options import Options, own_options, read_token
 from scalebox_hpc.agent.runtimes import find
-from scalebox_hpc.agent.say import log
+from scalebox_hpc.agent.whole import write_whole
 
 HERE, SEEN, FOUND = "here.json", "seen.json", "found.json"
 ANSWER_S = 10.0  # for a daemon to answer a hello
@@ -31,21 +30,16 @@ LOOK_S = 0.1
 
 def main() -> None:
     """Run the command line and exit."""
-    try:
-        options = read_options(sys.argv[1:])
-    except UsageProblem as problem:
-        log(str(problem))
-        sys.exit(2)
-    look(options, Loop())
+    look(own_options(), Loop())
 
 
 def look(options: Options, loop: Loop) -> None:
     """Look at everything, and write it down."""
     began_s = time.time_ns() / 1e9
-    _write(options, HERE, {"node": platform.node()})
+    write_whole(os.path.join(_folder(options), HERE), {"node": platform.node()})
     seen = _await_doctor(options, loop, began_s)
     environ = dict(os.environ)
-    scratch = options.scratch or environ.get("TMPDIR") or "/tmp"
+    scratch = options.scratch_in(environ)
     said = introduction(options, environ, scratch, find(environ))
     addresses, problem = _addresses(options, loop, said)
     found = {
@@ -57,7 +51,7 @@ def look(options: Options, loop: Loop) -> None:
         "cgroup": probe.cgroup_directory(),
         "seen": seen,
     }
-    _write(options, FOUND, found)
+    write_whole(os.path.join(_folder(options), FOUND), found)
 
 
 class _Answer(NamedTuple):
@@ -137,13 +131,3 @@ def _await_doctor(options: Options, loop: Loop, began_s: float) -> dict[str, Any
 
 def _folder(options: Options) -> str:
     return os.path.dirname(options.token_path)
-
-
-def _write(options: Options, name: str, content: dict[str, Any]) -> None:
-    """Write a file whole, for somebody who waits for it. Raises OSError."""
-    path = os.path.join(_folder(options), name)
-    with open(f"{path}.new", "w", encoding="ascii") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(f"{path}.new", path)

@@ -23,11 +23,12 @@ from scalebox_hpc.agent.lease import read_terms
 from scalebox_hpc.agent.link import Link
 from scalebox_hpc.agent.loop import Loop
 from scalebox_hpc.agent.node import Node
-from scalebox_hpc.agent.options import Options, UsageProblem, read_options, read_token
+from scalebox_hpc.agent.options import Options, own_options, read_token
 from scalebox_hpc.agent.runtimes import find
 from scalebox_hpc.agent.say import log
 from scalebox_hpc.agent.session import Session
 from scalebox_hpc.agent.signals import Signals
+from scalebox_hpc.agent.whole import write_whole
 from scalebox_hpc.agent.workdir import scratch_root
 
 HELLO_S = 300.0  # after which an element without a daemon ends
@@ -37,11 +38,7 @@ ENDED_S = 30.0  # after which the end of an incarnation is written to a file ins
 
 def main() -> None:
     """Run the command line and exit."""
-    try:
-        options = read_options(sys.argv[1:])
-    except UsageProblem as problem:
-        log(str(problem))
-        sys.exit(2)
+    options = own_options()
     sys.exit(run(options) if options.verb == "run" else ended(options))
 
 
@@ -53,7 +50,7 @@ def run(options: Options) -> int:
     life = _Life()
     signals.on(signal.SIGTERM, life.terminate)
     link = Link(loop, os.path.join(options.shared, "contact.json"), options.home)
-    scratch = options.scratch or environ.get("TMPDIR") or "/tmp"
+    scratch = options.scratch_in(environ)
     runtimes = find(environ)
     said = introduction(options, environ, scratch, runtimes)
     greeter = Greeter(loop, link, options, said)
@@ -158,17 +155,9 @@ def ended(options: Options) -> int:
     link.close()
     if got != [200]:
         try:
-            _write_ended(os.path.join(options.shared, "ended"), options.incarnation, body)
+            directory = os.path.join(options.shared, "ended")
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            write_whole(os.path.join(directory, f"{options.incarnation}.json"), body)
         except OSError as problem:
             log(f"nobody was told that this incarnation ended: {describe(problem)}")
     return 0
-
-
-def _write_ended(directory: str, incarnation: str, body: dict[str, Any]) -> None:
-    os.makedirs(directory, mode=0o700, exist_ok=True)
-    temporary = os.path.join(directory, f".{incarnation}.{os.getpid()}")
-    with open(temporary, "w", encoding="ascii") as file:
-        json.dump(body, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(temporary, os.path.join(directory, f"{incarnation}.json"))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from scalebox_hpc.agent.say import log
 
 USAGE = (
     "usage: agent.pyz run|probe|ended"
@@ -40,6 +44,19 @@ class Options(NamedTuple):
     def token_path(self) -> str:
         """The file that holds the join token of this try."""
         return os.path.join(self.shared, "tries", self.try_name, "token")
+
+    def scratch_in(self, environ: Mapping[str, str]) -> str:
+        """Return where tasks may work on this node."""
+        return self.scratch or environ.get("TMPDIR") or "/tmp"
+
+
+def own_options() -> Options:
+    """Return the options of this process; wrong ones end it with status 2."""
+    try:
+        return read_options(sys.argv[1:])
+    except UsageProblem as problem:
+        log(str(problem))
+        sys.exit(2)
 
 
 def read_options(words: list[str]) -> Options:

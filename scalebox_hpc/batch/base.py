@@ -20,6 +20,10 @@ class BatchSystem(Protocol):
     after any error whose `retry` allows it.
     """
 
+    @property
+    def array_limit(self) -> int | None:
+        """The most elements of one submission; None: it has no such limit, or does not tell now."""
+
     def submit(self, request: AllocationRequest) -> str:
         """Ask for one try of an allocation. Returns its job id, "" where there is none.
 

@@ -101,6 +101,11 @@ class LocalBatch:
         self._host = os.uname().nodename
         self._tries: dict[str, _Try] | None = None
 
+    @property
+    def array_limit(self) -> int | None:
+        """None: there is none. See BatchSystem."""
+        return None
+
     def submit(self, request: AllocationRequest) -> str:
         """Start the elements that do not run yet. See BatchSystem."""
         known = self._known()

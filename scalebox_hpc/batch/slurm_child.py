@@ -13,6 +13,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from scalebox_hpc.batch.base import belongs
+
 LIMITS: Final = ("CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS")
 UNLIMITED: Final = (1 << 64) - 1  # as C prints RLIM_INFINITY
 
@@ -82,7 +84,7 @@ def records(jobs: Any, home: str) -> Iterator[dict[str, Any]]:
     """What Slurm says of each of our jobs and bundles of pending elements."""
     user = os.getuid()
     for job in jobs.values():
-        if job.user_id == user and (name := _name(job)) is not None and f".{home}." in name:
+        if job.user_id == user and (name := _name(job)) is not None and belongs(name, home):
             yield {
                 "name": name,
                 "id": job.id,

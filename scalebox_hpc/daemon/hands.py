@@ -18,8 +18,7 @@ from typing import Any
 
 from scalebox_hpc.batch.base import BatchSystem
 from scalebox_hpc.batch.local import LocalBatch
-from scalebox_hpc.batch.slurm_api import SlurmApi, slurm
-from scalebox_hpc.batch.slurm_cli import SlurmCli
+from scalebox_hpc.batch.slurm_api import slurm
 from scalebox_hpc.daemon import log as logs
 from scalebox_hpc.daemon.allocating import machine_of_site, request_for
 from scalebox_hpc.daemon.clearing import Folders, clear, measured, sweep
@@ -246,8 +245,7 @@ class Hands:
 
     def _with_limits(self, facts: SiteFacts) -> SiteFacts:
         """Add what the batch system says of itself."""
-        batch = self._batch(facts)
-        limit = batch.array_limit if isinstance(batch, SlurmCli | SlurmApi) else None
+        limit = self._batch(facts).array_limit
         return facts if limit is None else dataclasses.replace(facts, array_limit=limit)
 
     def _compare(self, command: Compare) -> None:

@@ -184,7 +184,7 @@ def _load_sites(desk: Desk) -> None:
     since_us = desk.now.wall_us - REMEMBERED_S * 1_000_000
     for site, frozen in desk.store.rows("sites_asked", (since_us,)):
         if site not in desk.sites:
-            desk.sites[site] = read_frozen(frozen)[1][site]
+            desk.sites[site] = read_frozen(frozen).sites[site]
 
 
 def _pool(desk: Desk, pool_id: int) -> PoolState | None:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from scalebox_hpc.daemon.desk import Clear, Desk, Sweep
-from scalebox_hpc.daemon.log import Happened
 from scalebox_hpc.daemon.state import ENDED, Removal
 from scalebox_hpc.errors import ConflictError, NotFound, UsageError
 
@@ -75,7 +74,7 @@ def begin(desk: Desk, runs: Iterable[Ended], *, results: bool) -> None:
     what = RESULTS if results else RUN
     for run in runs:
         desk.store.run("remove_run", (what, run.run_id))
-        desk.happened.append(Happened("run.removing", fields={"run": run.name, "what": what}))
+        desk.tell("run.removing", run=run.name, what=what)
     load(desk)
 
 
@@ -174,7 +173,7 @@ def _forget(desk: Desk, removal: Removal) -> None:
         del world.modules[module_id]
     for pool_id in [each.pool_id for each in world.pools.values() if each.run.run_id == run_id]:
         del world.pools[pool_id]
-    desk.happened.append(Happened("run.removed", fields={"run": removal.name}))
+    desk.tell("run.removed", run=removal.name)
 
 
 def sweep(desk: Desk, older_than_s: float) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-import resource
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ from scalebox_hpc.agent.messages import Rules
 from scalebox_hpc.agent.publish import PublishError, publish
 from scalebox_hpc.agent.spool import Spool
 from scalebox_hpc.agent.workdir import Slot, WorkDirs
+from tests.full_disk import files_of_at_most
 from tests.unit.agent.conftest import Agents
 from tests.unit.agent.fake_daemon import FakeDaemon
 
@@ -188,17 +187,6 @@ def test_results_that_cannot_be_spooled_are_kept_for_the_daemon(
 
 
 # its parts
-
-
-@contextmanager
-def files_of_at_most(size_bytes: int) -> Iterator[None]:
-    """Let this process write no file beyond that size: EFBIG is as good as a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_half_a_line_in_the_spool_hides_nothing_that_follows(tmp_path: Path) -> None:

@@ -17,15 +17,13 @@ import pytest
 from scalebox_hpc.batch.slurm_api import CROWD, CROWD_S, REST_S, SlurmApi, slurm
 from scalebox_hpc.batch.slurm_cli import SlurmCli, Timeouts
 from scalebox_hpc.batch.slurm_line import LIFE_S
-from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, Launch, Phase
+from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, Phase
 from scalebox_hpc.domain.pipeline import Ranks
 from scalebox_hpc.domain.site import Machine
 from scalebox_hpc.errors import BatchProblem, SubmitLimited, SubmitRefused, SubmitUnconfirmed
+from tests.unit.batch.wanted import HOME, NAME, REQUEST
 
 CONTRACT = Path(__file__).parents[2] / "contract"
-HOME = "00112233445566aa"
-NAME = f"sbx-primes.{HOME}.e1.3.1"
-REQUEST = AllocationRequest(NAME, 3, 1, 100, 0, 60.0, Machine("m"), Launch(HOME, "/shared", "python3"))
 
 
 @dataclass

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from scalebox_hpc.batch.slurm_cli import SlurmCli, Timeouts
-from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, Ending, Launch
-from scalebox_hpc.domain.site import Machine
+from scalebox_hpc.domain.allocation import CancelTarget, Ending
 from scalebox_hpc.errors import (
     BatchProblem,
     EnvironmentProblem,
@@ -20,11 +19,9 @@ from scalebox_hpc.errors import (
     SubmitRefused,
     SubmitUnconfirmed,
 )
+from tests.unit.batch.wanted import HOME, NAME, REQUEST
 
 FAKES = Path(__file__).parents[2] / "contract" / "fake_slurm"
-HOME = "00112233445566aa"
-NAME = f"sbx-primes.{HOME}.e1.3.1"
-REQUEST = AllocationRequest(NAME, 3, 1, 100, 0, 60.0, Machine("m"), Launch(HOME, "/shared", "python3"))
 
 
 @dataclass

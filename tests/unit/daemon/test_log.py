@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-import resource
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from scalebox_hpc.daemon import log_file
 from scalebox_hpc.daemon.desk import WARNINGS
 from scalebox_hpc.daemon.state import RunPhase
 from scalebox_hpc.engine.elements import TryState
+from tests.full_disk import files_of_at_most
 
 ROOT = Path(__file__).parents[3]
 DAEMON = ROOT / "scalebox_hpc" / "daemon"
@@ -120,21 +119,11 @@ def test_many_threads_write_whole_lines_over_rotations(path: Path, handler: logs
     assert all(file.stat().st_size <= 20_000 for file in files)
 
 
-@contextmanager
-def no_file_grows_above(size_bytes: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_full_disk_disturbs_nobody_and_is_told_of_later(
     path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     logs.tell("first")
-    with no_file_grows_above(path.stat().st_size + 10):  # room for a part of a line
+    with files_of_at_most(path.stat().st_size + 10):  # room for a part of a line
         for number in range(3):
             logs.tell("lost", number=number)
     logs.tell("later")
@@ -147,7 +136,7 @@ def test_a_full_disk_disturbs_nobody_and_is_told_of_later(
 
 def test_rotation_on_a_full_disk_keeps_the_log_bounded(path: Path, handler: logs._PrivateFile) -> None:
     handler.maxBytes = 1000
-    with no_file_grows_above(500):
+    with files_of_at_most(500):
         for number in range(100):
             logs.tell("line", number=number)
     assert sum(file.stat().st_size for file in path.parent.iterdir()) <= 4000
@@ -189,7 +178,6 @@ def events_in_the_source() -> set[str]:
     named = set(re.findall(r"""\btell\(\s*"([a-z_.]+)\"""", source))
     kept = re.findall(r"""\bevent\("([a-z]+)", [^,]+, "([a-z ]+)\"""", source)
     named |= {f"{thing}.{what}".replace(" ", "_") for thing, what in kept}
-    named |= set(re.findall(r"""\bHappened\("([a-z_.]+)\"""", source))
     named |= {f"run.{phase.lower()}" for phase in RunPhase}
     named |= {f"allocation.{state.lower()}" for state in TryState if state is not TryState.PLANNED}
     return named | {logs.FOREIGN, logs.LOST}
