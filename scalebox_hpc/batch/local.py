@@ -142,11 +142,14 @@ class LocalBatch:
             if (one := known.get(target.name)) is None:
                 continue
             for index in target.elements or tuple(one.elements):
-                if (element := one.elements.get(index)) is not None and element.ended is None:
-                    element.cancelled = True
-                    with suppress(FileNotFoundError):
-                        element.file("cancelled").touch()
-                    self._look(element)
+                if (element := one.elements.get(index)) is None or element.ended is not None:
+                    continue
+                if target.only_pending and self._read_claim(element):
+                    continue
+                element.cancelled = True
+                with suppress(FileNotFoundError):
+                    element.file("cancelled").touch()
+                self._look(element)
 
     def _known(self) -> dict[str, _Try]:
         """Return all tries, at first from the files that an earlier daemon left."""

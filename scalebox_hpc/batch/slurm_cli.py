@@ -111,9 +111,9 @@ class SlurmCli:
             if not belongs(target.name, self._home):
                 continue
             if not target.elements:
-                self._scancel(target.name, target.job_id)
+                self._scancel(target, target.job_id)
             elif target.job_id:
-                self._scancel(target.name, f"{target.job_id}_[{_compact(target.elements)}]")
+                self._scancel(target, f"{target.job_id}_[{_compact(target.elements)}]")
 
     def accounted(self, missing: list[str]) -> dict[str, TrySeen]:
         """Ask accounting how expected tries ended that the queue no longer lists. Colour, never a must."""
@@ -182,9 +182,10 @@ class SlurmCli:
                 "nothing to do: the daemon looks for it by name before it asks again",
             ) from error
 
-    def _scancel(self, name: str, job: str) -> None:
-        """Cancel what bears this name and, where there is one, this id."""
-        command = ["scancel", "--quiet", f"--user={os.getuid()}", f"--name={name}"]
+    def _scancel(self, target: CancelTarget, job: str) -> None:
+        """Cancel what bears the target's name and, where there is one, this id."""
+        command = ["scancel", "--quiet", f"--user={os.getuid()}", f"--name={target.name}"]
+        command += ["--state=PENDING"] if target.only_pending else []
         try:
             done = self._call([*command, *([job] if job else [])], self._timeouts.query_s)
         except subprocess.TimeoutExpired as error:

@@ -121,8 +121,10 @@ def _elements(record: Record) -> tuple[int, ...]:
 
 
 def _is_alive(record: Record, target: CancelTarget) -> bool:
-    """Whether a record is of the target, by name and job id together, and has not ended."""
+    """Whether a record is of the target, by name and job id together, and may be cancelled for it."""
     if record["name"] != target.name or target.job_id not in ("", str(_array(record))):
         return False
     phase, _ = meaning_of(record["state"] or "")
-    return phase is not Phase.ENDED and not (target.elements and not target.job_id)
+    if target.elements and not target.job_id:
+        return False
+    return phase is Phase.PENDING if target.only_pending else phase is not Phase.ENDED

@@ -166,7 +166,7 @@ def _apply(
                 allocation = desk.world.allocations[attempt.allocation_id]
                 cancelling.give_back(desk, allocation, indices)
                 desk.world.pools[allocation.pool_id].cancelled_at_s = desk.now.mono_s
-                target = CancelTarget(attempt.name, attempt.job_id, indices)
+                target = CancelTarget(attempt.name, attempt.job_id, indices, only_pending=True)
                 desk.commands.append(Cancel(facts.site.name, (target,)))
         case pools.PausePool():
             pause(desk, named[decision.pool], decision.reason)

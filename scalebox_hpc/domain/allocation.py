@@ -100,3 +100,4 @@ class CancelTarget:
     name: str
     job_id: str  # "" where we never learnt it: then by name alone
     elements: tuple[int, ...] = ()  # empty: all
+    only_pending: bool = False  # leave alone what has started meanwhile

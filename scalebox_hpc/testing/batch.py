@@ -119,7 +119,10 @@ class SimulatedBatch:
                 continue
             if target.elements and not target.job_id:
                 continue
-            self.end(target.name, Ending.CANCELLED, *(target.elements or one.elements))
+            for index in target.elements or tuple(one.elements):
+                seen = one.elements.get(index)
+                if not target.only_pending or (seen is not None and seen.phase is Phase.PENDING):
+                    self.end(target.name, Ending.CANCELLED, index)
 
     def activate(self, name: str, *indices: int) -> None:
         """Let elements start, all of them where none is named."""

@@ -19,6 +19,7 @@ HOME = "00112233445566aa"
 
 DRIVER = """
 import json, os, sys
+from dataclasses import replace
 from scalebox_hpc.batch.slurm_api import SlurmApi
 from scalebox_hpc.batch.slurm_cli import SlurmCli
 from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, Launch
@@ -49,7 +50,8 @@ def listing():
     return {"complete": seen.complete, "problem": seen.problem, "tries": tries}
 
 def cancel():
-    batch.cancel([CancelTarget(name, job, tuple(some)) for name, job, some in args["targets"]])
+    targets = [CancelTarget(name, job, tuple(some)) for name, job, some in args["targets"]]
+    batch.cancel([replace(target, only_pending=args.get("only_pending", False)) for target in targets])
 
 verbs = {
     "submit": lambda: batch.submit(request()),
@@ -186,6 +188,14 @@ def test_running_and_pending_elements_are_cancelled_by_name_and_id(desk: Desk) -
     desk.ask("cancel", targets=[[name, other_id, []], [other, job_id, []], [name, job_id, [0, 2]]])
     desk.until(name, lambda found: found == {0: "ended", 1: "active", 2: "ended"}, "two cancelled")
     assert desk.listing(name)["tries"][name]["endings"]["0"] == "cancelled"
+
+
+def test_only_what_is_pending_is_cancelled_where_only_that_is_meant(desk: Desk) -> None:
+    name = named(3)
+    job_id = desk.submit(name, 3, machine={"sbatch": ["--array=0-2%1"]})  # the others wait for the first
+    desk.until(name, lambda found: found.get(0) == "active", "the start of element 0")
+    desk.ask("cancel", targets=[[name, job_id, [0, 1]]], only_pending=True)
+    desk.until(name, lambda found: found == {0: "active", 1: "ended", 2: "pending"}, "one cancelled")
 
 
 def test_a_try_is_cancelled_by_name_alone(desk: Desk) -> None:

@@ -291,6 +291,16 @@ def test_some_elements_are_given_back_and_the_others_go_on(stage: Stage) -> None
     eventually(lambda: phases(batch.observe([request.name]), request.name) == expected)
 
 
+def test_what_has_started_meanwhile_is_left_alone_where_only_the_pending_are_given_back(stage: Stage) -> None:
+    request, batch = ask(stage), stage.batch()
+    job_id = batch.submit(request)
+    stage.start(request.name)
+    batch.cancel([CancelTarget(request.name, job_id, (0, 2), only_pending=True)])
+    batch.cancel([CancelTarget(request.name, job_id, (1,))])
+    expected = {0: Phase.ACTIVE, 1: Phase.ENDED, 2: Phase.ACTIVE}
+    eventually(lambda: phases(batch.observe([request.name]), request.name) == expected)
+
+
 def test_a_try_whose_job_id_was_never_learnt_is_given_back_by_its_name(stage: Stage) -> None:
     request, batch = ask(stage), stage.batch()
     batch.submit(request)

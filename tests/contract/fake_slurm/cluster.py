@@ -85,12 +85,13 @@ def spans(indices):
 
 def scancel(options, jobs):
     name = option(options, "name")  # one only: Slurm takes no list here
+    states = [option(options, "state")] if option(options, "state") else ["PENDING", "RUNNING"]
     wanted = [word for word in options if not word.startswith("-")]
     for job, facts in jobs.items():
         if facts["name"] != name:
             continue
         for index, state in facts["elements"].items():
-            if state in ("PENDING", "RUNNING") and (not wanted or named(job, int(index), wanted)):
+            if state in states and (not wanted or named(job, int(index), wanted)):
                 facts["elements"][index] = "CANCELLED"
 
 
