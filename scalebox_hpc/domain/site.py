@@ -35,6 +35,28 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Ssh:
+    """How the login node of a remote site is reached; what is None, OpenSSH and its files say."""
+
+    host: str  # a host, or a name of ~/.ssh/config
+    user: str | None = None
+    port: int | None = None
+    key: str | None = None  # a file with a private key
+    jump: tuple[str, ...] = ()  # [USER@]HOST[:PORT], the nearest to us first
+    known_hosts: str | None = None  # a file
+    master: bool = False  # only through the OpenSSH master that `sbx site login` opens: for sites with MFA
+    python: str = "python3"  # on the login node; 3.9 or newer
+
+
+@dataclass(frozen=True, slots=True)
+class Transfers:
+    """What a site bears of data moved to and from it."""
+
+    streams: int = 4  # at once, over all runs of a home
+    bandwidth_mib_s: float | None = None  # of one stream; None: no limit
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """One site file, checked."""
 
@@ -53,6 +75,8 @@ class Site:
     limits: Limits = Limits()
     containers: Containers = field(default_factory=Containers)
     machines: Mapping[str, Machine] = field(default_factory=dict)
+    ssh: Ssh | None = None  # None: this machine is its login node
+    transfers: Transfers = Transfers()
 
     def default_machine(self) -> Machine | None:
         """The machine marked as default, else the only or first one."""

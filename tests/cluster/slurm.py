@@ -1,5 +1,6 @@
 """What a test does to the Slurm of a site in the box, as its root or its user."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,15 @@ def start_controller(site: Site) -> None:
         return told.returncode == 0 and "unknown" not in told.stdout
 
     wait_until(knows_its_nodes, 60, "what slurmctld knows of its nodes")
+
+
+def until_saved(site: Site, lab: Lab) -> None:
+    """Wait until slurmctld has the running elements on its disk: others a kill -9 makes it forget."""
+    mark = f"seen-{secrets.token_hex(8)}"
+    for element in running(lab, site):
+        root(site, f"scontrol update jobid={element} comment={mark}")
+    saved = site.box.state / site.name / "spool" / "slurmctld" / "job_state"
+    wait_until(lambda: mark.encode() in saved.read_bytes(), 30, "the saved state of slurmctld")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cluster.box import Site
 from tests.cluster.recovery import Fault, Tell, judge, now, start, until_done
-from tests.cluster.slurm import root, running, settings, without_controller
+from tests.cluster.slurm import root, running, settings, until_saved, without_controller
 from tests.cluster.test_scenarios import lab  # noqa: F401 (a fixture)
 from tests.scenarios.lab import Lab
 
@@ -20,6 +20,7 @@ def test_kill_9_of_slurmctld_and_of_all_slurmd(lab: Lab, site: Site, record_prop
     lab.env["SLURM_CONF"] = site.inside(conf)  # squeue gives up sooner than after 10 s
     start(lab, pause="0.6")
     until_done(lab, 10)
+    until_saved(site, lab)
     with without_controller(site):
         for node in site.nodes:
             root(site, "kill -9 $(cat /run/slurmd.pid)", node)
