@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from scalebox_hpc import bundle
 from scalebox_hpc.disk import problem_with, write_whole
 from scalebox_hpc.errors import ConflictError, EnvironmentProblem, UsageError
 
@@ -196,9 +197,7 @@ def remote_shared(home: Home, site_shared: str | None) -> str:
 
 def build_agent(target: Path) -> None:
     """Write the agent's file."""
-    from scalebox_hpc.agent.bundle import build
-
-    build(target)
+    bundle.build_agent(target)
 
 
 def make_shared(home: Home, site_shared: str | None, build: Callable[[Path], None] = build_agent) -> Path:
