@@ -46,7 +46,7 @@ def test_what_a_login_shell_sets_there_does_not_reach_slurm(site: FakeSite) -> N
     site.environ |= HABITS
     batch(site).submit(REQUEST)
     (call,) = calls(site)
-    wanted = for_slurm(site.environ)
+    wanted = for_slurm(os.environ | site.environ)
     assert {name: call["environ"].get(name) for name in HABITS} == {name: wanted.get(name) for name in HABITS}
     assert {name: call["environ"][name] for name in ("LC_ALL", "TZ", "LANG", "SLURM_BITSTR_LEN")} == {
         "LC_ALL": "C", "TZ": "UTC", "LANG": "C.UTF-8", "SLURM_BITSTR_LEN": "0",
@@ -61,7 +61,7 @@ def test_the_users_own_number_there_is_asked_for(site: FakeSite) -> None:
 def test_a_link_that_is_lost_while_sbatch_runs_leaves_its_answer_open(site: FakeSite) -> None:
     run = site.run
 
-    def lost(*words: object, **options: object) -> object:
+    def lost(*words, **options):
         run(*words, **options)
         raise SiteUnreachable("b: the link is cut")
 
