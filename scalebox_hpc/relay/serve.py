@@ -29,6 +29,7 @@ from scalebox_hpc.relay.place import (
     RECORD,
     Place,
     find_place,
+    leave,
     own_digest,
     read_record,
     take_lock,
@@ -125,9 +126,7 @@ class Server:
 
     def close(self, lock: int) -> None:
         """Make room for the next relay, then let go of everybody; who asked us to end waits for that."""
-        if os.path.exists(self._place.socket):
-            os.unlink(self._place.socket)
-        os.close(lock)
+        leave(self._place, lock)
         if self._agents is not None:
             self._agents.close()
         if self._carrier is not None:
