@@ -14,8 +14,8 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from scalebox_hpc.bundle import build_relay
 from scalebox_hpc.daemon.home import Home
 from scalebox_hpc.daemon.keys import Identity, open_identity
 from scalebox_hpc.errors import SiteUnreachable
+from scalebox_hpc.relay.channel import MAGIC
 from scalebox_hpc.sites.base import Finished
 from scalebox_hpc.sites.relay import LinkDown, LinkUp, RelayLink, RelayPlace
 from tests.cluster.box import wait_until
@@ -84,12 +85,14 @@ class Here:
 
 
 class Echo:
-    """The daemon's listener: TLS, and every byte comes back."""
+    """The daemon's listener: every byte comes back, with TLS or, to see more of the relay, without."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity | None) -> None:
         self.peers = 0
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(identity.key)
+        context = None
+        if identity is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(identity.key)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port = self._listener.getsockname()[1]
         self._loop = asyncio.new_event_loop()
@@ -101,11 +104,13 @@ class Echo:
         return socket.create_connection(("127.0.0.1", self.port))
 
     def close(self) -> None:
-        """End it and all its connections."""
+        """End it and all its connections. Idempotent."""
+        if not self._thread.is_alive():
+            return
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
-    def _run(self, context: ssl.SSLContext) -> None:
+    def _run(self, context: ssl.SSLContext | None) -> None:
         serving = asyncio.start_server(self._serve, sock=self._listener, ssl=context)
         server = self._loop.run_until_complete(serving)
         self._loop.run_forever()
@@ -131,14 +136,14 @@ class Echo:
 class Rig:
     """One site: shared folder, relay, home end, and clients that play agents."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tls: bool = True) -> None:
         self.folder, self.shared = folder, folder / "shared"
         self.shared.mkdir(mode=0o700)
         self.program = self.shared / "relay.pyz"
         build_relay(self.program)
         self.home = Home(folder, secrets.token_hex(8))
         self.identity = open_identity(self.home, datetime.datetime.now(datetime.UTC))
-        self.echo = Echo(self.identity)
+        self.echo = Echo(self.identity if tls else None)
         self.transport = Here()
         self.news: list[LinkUp | LinkDown] = []
         self.links: list[RelayLink] = []
@@ -153,7 +158,9 @@ class Rig:
 
     def link(self, transport: Here | None = None, **keys: Any) -> RelayLink:
         """Begin to keep a line up."""
-        made = RelayLink(transport or self.transport, self.place(**keys), self.echo.dial, self.news.append)
+        made = RelayLink(
+            transport or self.transport, self.place(**keys), lambda: self.echo.dial(), self.news.append
+        )
         self.links.append(made)
         return made
 
@@ -196,6 +203,22 @@ class Rig:
 
         self.wait(tried, "a connection home")
         return found[0]
+
+    @contextmanager
+    def attach(self, *more: str) -> Iterator[subprocess.Popen[bytes]]:
+        """An attach whose home end is the test, once it is served."""
+        words = self.words("attach", "--fingerprint", self.identity.fingerprint, *more)
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert os.read(process.stdout.fileno(), len(MAGIC)) == MAGIC
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    def log(self) -> str:
+        """What the relay wrote down."""
+        return (self.shared / "relay.log").read_text()
 
     def words(self, verb: str, *more: str) -> list[str]:
         """A command line of the relay."""
