@@ -18,7 +18,6 @@ HEAVY = {
     "asyncio",
     "argparse",
     "hashlib",
-    "pathlib",
     "http.client",
     "ssl",
     "subprocess",
