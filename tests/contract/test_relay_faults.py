@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from scalebox_hpc.relay import attach, channel
 from scalebox_hpc.relay.options import read_options
 from scalebox_hpc.sites import relay as home_side
 from scalebox_hpc.sites.relay import LinkDown
-from tests.contract.relay_rig import Rig, echoed, is_gone
+from tests.contract.relay_rig import Here, ProcessStream, Rig, echoed, is_gone
 
 
 @pytest.fixture
@@ -65,6 +65,28 @@ def test_a_link_that_is_silent_is_noticed_and_replaced(rig: Rig, monkeypatch: py
     assert "nothing was heard" in downs(rig)[0].why
     with rig.raw() as client:
         assert echoed(client, b"there again") == b"there again"
+
+
+class Chatty(Here):
+    """A login node whose shell says things before it does what it is told."""
+
+    def open(self, words: Sequence[str]) -> ProcessStream:
+        return super().open(["sh", "-c", 'echo "Welcome to hpc1"; exec "$@"', "sh", *words])
+
+
+def test_what_a_login_shell_says_first_does_no_harm(rig: Rig) -> None:
+    rig.transport = Chatty()
+    rig.link()
+    rig.up()
+    with rig.raw() as client:
+        assert echoed(client, b"all the same") == b"all the same"
+
+
+def test_a_login_shell_that_says_something_else_is_told(rig: Rig) -> None:
+    rig.program.write_text("print('Access is denied' * 10_000)")
+    rig.link()
+    rig.wait(lambda: downs(rig), "the reason")
+    assert "something else than a relay talks there: b'Access is denied" in downs(rig)[0].why
 
 
 def test_a_second_attach_takes_the_place_of_the_first(rig: Rig) -> None:
