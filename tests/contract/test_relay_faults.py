@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,26 @@ def test_a_second_attach_takes_the_place_of_the_first(rig: Rig) -> None:
             assert rig.record()["pid"] == pid
 
 
+def test_many_that_begin_at_once_start_one_relay(rig: Rig) -> None:
+    with ExitStack() as stack:
+        words = rig.words("attach", "--fingerprint", rig.identity.fingerprint)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+        rivals = [stack.enter_context(subprocess.Popen(words, **pipes)) for _ in range(4)]
+        rig.wait(lambda: sum(one.poll() is None for one in rivals) == 1, "all but one replaced")
+        assert rig.log().count("attached;") == 4
+        assert rig.log().count("serves home") == 1
+
+
+def test_a_relay_is_stopped_by_hand(rig: Rig) -> None:
+    with rig.attach() as attached:
+        pid = rig.record()["pid"]
+        assert rig.relay("stop").returncode == 0
+        rig.wait(lambda: is_gone(pid), "the relay's end")
+        assert attached.wait(60) == 0
+    assert rig.relay("stop").returncode == 0, "there is none any more"
+    assert b"usage" in rig.relay("halt").stderr
+
+
 def test_a_relay_of_another_version_is_replaced_on_the_same_port(rig: Rig) -> None:
     with rig.attach():
         before = rig.record()
@@ -108,7 +130,7 @@ def test_a_relay_of_another_version_is_replaced_on_the_same_port(rig: Rig) -> No
     rig.link()
     rig.up()
     after = rig.record()
-    assert is_gone(before["pid"])
+    rig.wait(lambda: is_gone(before["pid"]), "the end of the other version")
     assert (after["pid"] == before["pid"], after["port"]) == (False, before["port"])
 
 
@@ -122,7 +144,7 @@ def test_a_relay_that_hangs_is_ended_and_replaced(rig: Rig, monkeypatch: pytest.
         read_options(["attach", "--shared", str(rig.shared), "--home", rig.home.id])
     ) as found:
         assert found.getpeername().endswith(".sock")
-    assert is_gone(pid)
+    rig.wait(lambda: is_gone(pid), "the end of the one that hangs")
 
 
 def test_a_relay_alone_leaves_and_leaves_nothing_behind(rig: Rig) -> None:
