@@ -26,6 +26,7 @@ LOGIN_S: Final = 15.0  # between two looks whether somebody has logged in; nothi
 HOPELESS_S: Final = 300.0  # where trying again seems of no use, and too often may lock the user out
 GREETING_S: Final = 60.0  # for the relay to be started and to answer
 PARTING_S: Final = 5.0  # for a relay that is to end
+END_S: Final = 10.0  # for our own thread
 PIECE_BYTES: Final = 1 << 16
 
 log = logging.getLogger(__name__)
@@ -91,11 +92,19 @@ class RelayLink:
         self._thread.start()
 
     def end(self, stop: bool) -> None:
-        """Let go of the line; `stop` ends the relay too, where it can be reached. Idempotent."""
+        """Let go of the line; `stop` ends the relay too, where it can be reached. Idempotent.
+
+        A transport that is still on its way there is not waited for longer than END_S.
+        """
+        if self._ending.is_set():
+            return
         self._stop = stop
         self._ending.set()
         self._waker.send(b"!")
-        self._thread.join()
+        self._thread.join(END_S)
+        if not self._thread.is_alive():
+            self._waker.close()
+            self._woken.close()
 
     def _keep(self) -> None:
         backoff_s = BACKOFF_S
@@ -115,8 +124,6 @@ class RelayLink:
                 wait_s = backoff_s
             self._ending.wait(wait_s * random.uniform(0.75, 1.0))
             backoff_s = min(BACKOFF_MOST_S, backoff_s * 2)
-        self._waker.close()
-        self._woken.close()
 
     def _tell(self, news: LinkUp | LinkDown) -> None:
         if news != self._news:
