@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from scalebox_hpc.testing.delay_proxy import Line
 from tests.cluster.box import Site, wait_until
 from tests.cluster.site_faults import (
     cut_link,
@@ -25,6 +26,7 @@ from tests.cluster.two_sites import (
     answering,
     host_key,
     known_key,
+    long_line,
 )
 from tests.scenarios.lab import Lab
 
@@ -97,6 +99,13 @@ def test_a_fault_of_the_login_host_ends_with_its_context(two_sites: TwoSites, fa
     with fault(two_sites.b):
         assert from_a(two_sites, "true", *QUICK)[0] == 255
     wait_until(lambda: from_a(two_sites, "true", *QUICK)[0] == 0, 20, "the way back")
+
+
+def test_a_long_line_leads_to_the_same_host(two_sites: TwoSites) -> None:
+    with long_line(two_sites, Line()) as port:
+        way = ("-p", str(port), "-o", "StrictHostKeyChecking=yes")
+        assert from_a(two_sites, "hostname", *way, host="localhost") == (0, "siteb\n")
+    assert from_a(two_sites, "hostname", *way, host="localhost")[0] == 255
 
 
 def test_sites_that_are_parted_go_on_by_themselves(two_sites: TwoSites) -> None:

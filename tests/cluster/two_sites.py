@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from scalebox_hpc.testing.delay_proxy import Line
 from tests.cluster.box import Settings, Site
 from tests.cluster.recovery import home_id
 from tests.cluster.site_faults import end_processes
@@ -110,6 +111,28 @@ def known_key(at: Site, of: Site, key: str | None) -> Iterator[None]:
 def host_key(site: Site) -> str:
     """A site's host key: its type and the key."""
     return " ".join(site.run(site.login, "cat /etc/ssh/ssh_host_ed25519_key.pub").stdout.split()[:2])
+
+
+@contextmanager
+def long_line(two: TwoSites, line: Line) -> Iterator[int]:
+    """A port of localhost at a's login host that leads to b's sshd over a long line; its host key is known.
+
+    A site file of it: `two.file_of_b(host="localhost", ssh=f"port = {port}")`.
+    """
+    python, b = str(Path(two.a.sbx).with_name("python")), two.b
+    window = f"--round-trip-ms {line.round_trip_s * 1000:g} --window-kib {line.window_bytes // 1024}"
+    command = f"exec {python} -m scalebox_hpc.testing.delay_proxy {b.login}:22 {window}"
+    process = two.a.start(two.a.login, command)
+    known = two.a.home / ".ssh" / "known_hosts"
+    own = known.read_text()
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        two.a.write(known, f"{own}[localhost]:{port} {host_key(b)}\n", mode=0o600)
+        yield port
+    finally:
+        two.a.write(known, own, mode=0o600)
+        two.a.stop(process)
 
 
 def answering(site: Site, answer: str = SECOND_FACTOR) -> str:
