@@ -11,6 +11,7 @@ from tests.cluster.site_faults import (
     cut_link,
     end_connections,
     end_processes,
+    full_quota,
     little_room,
     more_room,
     parted,
@@ -149,6 +150,17 @@ def test_a_target_can_be_full_and_get_room(two_sites: TwoSites) -> None:
         assert (code, "No space left" in said) == (1, True), said
         more_room(b, f"{b.home_inside}/small", mib=4)
         assert from_a(two_sites, fill)[0] == 0
+
+
+def test_a_quota_is_felt_and_ends_with_its_context(two_sites: TwoSites) -> None:
+    b, fill = two_sites.b, "'dd if=/dev/zero of=~/quota/file bs=1M count=3'"
+    b.run(b.login, "mkdir -p quota && rm -f quota/*")
+    with full_quota(b, f"{b.home_inside}/quota", most_bytes=2 << 20):
+        code, said = from_a(two_sites, fill)
+        assert (code, "quota exceeded" in said) == (1, True), said
+        assert (b.home / "quota" / "file").stat().st_size == 2 << 20
+        assert from_a(two_sites, "'rm ~/quota/file && dd if=/dev/zero of=~/quota/less bs=1M count=1'")[0] == 0
+    assert from_a(two_sites, fill)[0] == 0
 
 
 def test_trees_are_equal_after_rsync_and_a_flipped_byte_is_seen(two_sites: TwoSites) -> None:
