@@ -153,6 +153,11 @@ def end_processes(site: Site, host: str, *words: str) -> int:
     return len(pids)
 
 
+def relays(site: Site, verb: str = "serve") -> list[int]:
+    """The relays of the login host, or what else of them (`attach`, `depot`) runs there."""
+    return processes(site, site.login, "/relay", f".pyz\0{verb}\0")
+
+
 def kill_relay(site: Site) -> int:
-    """Kill -9 the relays of the login host, and what is attached to them."""
-    return end_processes(site, site.login, "relay.pyz")
+    """Kill -9 the relays of the login host; what is attached to them is left to find out."""
+    return end_processes(site, site.login, "/relay", ".pyz\0serve\0")

@@ -118,6 +118,16 @@ def test_sites_that_are_parted_go_on_by_themselves(two_sites: TwoSites) -> None:
     assert from_a(two_sites, "true")[0] == 0
 
 
+def test_two_others_need_not_see_each_other(two_sites: TwoSites, third_site: Site) -> None:
+    a, b, c = two_sites.a, two_sites.b, third_site
+    across = " ".join(["ssh -o BatchMode=yes", *QUICK, f"sci@{c.login} whoami"])
+    assert b.run(b.login, across).stdout == "sci\n"
+    with parted(b, c):
+        assert b.run(b.login, across, check=False).returncode == 255
+        assert a.run(a.login, across).stdout == "sci\n"
+        assert from_a(two_sites, "whoami") == (0, "lab\n")
+
+
 def test_a_connection_can_be_ended_and_its_command_found(two_sites: TwoSites) -> None:
     a, b = two_sites.a, two_sites.b
     client = a.start(a.login, f"exec {two_sites.ssh(b.login)} {' '.join(COMMAND)}")
