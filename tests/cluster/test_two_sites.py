@@ -118,6 +118,14 @@ def test_sites_that_are_parted_go_on_by_themselves(two_sites: TwoSites) -> None:
     assert from_a(two_sites, "true")[0] == 0
 
 
+def test_what_was_left_cut_is_mended_by_up(two_sites: TwoSites) -> None:
+    b = two_sites.b
+    b.box.call("wan", "sitea", "siteb", "down")
+    b.link(b.login, up=False)
+    b.box.call("up", "siteb", settings=b.settings)
+    wait_until(lambda: from_a(two_sites, "true", *QUICK)[0] == 0, 20, "the way back")
+
+
 def test_two_others_need_not_see_each_other(two_sites: TwoSites, third_site: Site) -> None:
     a, b, c = two_sites.a, two_sites.b, third_site
     across = " ".join(["ssh -o BatchMode=yes", *QUICK, f"sci@{c.login} whoami"])
