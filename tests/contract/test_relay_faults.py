@@ -207,3 +207,14 @@ def test_an_agent_is_sent_away_while_the_daemon_does_not_answer(rig: Rig) -> Non
     rig.echo.close()
     with rig.raw() as client:
         assert client.recv(1) == b""
+
+
+def test_agents_do_not_take_the_daemons_last_descriptors(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.link()
+    rig.up()
+    monkeypatch.setattr(home_side, "DESCRIPTORS_KEPT", 1 << 40)
+    with rig.raw() as client:
+        assert client.recv(1) == b""
+    monkeypatch.undo()
+    with rig.raw() as client:
+        assert echoed(client, b"room again") == b"room again"
