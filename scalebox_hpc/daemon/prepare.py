@@ -145,7 +145,7 @@ def draw_name(home: Home, pipeline: Pipeline, taken: Collection[str]) -> tuple[s
 
 
 def _directories_of_run(facts: SiteFacts, depot: Depot, run: str) -> str:
-    """Make the run's shared directory at a site, at a remote one that of its results too; return the first."""
+    """Make the run's shared directory at a site, at a remote one its results too; return the first."""
     names = [f"runs/{run}/shared", *([f"results/{run}"] if facts.is_remote else [])]
     try:
         depot.make(names)
