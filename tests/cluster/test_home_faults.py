@@ -15,6 +15,7 @@ import pytest
 
 from tests.cluster.box import Site, wait_until
 from tests.cluster.recovery import Fault, Tell, judge, now, start, until_done
+from tests.cluster.slurm import until_saved
 from tests.cluster.test_scenarios import LoginNode, lab  # noqa: F401 (a fixture)
 from tests.scenarios.lab import Lab, command_lines
 
@@ -90,6 +91,7 @@ def test_the_login_node_is_rebooted(lab: Lab, site: Site, record_property: Tell)
     """Daemon and slurmctld are gone with it; the lock of another boot is no obstacle."""
     start(lab, tasks=50, pause="0.5")
     until_done(lab, 20)
+    until_saved(site, lab)
     site.node_stop(site.login)
     site.node_start(site.login)
     renew_boot_id(site)
