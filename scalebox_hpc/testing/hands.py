@@ -17,6 +17,8 @@ from scalebox_hpc.daemon.desk import (
     Clear,
     Command,
     Compare,
+    Connect,
+    Fetch,
     Measure,
     Observe,
     Publish,
@@ -109,11 +111,23 @@ class Hands:
                         {"call": command.call, "reply": Reply(200, measured(self._folders(), command))},
                     )
                 )
+            case Connect():
+                point("before connect")
+                tell(Told("link", self.world.link_news()))
+            case Fetch():
+                point("before fetch")
+                tell(Told("fetched", {"incarnation": command.incarnation, "lines": self._spool(command)}))
             case Compare():
                 tell(Told("compared", {"call": command.call, "sites": {}}))
 
     def _folders(self) -> Folders:
         return Folders(self.world.folder, (LocalDepot(str(self.world.folder / "shared")),))
+
+    def _spool(self, command: Fetch) -> list[Any] | None:
+        """What the spool of a remote agent holds; None where nobody can tell now."""
+        if self.world.network.is_cut or command.incarnation in self.world.unreadable:
+            return None
+        return list(self.world.spools.get(command.incarnation, []))
 
     def _submit(self, command: Submit, tell: Callable[[Told], None]) -> None:
         name, data = command.request.name, {"name": command.request.name, "site": command.site}
