@@ -24,6 +24,10 @@ def slow(offer: Json, _: list[Json]) -> Played:
     return Played([("total", offer["body"])], run_s=20.0)
 
 
+def slower(offer: Json, _: list[Json]) -> Played:
+    return Played([("total", offer["body"])], run_s=200.0)
+
+
 def remote(make_world: MakeWorld, seeds: list[tuple[str, str]] = ONE) -> World:
     world = make_world(player(count=slow), site=REMOTE)
     world.accept(sums(), seeds)
@@ -58,12 +62,15 @@ def test_no_lease_lapses_while_the_link_is_down(make_world: MakeWorld) -> None:
 
 def test_a_short_cut_counts_against_no_agent_either(make_world: MakeWorld) -> None:
     """Shorter than what tells that a whole site is silent, longer than what is borne of one agent."""
-    world = make_world(player(count=slow), site=replace(REMOTE, lost_after_s=30.0))
+    world = make_world(player(count=slower), site=replace(REMOTE, lost_after_s=30.0))
     world.accept(sums(), ONE)
-    counting(world)
+    agent = counting(world)
     world.cut()
     world.run(for_s=50.0)
+    world.network.deaf.add(agent.incarnation)
     world.mend()
+    world.run(for_s=10.0)  # until it notices
+    world.network.deaf.clear()
     assert world.finish() is RunPhase.SUCCEEDED
     assert attempts(world, "count.1") == [("SUCCEEDED", "")]
 
