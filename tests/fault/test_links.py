@@ -62,7 +62,7 @@ def test_no_lease_lapses_while_the_link_is_down(make_world: MakeWorld) -> None:
 
 def test_a_short_cut_counts_against_no_agent_either(make_world: MakeWorld) -> None:
     """Shorter than what tells that a whole site is silent, longer than what is borne of one agent."""
-    world = make_world(player(count=slower), site=replace(REMOTE, lost_after_s=30.0))
+    world = make_world(player(count=slower), site=replace(REMOTE, lost_after_s=45.0))
     world.accept(sums(), ONE)
     agent = counting(world)
     world.cut()
