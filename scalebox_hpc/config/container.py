@@ -9,13 +9,12 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from scalebox_hpc.config import keys
+from scalebox_hpc.config import keys, site_keys
 from scalebox_hpc.config.binds import Sight, read_binds
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.config.templates import Filler
 from scalebox_hpc.domain.container import COPIES, RUNTIMES, Container, Containers
 
-SITE_CONTAINER_KEYS: Final = ("runtime", "binds", "args", "local_copy")
 _BIND: Final = re.compile(r"(?:--bind|--volume|--mount)(?:=|$)|-[Bb]")
 
 
@@ -37,7 +36,7 @@ def read_containers(top: Table, expand: Callable[[str], str], *, is_here: bool) 
     `expand` fills variables into a path; `is_here`: the site's tasks run on this machine.
     """
     table = top.table("containers")
-    table.allow(SITE_CONTAINER_KEYS)
+    table.allow(site_keys.CONTAINERS)
     runtime = "" if table.data.get("runtime") == "" else table.choice("runtime", RUNTIMES, "")
     return Containers(
         runtime=runtime,
