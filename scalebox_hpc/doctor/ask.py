@@ -139,7 +139,7 @@ def containers(wanted: str) -> Containers:
     return containers_seen(wanted, login_node.containers())
 
 
-def containers_seen(wanted: str, said: Mapping[str, Any]) -> Containers:
+def containers_seen(wanted: str, said: Mapping[str, Any], where: str = "here") -> Containers:
     """The same as `login_node.containers` told of it, here or elsewhere."""
     found = tuple(Runtime(**each) for each in said["runtimes"])
-    return Containers(found, wanted, said["namespaces"], said["squashfuse"], said["root"])
+    return Containers(found, wanted, said["namespaces"], said["squashfuse"], said["root"], where)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from scalebox_hpc import __version__
@@ -18,11 +20,13 @@ from scalebox_hpc.config.site import find_sites, load_site, search_path, usual_s
 from scalebox_hpc.containers.store import directory_for
 from scalebox_hpc.daemon.home import NO_HOME_YET, Home, shared_path
 from scalebox_hpc.doctor import ask, ask_slurm, back_end, judge, judge_probe, judge_slurm
+from scalebox_hpc.doctor.examine_site import SHARED_THERE, examine_site
 from scalebox_hpc.doctor.facts import Asked, Clock, HomeSeen, Probing
 from scalebox_hpc.doctor.finding import Finding, Verdict, ok, worst
 from scalebox_hpc.domain.pipeline import Pool
 from scalebox_hpc.domain.site import Machine, Site
 from scalebox_hpc.errors import SbxError, UsageError
+from scalebox_hpc.sites.registry import transport_of
 
 PIPELINE = "pipeline.toml"
 
@@ -55,11 +59,32 @@ def examine(directory: Path, site_name: str | None, probing: Probing | None = No
     findings.append(judge.results(ask.place(directory / "results")))
     site, file = _site(wanted, directory)
     findings.append(judge.site(site, file, wanted))
-    if isinstance(site, Site):
+    if isinstance(site, Site) and site.ssh is not None:
+        findings += check_site(site, pipeline, probing)
+    elif isinstance(site, Site):
         findings += _at(site, seen, _pools(pipeline, site))
         if probing is not None:
             findings += _from_a_node(site, seen, probing)
     return Examination(socket.gethostname(), wanted, tuple(findings))
+
+
+def check_site(site: Site, pipeline: Path, probing: Probing | None) -> Iterator[Finding]:
+    """What a site is like, in order and up to the first failure, as it is found out.
+
+    Its shared folder, and what is asked of its machines, are those of the pipeline, which need not be there.
+    Raises UsageError for a machine to probe that is none.
+    """
+    seen = ask.home(home_here(pipeline))
+    transport = transport_of(site)
+    if site.ssh is None:
+        shared = str(shared_path(seen.opened or Home(Path(seen.path), NO_HOME_YET), site.shared))
+    else:
+        shared = site.shared or SHARED_THERE
+    probe = None if probing is None else partial(_from_a_node, site, seen, probing)
+    try:
+        yield from examine_site(site, transport, shared, wishes(site, _pools(pipeline, site)), probe)
+    finally:
+        transport.close()
 
 
 def _pools(pipeline: Path, site: Site) -> tuple[Pool, ...]:
@@ -115,7 +140,7 @@ def _at(site: Site, seen: HomeSeen, pools: Sequence[Pool]) -> list[Finding]:
 def _limits(site: Site, pools: Sequence[Pool]) -> tuple[list[Finding], float | None]:
     """What Slurm allows, and each machine of the site; and our clock's lead over the controller's."""
     slurm = SlurmCli(NO_HOME_YET)
-    allowed, ahead_s = ask_slurm.allowed(slurm)
+    allowed, ahead_s = ask_slurm.allowed(slurm, getpass.getuser())
     machines = [
         judge_slurm.machine(replace(asked, refusal=_refusal(slurm, asked)), allowed)
         for asked in wishes(site, pools)

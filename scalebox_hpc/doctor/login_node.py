@@ -45,12 +45,15 @@ def look(shared: str, mark: str) -> dict[str, Any]:
 
 
 def look_again(shared: str, mark: str, scratch: str | None) -> dict[str, Any]:
-    """Return what else there is, and whether the file that `look` left is seen; remove that."""
+    """Return what else there is, and whether the file that `look` left is seen; remove that.
+
+    `scratch` is "" for where temporary files go, None for a directory that is not here.
+    """
     left = os.path.join(nearest(expand(shared)), mark)
     return {
         "seen": _works(lambda: os.unlink(left)),
         "missing": [name for name in SLURM if shutil.which(name) is None],
-        "scratch": place(expand(scratch)) if scratch else None,
+        "scratch": None if scratch is None else place(expand(scratch) or tempfile.gettempdir()),
         "containers": containers(),
     }
 
