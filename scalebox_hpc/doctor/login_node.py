@@ -39,6 +39,7 @@ def look(shared: str, mark: str) -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "user": getpass.getuser(),
+        "uid": os.getuid(),
         "clock_s": time.time_ns() / 1e9,
         "shared": found,
     }
