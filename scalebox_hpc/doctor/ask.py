@@ -15,7 +15,7 @@ from typing import Any, Final
 from scalebox_hpc.batch.slurm_cli import SlurmCli
 from scalebox_hpc.client import Daemon as Client
 from scalebox_hpc.daemon import keeping
-from scalebox_hpc.daemon.contact import interfaces, this_hosts_addresses
+from scalebox_hpc.daemon.contact import this_hosts_addresses
 from scalebox_hpc.daemon.home import IDENTITY, Home, open_home
 from scalebox_hpc.daemon.ledgers import recorded
 from scalebox_hpc.daemon.lock import KIND
@@ -26,6 +26,7 @@ from scalebox_hpc.holder import ProcFs, provably_gone, provably_lives, read
 from scalebox_hpc.ledger.address import SQLITE
 from scalebox_hpc.ledger.sqlite import format_of, is_network, mounted_at
 from scalebox_hpc.ledger.statements import newest_format
+from scalebox_hpc.relay.addresses import interfaces
 
 MIB: Final = 1 << 20
 TIME_ERROR: Final = 5  # of <sys/timex.h>
