@@ -92,10 +92,14 @@ class RelayLink:
 
     def end(self, stop: bool) -> None:
         """Let go of the line; `stop` ends the relay too, where it can be reached. Idempotent."""
+        if self._ending.is_set():
+            return
         self._stop = stop
         self._ending.set()
         self._waker.send(b"!")
         self._thread.join()
+        self._waker.close()
+        self._woken.close()
 
     def _keep(self) -> None:
         backoff_s = BACKOFF_S
@@ -115,8 +119,6 @@ class RelayLink:
                 wait_s = backoff_s
             self._ending.wait(wait_s * random.uniform(0.75, 1.0))
             backoff_s = min(BACKOFF_MOST_S, backoff_s * 2)
-        self._waker.close()
-        self._woken.close()
 
     def _tell(self, news: LinkUp | LinkDown) -> None:
         if news != self._news:
