@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import re
 import socket
-import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from scalebox_hpc.batch.slurm_cli import SlurmCli
 from scalebox_hpc.doctor import login_node
 from scalebox_hpc.doctor.ask import place_seen
 from scalebox_hpc.doctor.facts import Door, Interpreter, LoginNode
 from scalebox_hpc.domain.site import Site, Ssh
-from scalebox_hpc.errors import EnvironmentProblem, SiteTimeout, SiteUnreachable
+from scalebox_hpc.errors import EnvironmentProblem, SiteUnreachable
 from scalebox_hpc.sites.base import Transport
 from scalebox_hpc.sites.resolved import way_to
 
@@ -25,7 +23,6 @@ DOOR_S: Final = 15.0  # for a host to answer
 LOG_IN_S: Final = 60.0
 LOOK_S: Final = 120.0  # a file system may be slow, and a runtime says its version slowly at first
 CLOCK_S: Final = 1.0  # a look that takes longer tells nothing of the clock there
-NOT_FOUND: Final = 127
 VERSION: Final = "import sys; print('Python %d.%d' % sys.version_info[:2])"
 
 
@@ -75,7 +72,7 @@ def look(transport: Transport, site: Site, shared: str, mark: str) -> LoginNode:
     said = _asked(transport, site, {"do": "look", "shared": shared, "mark": mark})
     took_s = time.time_ns() / 1e9 - began_s
     ahead_s = began_s + took_s / 2 - said["clock_s"] if took_s < CLOCK_S else None
-    return LoginNode(said["host"], said["user"], place_seen(said["shared"]), ahead_s)
+    return LoginNode(said["host"], said["user"], said["uid"], place_seen(said["shared"]), ahead_s)
 
 
 def look_again(transport: Transport, site: Site, shared: str, mark: str) -> dict[str, Any]:
@@ -100,22 +97,3 @@ def _asked(transport: Transport, site: Site, asked: dict[str, Any]) -> dict[str,
 def _last_line(said: bytes) -> str:
     lines = said.decode("utf-8", "replace").strip().splitlines()
     return lines[-1].strip() if lines else ""
-
-
-class SlurmThere(SlurmCli):
-    """Slurm by its commands on a site's login node."""
-
-    def __init__(self, transport: Transport) -> None:
-        super().__init__("")
-        self._transport = transport
-
-    def _call(self, command: list[str], timeout_s: float, text: str = "") -> subprocess.CompletedProcess[str]:
-        plain = ["env", "LC_ALL=C", "TZ=UTC", "SLURM_BITSTR_LEN=0", *command]
-        try:
-            done = self._transport.run(plain, stdin=text.encode(), timeout_s=timeout_s)
-        except SiteTimeout as error:
-            raise subprocess.TimeoutExpired(command, timeout_s) from error
-        if done.exit_code == NOT_FOUND:
-            raise EnvironmentProblem(f"{command[0]} cannot be run there")
-        out, err = (each.decode("utf-8", "replace") for each in (done.stdout, done.stderr))
-        return subprocess.CompletedProcess(command, done.exit_code, out, err)

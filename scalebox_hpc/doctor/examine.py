@@ -18,14 +18,15 @@ from scalebox_hpc.client import home_here
 from scalebox_hpc.config.pipeline import load
 from scalebox_hpc.config.site import find_sites, load_site, search_path, usual_site
 from scalebox_hpc.containers.store import directory_for
-from scalebox_hpc.daemon.home import NO_HOME_YET, Home, shared_path
+from scalebox_hpc.daemon.home import NO_HOME_YET, REMOTE_SHARED, Home, shared_path
 from scalebox_hpc.doctor import ask, ask_slurm, back_end, judge, judge_probe, judge_slurm
-from scalebox_hpc.doctor.examine_site import SHARED_THERE, examine_site
+from scalebox_hpc.doctor.examine_site import examine_site
 from scalebox_hpc.doctor.facts import Asked, Clock, HomeSeen, Probing
 from scalebox_hpc.doctor.finding import Finding, Verdict, ok, worst
 from scalebox_hpc.domain.pipeline import Pool
 from scalebox_hpc.domain.site import Machine, Site
 from scalebox_hpc.errors import SbxError, UsageError
+from scalebox_hpc.sites.base import Transport
 from scalebox_hpc.sites.registry import transport_of
 
 PIPELINE = "pipeline.toml"
@@ -79,8 +80,8 @@ def check_site(site: Site, pipeline: Path, probing: Probing | None) -> Iterator[
     if site.ssh is None:
         shared = str(shared_path(seen.opened or Home(Path(seen.path), NO_HOME_YET), site.shared))
     else:
-        shared = site.shared or SHARED_THERE
-    probe = None if probing is None else partial(_from_a_node, site, seen, probing)
+        shared = site.shared or REMOTE_SHARED
+    probe = None if probing is None else partial(_from_a_node, site, seen, probing, transport)
     try:
         yield from examine_site(site, transport, shared, wishes(site, _pools(pipeline, site)), probe)
     finally:
@@ -164,12 +165,17 @@ def wishes(site: Site, pools: Sequence[Pool]) -> list[Asked]:
     return found
 
 
-def _from_a_node(site: Site, seen: HomeSeen, wanted: Probing) -> list[Finding]:
+def _from_a_node(
+    site: Site, seen: HomeSeen, wanted: Probing, transport: Transport | None = None
+) -> list[Finding]:
     """What an element finds. Raises UsageError for a machine that is none."""
-    from scalebox_hpc.doctor.probing import probe  # it takes a server to load
+    from scalebox_hpc.doctor import probing, probing_there  # they take a server to load
 
     try:
-        return judge_probe.probed(probe(site, seen, wanted), site, ask.interfaces_here())
+        if site.ssh is None:
+            return judge_probe.probed(probing.probe(site, seen, wanted), site, ask.interfaces_here())
+        assert transport is not None
+        return judge_probe.probed(probing_there.probe(site, site.ssh, transport, seen, wanted), site, {})
     except UsageError:
         raise
     except SbxError as error:

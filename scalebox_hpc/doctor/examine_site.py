@@ -5,8 +5,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
+from scalebox_hpc.batch.runner import RemoteRunner
 from scalebox_hpc.batch.slurm_cli import SlurmCli
 from scalebox_hpc.daemon.home import NO_HOME_YET
 from scalebox_hpc.doctor import ask, ask_site, ask_slurm, judge, judge_site, judge_slurm
@@ -15,8 +16,6 @@ from scalebox_hpc.doctor.finding import Finding
 from scalebox_hpc.domain.site import Site
 from scalebox_hpc.errors import SiteUnreachable
 from scalebox_hpc.sites.base import Transport
-
-SHARED_THERE: Final = "~/.sbx/shared"  # where the site file names none
 
 Ask = Callable[[], list[Finding]]
 
@@ -41,7 +40,7 @@ class _Visit:
     ) -> None:
         self._site, self._transport, self._shared = site, transport, shared
         self._wishes, self._probe = wishes, probe
-        self._slurm = SlurmCli(NO_HOME_YET) if site.ssh is None else ask_site.SlurmThere(transport)
+        self._slurm: SlurmCli
         self._refused: SiteUnreachable | None = None  # what came of logging in
         self._took_s = 0.0
         self._node: LoginNode
@@ -74,8 +73,13 @@ class _Visit:
     def _folder(self) -> list[Finding]:
         mark = f".sbx-check-{secrets.token_hex(8)}"
         self._node = ask_site.look(self._transport, self._site, self._shared, mark)
+        remote = None if self._site.ssh is None else self._runner()
+        self._slurm = SlurmCli(NO_HOME_YET, runner=remote)
         self._more = ask_site.look_again(self._transport, self._site, self._shared, mark)
         return [judge_site.shared(self._node.shared, self._more["seen"], self._site)]
+
+    def _runner(self) -> RemoteRunner:
+        return RemoteRunner(self._site.name, self._transport, self._node.uid)
 
     def _commands(self) -> list[Finding]:
         if self._site.batch == "local":

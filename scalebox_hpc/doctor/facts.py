@@ -174,5 +174,6 @@ class LoginNode:
 
     host: str
     user: str
+    uid: int
     shared: Place
     ahead_s: float | None  # of our clock to its; None: the way there takes too long to know
