@@ -83,7 +83,7 @@ class _Visit:
 
     def _commands(self) -> list[Finding]:
         if self._site.batch == "local":
-            return [judge.slurm(None, self._there)]
+            return [judge.slurm(None)]
         missing = tuple(self._more["missing"])
         if "scontrol" in missing:
             return [judge.slurm(Slurm(missing), self._there)]

@@ -179,16 +179,14 @@ def results(place: Place) -> Finding:
 def slurm(seen: Slurm | None, there: str = "") -> Finding:
     """Slurm; None where the site does without. `there`: the login node, where that is another machine."""
     if seen is None:
-        return ok(
-            "slurm",
-            "not needed: tasks run on the login node" if there else "not needed: the site is this machine",
-        )
+        return ok("slurm", "not needed: the site is this machine")
+    if seen.missing and there:
+        remedy = "a command over ssh must find them: add Slurm's directory to PATH in ~/.bashrc there"
+        return fail("slurm", f"not in PATH on {there}: {', '.join(seen.missing)}", remedy)
     if seen.missing:
-        fact = f"not in PATH{f' on {there}' if there else ''}: {', '.join(seen.missing)}"
-        remote = (
-            f"see that `ssh {there} which sbatch` finds it: set PATH in a file that every shell there reads"
+        return fail(
+            "slurm", f"not in PATH: {', '.join(seen.missing)}", "work on a login node; or use `--site local`"
         )
-        return fail("slurm", fact, remote if there else "work on a login node; or use `--site local`")
     if seen.version is None:
         return fail(
             "slurm", "the controller does not answer", "try `scontrol show config`; ask the site's staff"
