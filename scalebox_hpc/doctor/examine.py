@@ -23,8 +23,9 @@ from scalebox_hpc.doctor import ask, ask_slurm, back_end, judge, judge_probe, ju
 from scalebox_hpc.doctor.examine_site import examine_site
 from scalebox_hpc.doctor.facts import Asked, Clock, HomeSeen, Probing
 from scalebox_hpc.doctor.finding import Finding, Verdict, ok, worst
+from scalebox_hpc.doctor.wishes import machine_of, wishes
 from scalebox_hpc.domain.pipeline import Pool
-from scalebox_hpc.domain.site import Machine, Site
+from scalebox_hpc.domain.site import Site
 from scalebox_hpc.errors import SbxError, UsageError
 from scalebox_hpc.sites.base import Transport
 from scalebox_hpc.sites.registry import transport_of
@@ -73,8 +74,14 @@ def check_site(site: Site, pipeline: Path, probing: Probing | None) -> Iterator[
     """What a site is like, in order and up to the first failure, as it is found out.
 
     Its shared folder, and what is asked of its machines, are those of the pipeline, which need not be there.
-    Raises UsageError for a machine to probe that is none.
+    Raises UsageError at once for a machine to probe that is none.
     """
+    if probing is not None:
+        machine_of(site, probing.machine)
+    return _site_findings(site, pipeline, probing)
+
+
+def _site_findings(site: Site, pipeline: Path, probing: Probing | None) -> Iterator[Finding]:
     seen = ask.home(home_here(pipeline))
     transport = transport_of(site)
     if site.ssh is None:
@@ -151,18 +158,6 @@ def _limits(site: Site, pools: Sequence[Pool]) -> tuple[list[Finding], float | N
 
 def _refusal(slurm: SlurmCli, asked: Asked) -> SbxError | None:
     return ask_slurm.would_take(slurm, asked.machine, asked.walltime_s)
-
-
-def wishes(site: Site, pools: Sequence[Pool]) -> list[Asked]:
-    """Each machine of the site, with the longest walltime that a pool here asks of it. Pure."""
-    usual = site.default_machine() or Machine("default")
-    found = []
-    for machine in site.machines.values() or (usual,):
-        its = [pool for pool in pools if (pool.machine or usual.name) == machine.name]
-        longest = max(its, key=lambda pool: pool.walltime_s, default=None)
-        default = Asked(machine, Pool("", site.name).walltime_s)
-        found.append(default if longest is None else Asked(machine, longest.walltime_s, longest.name))
-    return found
 
 
 def _from_a_node(

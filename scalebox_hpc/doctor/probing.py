@@ -27,7 +27,6 @@ from scalebox_hpc.batch.base import BatchSystem
 from scalebox_hpc.batch.local import LocalBatch
 from scalebox_hpc.batch.slurm_api import slurm
 from scalebox_hpc.client import Daemon as Client
-from scalebox_hpc.config.notes import did_you_mean
 from scalebox_hpc.daemon.contact import Contact
 from scalebox_hpc.daemon.events import Call, Reply
 from scalebox_hpc.daemon.home import Home, create, shared_path
@@ -36,9 +35,10 @@ from scalebox_hpc.daemon.pace import Pace, user_state
 from scalebox_hpc.daemon.server import Server, listen
 from scalebox_hpc.disk import problem_with, write_whole
 from scalebox_hpc.doctor.facts import HomeSeen, Probed, Probing
+from scalebox_hpc.doctor.wishes import machine_of
 from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, ElementSeen, Launch, Phase
 from scalebox_hpc.domain.site import Machine, Site
-from scalebox_hpc.errors import SbxError, SubmitLimited, UsageError
+from scalebox_hpc.errors import SbxError, SubmitLimited
 
 HERE, SEEN, FOUND = "here.json", "seen.json", "found.json"  # as the agent's `look` calls them
 LOOK_S: Final = 0.25  # between two looks at the folder
@@ -135,17 +135,6 @@ def take_a_turn(site: Site) -> None:
         raise SubmitLimited(
             f"you have submitted {most} times to {site.name} within a minute", "try again in a minute"
         )
-
-
-def machine_of(site: Site, name: str | None) -> Machine:
-    """Raises UsageError where the site has none of that name."""
-    if name is None:
-        return site.default_machine() or Machine("default")
-    if name not in site.machines:
-        raise UsageError(
-            f"site {site.name} has no machine {name!r}", did_you_mean(name, site.machines, "machines")
-        )
-    return site.machines[name]
 
 
 def request_of(site: Site, machine: Machine, post: Post) -> AllocationRequest:

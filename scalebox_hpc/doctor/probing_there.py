@@ -28,12 +28,12 @@ from scalebox_hpc.doctor.probing import (
     Post,
     Wait,
     listener,
-    machine_of,
     name_of,
     request_of,
     take_a_turn,
     terminations,
 )
+from scalebox_hpc.doctor.wishes import machine_of
 from scalebox_hpc.domain.site import Site, Ssh
 from scalebox_hpc.errors import EnvironmentProblem, SbxError
 from scalebox_hpc.relay.folder import Parcel

@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.cluster.box import Site
 from tests.cluster.site_faults import little_room, without_sshd
-from tests.cluster.two_sites import SECOND_FACTOR_PORT, TwoSites, answering, host_key, known_key
+from tests.cluster.two_sites import SECOND_FACTOR_PORT, TwoSites, host_key, known_key
 
 BEFORE_PROBE = [
     "site",

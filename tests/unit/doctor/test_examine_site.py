@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from scalebox_hpc.doctor.examine import wishes
 from scalebox_hpc.doctor.examine_site import examine_site
 from scalebox_hpc.doctor.finding import Finding, ok
+from scalebox_hpc.doctor.wishes import wishes
 from scalebox_hpc.domain.site import Machine, Site, Ssh
 from scalebox_hpc.errors import HostKeyChanged, LoginNeeded, SiteUnreachable
 from scalebox_hpc.sites.base import Finished
