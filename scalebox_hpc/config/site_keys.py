@@ -66,17 +66,43 @@ MACHINE: Final[Keys] = {
     "default": {"type": "boolean", "description": "for pools that name no machine"},
 }
 
+_LIST_OR_TEXT: Final = [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
+
+SSH: Final[Keys] = {
+    "host": text("a host, or a name of ~/.ssh/config", minLength=1),
+    "user": text("your name there", minLength=1),
+    "port": {"type": "integer", "minimum": 1, "maximum": 65535, "description": "of its sshd"},
+    "key": text("a file with a private key"),
+    "jump": {"anyOf": _LIST_OR_TEXT, "description": "hosts to go through: [USER@]HOST[:PORT]"},
+    "known_hosts": text("a file with the host keys that you accepted"),
+    "config": text("a file in place of ~/.ssh/config"),
+    "master": {"type": "boolean", "description": "go through the login of `sbx site login` alone"},
+    "python": text("Python 3.9 or newer on its login node", minLength=1),
+}
+
+MOST_STREAMS: Final = 64
+
+TRANSFERS: Final[Keys] = {
+    "streams": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MOST_STREAMS,
+        "description": "at once, over all runs of a home",
+    },
+    "bandwidth": size("at most so much a second, each stream"),
+}
+
 SITE: Final[Keys] = {
     "batch": {"enum": list(BATCHES), "description": "who gives places: Slurm, or this machine"},
     "python": text("Python 3.9 or newer on the compute nodes"),
     "prologue": {
-        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+        "anyOf": _LIST_OR_TEXT,
         "description": "shell lines before the agent starts",
     },
     "env": environment("environment variables of every task"),
     "paths": table("directories there", PATHS),
     "advertise": {
-        "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+        "anyOf": _LIST_OR_TEXT,
         "description": "addresses or interfaces of the login node that compute nodes reach",
     },
     "ports": {
@@ -101,4 +127,6 @@ SITE: Final[Keys] = {
         "additionalProperties": table("what one element gets", MACHINE),
         "description": "named shapes of elements, which pools ask for",
     },
+    "ssh": table("how its login node is reached; absent: it is this machine", SSH, ("host",)),
+    "transfers": table("what it bears of data moved to and from it", TRANSFERS),
 }
