@@ -28,6 +28,7 @@ from scalebox_hpc.cli import (
     say,
     schema,
     show,
+    site,
     status,
 )
 from scalebox_hpc.errors import PipelineErrors, SbxError
@@ -58,6 +59,7 @@ app.add_typer(module.app, name="module")
 app.add_typer(image.app, name="image")
 app.add_typer(daemon.app, name="daemon")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(site.app, name="site")
 
 
 def _print_version(wanted: bool) -> None:

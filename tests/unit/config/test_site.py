@@ -255,6 +255,10 @@ def test_the_site_files_that_come_with_it_fit_the_schema(path):
         'batch = "local"\n[machines.a]\ncpu = 64',
         'batch = "local"\n[machines.A]\ncpus = 64',
         'batch = "local"\n[machines.a]\nsbatch = ["x"]',
+        'batch = "slurm"\n[ssh]\nuser = "me"',
+        'batch = "slurm"\n[ssh]\nhost = "b"\nmastr = true',
+        'batch = "slurm"\n[ssh]\nhost = "b"\nport = 0',
+        'batch = "slurm"\n[transfers]\nstreams = 65',
     ],
 )
 def test_what_the_reader_refuses_the_schema_does_too(read, text):
