@@ -53,7 +53,7 @@ class _Visit:
             "host": self._host,
             "host key": lambda: [judge_site.host_key(self._site.ssh, self._refused)],
             "log in": lambda: [judge_site.log_in(self._site.ssh, self._refused, self._took_s)],
-            "python": lambda: [judge_site.python(ask_site.python(self._transport, self._site), self._site)],
+            "login python": self._python,
             "shared": self._folder,
             "slurm": self._commands,
             "machine": self._machines,
@@ -69,6 +69,9 @@ class _Visit:
         if door is None or not door.problem:
             self._refused, self._took_s = ask_site.log_in(self._transport)
         return [judge_site.host(door, self._refused)]
+
+    def _python(self) -> list[Finding]:
+        return [judge_site.python(ask_site.python(self._transport, self._site))]
 
     def _folder(self) -> list[Finding]:
         mark = f".sbx-check-{secrets.token_hex(8)}"

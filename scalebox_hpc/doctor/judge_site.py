@@ -82,16 +82,16 @@ def log_in(ssh: Ssh | None, error: SiteUnreachable | None, took_s: float) -> Fin
     return ok("log in", f"by {by}; a command takes {max(1, round(took_s * 1000))} ms")
 
 
-def python(seen: Interpreter, site: Site) -> Finding:
+def python(seen: Interpreter) -> Finding:
     """The Python of the login node."""
     wanted = ".".join(map(str, PYTHON))
     remedy = f"name one of {wanted} or newer on the login node: `python` in [ssh] of the site file"
     if seen.version is None:
-        return fail("python", f"`{seen.words}` is no Python there: {seen.said or 'it said nothing'}", remedy)
+        return fail("login python", f"`{seen.words}` is no Python there: {seen.said or 'it said nothing'}", remedy)
     shown = ".".join(map(str, seen.version))
     if seen.version < PYTHON:
-        return fail("python", f"`{seen.words}` there is Python {shown}, which is too old", remedy)
-    return ok("python", f"Python {shown}")
+        return fail("login python", f"`{seen.words}` there is Python {shown}, which is too old", remedy)
+    return ok("login python", f"Python {shown}")
 
 
 def shared(place: Place, seen_again: bool, site: Site) -> Finding:

@@ -17,7 +17,7 @@ from scalebox_hpc.testing.transport import FakeTransport
 from tests.cli.conftest import Say
 
 FAKE_SLURM = Path(__file__).parents[1] / "contract" / "fake_slurm"
-HERE = ["site", "host", "host key", "log in", "python", "shared", "slurm", "containers", "scratch", "clock"]
+HERE = ["site", "host", "host key", "log in", "login python", "shared", "slurm", "containers", "scratch", "clock"]
 SITE = """batch = "slurm"
 [ssh]
 host = "127.0.0.1"
@@ -86,7 +86,7 @@ def test_a_failure_is_told_with_its_remedy_and_the_rest_is_not_asked(sbx: Say, t
     lines = result.stdout.splitlines()
     at = lines.index("fail  log in       b: nobody is logged in")
     assert lines[at + 1].strip() == "log in by: sbx site login b"
-    assert lines[at + 2] == "skip  python       not asked: see `log in`"
+    assert lines[at + 2] == "skip  login python not asked: see `log in`"
     assert lines[-1] == "skip  probe        not asked: see `log in`"
 
 

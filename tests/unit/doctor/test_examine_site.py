@@ -20,7 +20,7 @@ from scalebox_hpc.sites.base import Finished
 from scalebox_hpc.testing.transport import FakeTransport
 
 FAKE_SLURM = Path(__file__).parents[2] / "contract" / "fake_slurm"
-ORDER = ["host", "host key", "log in", "python", "shared", "slurm"]
+ORDER = ["host", "host key", "log in", "login python", "shared", "slurm"]
 ORDER += ["limits", "endings", "machine", "containers", "scratch", "clock", "probe"]
 MACHINES = {"cpu": Machine("cpu", cpus=1, partition="main")}
 
@@ -87,7 +87,7 @@ def test_a_site_that_is_good_is_asked_everything_in_order_and_left_as_it_was(sce
     assert {each.verdict for each in found} <= {"ok", "warn"}, found
     told = {each.check: each.fact for each in found}
     assert "127.0.0.1, port" in told["host"]
-    assert told["python"] == f"Python {sys.version_info[0]}.{sys.version_info[1]}"
+    assert told["login python"] == f"Python {sys.version_info[0]}.{sys.version_info[1]}"
     assert str(scene.shared) in told["shared"]
     assert "would take an element of 1 cpus" in told["machine"]
     assert "within 1.5 s of the login node" in told["clock"]
@@ -133,12 +133,12 @@ def test_a_login_that_does_not_work_is_told_as_what_it_is(
 def test_a_python_that_is_missing_or_too_old(scene: Scene) -> None:
     assert scene.site.ssh is not None
     scene.site = replace(scene.site, ssh=replace(scene.site.ssh, python="python9"))
-    assert "`python9` is no Python there" in failed(scene.check(), "python").fact
+    assert "`python9` is no Python there" in failed(scene.check(), "login python").fact
 
     def old(words: Sequence[str], stdin: bytes) -> Finished | None:
         return Finished(0, b"Python 3.6\n", b"") if words[0] == "python9" else None
 
-    assert "Python 3.6, which is too old" in failed(scene.check(scene.transport(old)), "python").fact
+    assert "Python 3.6, which is too old" in failed(scene.check(scene.transport(old)), "login python").fact
 
 
 def test_a_shared_folder_that_cannot_be_made(scene: Scene) -> None:

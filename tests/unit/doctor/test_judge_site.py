@@ -84,7 +84,7 @@ def test_a_site_that_is_here_needs_no_login() -> None:
     ],
 )
 def test_python_of_the_login_node(seen: Interpreter, wanted: str, said: str) -> None:
-    found = judge_site.python(seen, SITE)
+    found = judge_site.python(seen)
     assert verdict(found) == wanted
     assert said in found.fact
     assert wanted == "ok" or "`python` in [ssh]" in found.remedy
