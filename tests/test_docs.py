@@ -47,6 +47,7 @@ VERBS = (
     "cancel",
     "export",
     "image",
+    "site",
     "daemon",
     "ledger",
     "schema",
@@ -55,7 +56,7 @@ VERBS = (
     "doctor",
     "rm",
 )
-NOUNS = ("image", "daemon", "ledger", "module")
+NOUNS = ("image", "site", "daemon", "ledger", "module")
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)

@@ -57,9 +57,9 @@ app.command("export")(export.export)
 app.command("rm")(rm.rm)
 app.add_typer(module.app, name="module")
 app.add_typer(image.app, name="image")
+app.add_typer(site.app, name="site")
 app.add_typer(daemon.app, name="daemon")
 app.add_typer(ledger.app, name="ledger")
-app.add_typer(site.app, name="site")
 
 
 def _print_version(wanted: bool) -> None:

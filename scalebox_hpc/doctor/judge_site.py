@@ -87,7 +87,9 @@ def python(seen: Interpreter) -> Finding:
     wanted = ".".join(map(str, PYTHON))
     remedy = f"name one of {wanted} or newer on the login node: `python` in [ssh] of the site file"
     if seen.version is None:
-        return fail("login python", f"`{seen.words}` is no Python there: {seen.said or 'it said nothing'}", remedy)
+        return fail(
+            "login python", f"`{seen.words}` is no Python there: {seen.said or 'it said nothing'}", remedy
+        )
     shown = ".".join(map(str, seen.version))
     if seen.version < PYTHON:
         return fail("login python", f"`{seen.words}` there is Python {shown}, which is too old", remedy)

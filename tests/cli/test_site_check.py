@@ -17,7 +17,18 @@ from scalebox_hpc.testing.transport import FakeTransport
 from tests.cli.conftest import Say
 
 FAKE_SLURM = Path(__file__).parents[1] / "contract" / "fake_slurm"
-HERE = ["site", "host", "host key", "log in", "login python", "shared", "slurm", "containers", "scratch", "clock"]
+HERE = [
+    "site",
+    "host",
+    "host key",
+    "log in",
+    "login python",
+    "shared",
+    "slurm",
+    "containers",
+    "scratch",
+    "clock",
+]
 SITE = """batch = "slurm"
 [ssh]
 host = "127.0.0.1"

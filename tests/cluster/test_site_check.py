@@ -12,7 +12,7 @@ BEFORE_PROBE = [
     "host",
     "host key",
     "log in",
-    "python",
+    "login python",
     "shared",
     "slurm",
     "limits",
