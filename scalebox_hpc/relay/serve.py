@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import resource
-import secrets
 import selectors
 import signal
 import socket
@@ -62,7 +60,7 @@ def listen(ports: tuple[int, int] | None, recorded: int | None) -> socket.socket
         tried.append(0)
     else:
         inside = range(ports[0], ports[1] + 1)
-        start = random.randrange(len(inside)) if inside else 0
+        start = int.from_bytes(os.urandom(4), "big") % max(1, len(inside))
         tried += [*inside[start:], *inside[:start]]
     for port in tried:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -92,7 +90,7 @@ class Server:
     def __init__(self, options: Options, place: Place, digest: str) -> None:
         self.leaving = ""  # why, once it is to end
         self._options, self._place, self._digest = options, place, digest
-        self._nonce = secrets.token_hex(8)
+        self._nonce = os.urandom(8).hex()
         self._selector = selectors.DefaultSelector()
         self._visitors: dict[socket.socket, Visitor] = {}
         self._carrier: Carrier | None = None

@@ -24,7 +24,7 @@ from scalebox_hpc.daemon.home import Home
 from scalebox_hpc.daemon.keys import Identity, open_identity
 from scalebox_hpc.errors import SiteUnreachable
 from scalebox_hpc.relay.channel import MAGIC
-from scalebox_hpc.sites.base import Finished
+from scalebox_hpc.sites.base import Finished, Transport
 from scalebox_hpc.sites.relay import LinkDown, LinkUp, RelayLink, RelayPlace
 from tests.cluster.box import wait_until
 
@@ -156,7 +156,7 @@ class Rig:
             PYTHON, str(self.program), str(self.shared), self.home.id, self.identity.fingerprint, **keys
         )
 
-    def link(self, transport: Here | None = None, **keys: Any) -> RelayLink:
+    def link(self, transport: Transport | None = None, **keys: Any) -> RelayLink:
         """Begin to keep a line up."""
         made = RelayLink(
             transport or self.transport, self.place(**keys), lambda: self.echo.dial(), self.news.append

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from scalebox_hpc.relay import attach, channel
 from scalebox_hpc.relay.options import read_options
 from scalebox_hpc.sites import relay as home_side
 from scalebox_hpc.sites.relay import LinkDown
-from tests.contract.relay_rig import Rig, echoed, is_gone
+from tests.contract.relay_rig import Here, ProcessStream, Rig, echoed, is_gone
 
 
 @pytest.fixture
@@ -67,6 +69,28 @@ def test_a_link_that_is_silent_is_noticed_and_replaced(rig: Rig, monkeypatch: py
         assert echoed(client, b"there again") == b"there again"
 
 
+class Chatty(Here):
+    """A login node whose shell says things before it does what it is told."""
+
+    def open(self, words: Sequence[str]) -> ProcessStream:
+        return super().open(["sh", "-c", 'echo "Welcome to hpc1"; exec "$@"', "sh", *words])
+
+
+def test_what_a_login_shell_says_first_does_no_harm(rig: Rig) -> None:
+    rig.transport = Chatty()
+    rig.link()
+    rig.up()
+    with rig.raw() as client:
+        assert echoed(client, b"all the same") == b"all the same"
+
+
+def test_a_login_shell_that_says_something_else_is_told(rig: Rig) -> None:
+    rig.program.write_text("print('Access is denied' * 10_000)")
+    rig.link()
+    rig.wait(lambda: downs(rig), "the reason")
+    assert "something else than a relay talks there: b'Access is denied" in downs(rig)[0].why
+
+
 def test_a_second_attach_takes_the_place_of_the_first(rig: Rig) -> None:
     with rig.attach() as first, rig.raw() as waiting:
         pid = rig.record()["pid"]
@@ -78,6 +102,26 @@ def test_a_second_attach_takes_the_place_of_the_first(rig: Rig) -> None:
             assert rig.record()["pid"] == pid
 
 
+def test_many_that_begin_at_once_start_one_relay(rig: Rig) -> None:
+    with ExitStack() as stack:
+        words = rig.words("attach", "--fingerprint", rig.identity.fingerprint)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+        rivals = [stack.enter_context(subprocess.Popen(words, **pipes)) for _ in range(4)]
+        rig.wait(lambda: sum(one.poll() is None for one in rivals) == 1, "all but one replaced")
+        assert rig.log().count("attached;") == 4
+        assert rig.log().count("serves home") == 1
+
+
+def test_a_relay_is_stopped_by_hand(rig: Rig) -> None:
+    with rig.attach() as attached:
+        pid = rig.record()["pid"]
+        assert rig.relay("stop").returncode == 0
+        rig.wait(lambda: is_gone(pid), "the relay's end")
+        assert attached.wait(60) == 0
+    assert rig.relay("stop").returncode == 0, "there is none any more"
+    assert b"usage" in rig.relay("halt").stderr
+
+
 def test_a_relay_of_another_version_is_replaced_on_the_same_port(rig: Rig) -> None:
     with rig.attach():
         before = rig.record()
@@ -86,7 +130,7 @@ def test_a_relay_of_another_version_is_replaced_on_the_same_port(rig: Rig) -> No
     rig.link()
     rig.up()
     after = rig.record()
-    assert is_gone(before["pid"])
+    rig.wait(lambda: is_gone(before["pid"]), "the end of the other version")
     assert (after["pid"] == before["pid"], after["port"]) == (False, before["port"])
 
 
@@ -100,7 +144,7 @@ def test_a_relay_that_hangs_is_ended_and_replaced(rig: Rig, monkeypatch: pytest.
         read_options(["attach", "--shared", str(rig.shared), "--home", rig.home.id])
     ) as found:
         assert found.getpeername().endswith(".sock")
-    assert is_gone(pid)
+    rig.wait(lambda: is_gone(pid), "the end of the one that hangs")
 
 
 def test_a_relay_alone_leaves_and_leaves_nothing_behind(rig: Rig) -> None:
@@ -163,3 +207,14 @@ def test_an_agent_is_sent_away_while_the_daemon_does_not_answer(rig: Rig) -> Non
     rig.echo.close()
     with rig.raw() as client:
         assert client.recv(1) == b""
+
+
+def test_agents_do_not_take_the_daemons_last_descriptors(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.link()
+    rig.up()
+    monkeypatch.setattr(home_side, "DESCRIPTORS_KEPT", 1 << 40)
+    with rig.raw() as client:
+        assert client.recv(1) == b""
+    monkeypatch.undo()
+    with rig.raw() as client:
+        assert echoed(client, b"room again") == b"room again"

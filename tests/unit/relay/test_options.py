@@ -14,7 +14,16 @@ from scalebox_hpc.relay.options import RelayProblem, read_options
 from scalebox_hpc.sites.relay import RelayPlace
 
 FIXED = ["--shared", "/s", "--home", "ab12"]
-HEAVY = {"asyncio", "argparse", "http.client", "ssl", "subprocess", "threading", "tempfile"}
+HEAVY = {
+    "asyncio",
+    "argparse",
+    "hashlib",
+    "http.client",
+    "ssl",
+    "subprocess",
+    "threading",
+    "tempfile",
+}
 
 
 def test_what_the_home_end_writes_is_read() -> None:
