@@ -35,7 +35,7 @@ from scalebox_hpc.doctor.probing import (
 )
 from scalebox_hpc.doctor.wishes import machine_of
 from scalebox_hpc.domain.site import Site, Ssh
-from scalebox_hpc.errors import EnvironmentProblem, SbxError
+from scalebox_hpc.errors import EnvironmentProblem, SbxError, SiteUnreachable
 from scalebox_hpc.relay.folder import Parcel
 from scalebox_hpc.sites.base import Transport
 from scalebox_hpc.sites.depot import RemoteDepot
@@ -45,6 +45,7 @@ from scalebox_hpc.sites.relay import LinkDown, LinkUp, RelayLink, RelayPlace
 READ_S: Final = 30.0  # for a small file there
 GREETING_S: Final = 90.0  # for the relay to be started and to answer
 DIAL_S: Final = 5.0
+ALONE_S: Final = 120.0  # after which a relay leaves that we could not stop
 
 
 def probe(site: Site, ssh: Ssh, transport: Transport, seen: HomeSeen, wanted: Probing) -> Probed:
@@ -52,13 +53,13 @@ def probe(site: Site, ssh: Ssh, transport: Transport, seen: HomeSeen, wanted: Pr
     machine = machine_of(site, wanted.machine)
     take_a_turn(site)
     own = secrets.token_hex(8)
+    name = name_of(own)
     with (
         terminations(),
         listener(site, Path(seen.path)) as (home, server),
-        _folder(site, ssh, transport, home) as (installed, depot),
+        _folder(site, ssh, transport, home, name) as (installed, depot),
         _relay(site, ssh, transport, installed, home, server),
     ):
-        name = name_of(own)
         depot.write(f"tries/{name}/token", open_keys(home).join_token(name) + "\n")
         batch = SlurmCli(own, runner=RemoteRunner(site.name, transport, installed.uid))
         post = Post(home.id, installed.root, name, daemon=False, folder=_FolderThere(transport, depot, name))
@@ -88,9 +89,12 @@ class _FolderThere:
 
 @contextmanager
 def _folder(
-    site: Site, ssh: Ssh, transport: Transport, home: Home
+    site: Site, ssh: Ssh, transport: Transport, home: Home, name: str
 ) -> Iterator[tuple[Installed, RemoteDepot]]:
-    """A shared folder there with the programs in it; removed in the end."""
+    """A shared folder there with the programs in it; removed in the end.
+
+    Where the link is lost before, the error says what is left there of the try of that name.
+    """
     with tempfile.TemporaryDirectory(prefix="sbx-doctor-") as made:
         relay, agent = Path(made, "relay.pyz"), Path(made, "agent.pyz")
         build_relay(relay)
@@ -104,6 +108,9 @@ def _folder(
             depot.make(["", "tries"])
             depot.put([(agent, parcel)])
             yield installed, depot
+        except SiteUnreachable as error:
+            left = f"if it is left at {site.name}: scancel --name={name}; rm -r {installed.root}"
+            raise SiteUnreachable(error.fact, f"{error.hint} {left}".strip()) from error
         finally:
             with suppress(SbxError):
                 transport.run(["rm", "-rf", installed.root], timeout_s=READ_S)
@@ -116,7 +123,14 @@ def _relay(
     """A relay on the login node that leads to the listener here; stopped in the end."""
     port = server.port_in(None, None)
     place = RelayPlace(
-        ssh.python, installed.program, installed.root, home.id, server.fingerprint, site.ports, site.advertise
+        ssh.python,
+        installed.program,
+        installed.root,
+        home.id,
+        server.fingerprint,
+        site.ports,
+        site.advertise,
+        ALONE_S,
     )
     news: queue.SimpleQueue[LinkUp | LinkDown] = queue.SimpleQueue()
     link = RelayLink(
