@@ -1,10 +1,12 @@
 """`sbx site check` of a site that is reached by ssh alone: what is good, and each thing that can be wrong."""
 
 import json
+import re
+import subprocess
 from typing import Any
 
-from tests.cluster.box import Site
-from tests.cluster.site_faults import little_room, without_sshd
+from tests.cluster.box import Site, wait_until
+from tests.cluster.site_faults import end_processes, kill_sshd, little_room, start_sshd, without_sshd
 from tests.cluster.two_sites import SECOND_FACTOR_PORT, TwoSites, host_key, known_key
 
 BEFORE_PROBE = [
@@ -114,6 +116,28 @@ def test_nodes_without_that_python(two_sites: TwoSites) -> None:
     probe = failed(checked(two_sites, site_file=file), "probe")
     assert "python9 was not found on" in probe["fact"]
     assert left_at(two_sites.b) == ""
+
+
+def test_a_probe_whose_link_is_lost_says_what_it_may_have_left(two_sites: TwoSites) -> None:
+    a, b = two_sites.a, two_sites.b
+    a.write(a.home / DIRECTORY / "site-configs" / "b.toml", two_sites.file_of_b())
+    assert left_at(b) == ""
+    b.run(b.login, "scontrol update partitionname=batch state=down", root=True)
+    listed = "squeue --noheader --me --format=%j"
+    check = a.start(a.login, f"cd {DIRECTORY} && {a.sbx} site check b --json", stderr=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: b.run(b.login, listed).stdout, 60, "the probe in the queue")
+        kill_sshd(b)
+        found = json.loads(check.communicate(timeout=120)[0])["checks"][-1]
+    finally:
+        start_sshd(b)
+        b.run(b.login, "scontrol update partitionname=batch state=up", root=True)
+    assert (found["check"], found["verdict"]) == ("probe", "fail"), found
+    name, folder = re.findall(r"scancel --name=(\S+); rm -r (\S+)", found["remedy"])[0]
+    assert name in b.run(b.login, listed).stdout
+    end_processes(b, b.login, folder)  # a relay that is alone for two minutes leaves by itself
+    b.run(b.login, f"scancel --name={name}; rm -r {folder}")
+    assert left_at(b) == ""
 
 
 def test_a_login_host_without_that_python(two_sites: TwoSites) -> None:
