@@ -214,7 +214,9 @@ def shared(place: Place, batch: str) -> Finding:
     found = _writable("shared", place, "set `paths.shared` in the site file")
     if batch != "local" and place.file_system in IN_MEMORY:
         return fail(
-            "shared", f"{place.path} is in this machine's memory", "set `paths.shared` to what nodes see too"
+            "shared",
+            f"{place.path} is in the memory of one machine",
+            "set `paths.shared` to what nodes see too",
         )
     return found
 

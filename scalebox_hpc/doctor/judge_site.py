@@ -8,7 +8,7 @@ from typing import Final
 
 from scalebox_hpc.doctor import judge
 from scalebox_hpc.doctor.facts import Door, Interpreter, Place
-from scalebox_hpc.doctor.finding import Finding, Verdict, fail, ok, skip
+from scalebox_hpc.doctor.finding import Finding, Verdict, fail, ok, skip, warn
 from scalebox_hpc.domain.site import Site, Ssh
 from scalebox_hpc.errors import (
     EnvironmentProblem,
@@ -99,13 +99,25 @@ def python(seen: Interpreter) -> Finding:
 def shared(place: Place, seen_again: bool, site: Site) -> Finding:
     """The shared folder, looked at by two commands; `seen_again`: what the first left, by the second."""
     found = judge.shared(place, site.batch)
-    if found.verdict is not Verdict.FAIL and not seen_again:
+    if found.verdict is Verdict.FAIL:
+        return found
+    if not seen_again:
         return fail(
             "shared",
             f"{place.path}: a file that one command left there is gone for the next",
             "set `paths.shared` in the site file to a directory that every session and every login node sees",
         )
-    return found
+    if not place.replaces:
+        fact = f"{place.path}: {place.file_system} has no rename over a file that is there"
+        return fail("shared", fact, "set `paths.shared` in the site file to another file system")
+    if not place.links:
+        fact = f"{found.fact}; it has no hard links, by which images are kept"
+        return warn("shared", fact, "set `paths.images` in the site file to another file system")
+    return (
+        found
+        if place.locks
+        else replace(found, fact=f"{found.fact}; without locks, which nothing there needs")
+    )
 
 
 def scratch(path: str, place: Place | None) -> Finding:

@@ -107,7 +107,7 @@ def test_a_shared_folder_that_cannot_be_written_or_is_full(two_sites: TwoSites) 
     assert "/proc/sbx cannot be written" in failed(checked(two_sites, site_file=shut), "shared")["fact"]
     full = two_sites.file_of_b() + f'\n[paths]\nshared = "{SHARED}"\n'
     with little_room(two_sites.b, SHARED):
-        assert "in this machine's memory" in failed(checked(two_sites, site_file=full), "shared")["fact"]
+        assert "in the memory of one machine" in failed(checked(two_sites, site_file=full), "shared")["fact"]
 
 
 def test_nodes_without_that_python(two_sites: TwoSites) -> None:

@@ -90,11 +90,23 @@ def test_python_of_the_login_node(seen: Interpreter, wanted: str, said: str) -> 
     assert wanted == "ok" or "`python` in [ssh]" in found.remedy
 
 
-def test_a_shared_folder_is_the_same_for_two_commands() -> None:
-    assert verdict(judge_site.shared(GOOD, True, SITE)) == "ok"
-    assert "gone for the next" in judge_site.shared(GOOD, False, SITE).fact
-    shut = replace(GOOD, problem="/home: Permission denied")
-    assert "Permission denied" in judge_site.shared(shut, False, SITE).fact
+@pytest.mark.parametrize(
+    ("change", "again", "wanted", "said"),
+    [
+        ({}, True, "ok", "97.7G free on nfs4"),
+        ({}, False, "fail", "gone for the next"),
+        ({"problem": "/home: Permission denied"}, False, "fail", "Permission denied"),
+        ({"free_mib": 5}, True, "fail", "5.0M free"),
+        ({"file_system": "tmpfs"}, True, "fail", "in the memory of one machine"),
+        ({"replaces": False}, True, "fail", "nfs4 has no rename over a file"),
+        ({"links": False}, True, "warn", "no hard links"),
+        ({"locks": False}, True, "ok", "without locks"),
+    ],
+)
+def test_what_a_shared_folder_must_be(change: dict[str, object], again: bool, wanted: str, said: str) -> None:
+    found = judge_site.shared(replace(GOOD, **change), again, SITE)  # type: ignore[arg-type]
+    assert verdict(found) == wanted
+    assert said in found.fact
 
 
 def test_scratch_is_for_the_probe_where_tasks_run_elsewhere() -> None:
