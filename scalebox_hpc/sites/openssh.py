@@ -133,7 +133,19 @@ def open_master(site: str, ssh: Ssh, control: str) -> None:
             raise SiteUnreachable(f"{site}: {ssh.host} does not answer within {OPEN_S:.0f} s") from error
         said.seek(0)
         if done.returncode != 0:
-            raise problem_of(site, ssh.host, said.read())
+            # Of a master that goes to the background, what a jump host says goes nowhere.
+            raise (knock(site, ssh) if ssh.jump else None) or problem_of(site, ssh.host, said.read())
+
+
+def knock(site: str, ssh: Ssh, *options: str) -> SiteUnreachable | None:
+    """Try a connection of its own and return what came of it; None when it let us in."""
+    first = ["BatchMode=yes", "ControlPath=none", *options]
+    words = ["ssh", *(word for option in first for word in ("-o", option)), *command_line.direct_options(ssh)]
+    try:
+        done = call([*words, ssh.host, "true"], timeout_s=OPEN_S, environ=unasked(os.environ))
+    except subprocess.TimeoutExpired:
+        return SiteUnreachable(f"{site}: {ssh.host} does not answer within {OPEN_S:.0f} s")
+    return None if done.returncode == 0 else problem_of(site, ssh.host, done.stderr)
 
 
 def log_in(site: str, ssh: Ssh, transport: Transport, works_s: float) -> None:
