@@ -45,6 +45,13 @@ def two_sites(site: Site) -> Iterator[TwoSites]:
         yield TwoSites(site, other)
 
 
+@pytest.fixture(scope="session")
+def third_site(two_sites: TwoSites) -> Iterator[Site]:
+    """One more that the first reaches by ssh, of one node; for what is moved between two others."""
+    with running_site("sitec", Settings(nodes=1), two_sites.a.box, sbx=False) as third:
+        yield third
+
+
 @pytest.fixture
 def lab_of_two(two_sites: TwoSites) -> Iterator[Lab]:
     """A lab on the first site's login node; its site file `b` is for the other site."""

@@ -1,9 +1,14 @@
 """What befalls a site that is reached by ssh: its cable, sshd, login host, room and processes."""
 
+import importlib.util
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
 
 from tests.cluster.box import USER_ID, Site, wait_until
 from tests.scenarios.lab import command_lines
@@ -94,6 +99,36 @@ def more_room(site: Site, directory: str, *, mib: int) -> None:
     site.run(site.login, f"mount -o remount,size={mib}m {directory}", root=True)
 
 
+@contextmanager
+def full_quota(site: Site, directory: str, *, most_bytes: int) -> Iterator[None]:
+    """On the login host the user may have so many bytes below a directory (its name inside), and no more.
+
+    Writing more is "Disk quota exceeded", though `df` shows room. What was written is there afterwards.
+    """
+    with poor_disk(site, "quota", directory, str(most_bytes), hosts=(site.login,)):
+        yield
+
+
+@contextmanager
+def poor_disk(site: Site, *words: str, hosts: Sequence[str]) -> Iterator[None]:
+    """A directory lies on a poor disk, as these hosts see it; `words`: as `poor_disk.py` takes them."""
+    found = importlib.util.find_spec("mfusepy")
+    if found is None or found.origin is None:
+        pytest.skip("mfusepy is not installed")
+    for source in (Path(found.origin), Path(__file__).with_name("poor_disk.py")):
+        shutil.copy(source, site.scratch)
+    serve = f"exec {site.settings.python_at or 'python3'} /scratch/poor_disk.py {' '.join(words)}"
+    servers = [site.start(host, serve, root=True) for host in hosts]
+    try:
+        kind = f"stat -f -c %T {words[1]}"
+        wait_until(lambda: all(site.run(host, kind).stdout == "fuse\n" for host in hosts), 30, "the disk")
+        yield
+    finally:
+        for host, server in zip(hosts, servers, strict=True):
+            site.stop(server)
+            site.run(host, f"umount --lazy {words[1]}", root=True, check=False)
+
+
 # ---- processes
 
 
@@ -118,6 +153,11 @@ def end_processes(site: Site, host: str, *words: str) -> int:
     return len(pids)
 
 
+def relays(site: Site, verb: str = "serve") -> list[int]:
+    """The relays of the login host, or what else of them (`attach`, `depot`) runs there."""
+    return processes(site, site.login, "/relay", f".pyz\0{verb}\0")
+
+
 def kill_relay(site: Site) -> int:
-    """Kill -9 the relays of the login host, and what is attached to them."""
-    return end_processes(site, site.login, "relay.pyz")
+    """Kill -9 the relays of the login host; what is attached to them is left to find out."""
+    return end_processes(site, site.login, "/relay", ".pyz\0serve\0")

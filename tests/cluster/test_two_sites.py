@@ -11,6 +11,7 @@ from tests.cluster.site_faults import (
     cut_link,
     end_connections,
     end_processes,
+    full_quota,
     little_room,
     more_room,
     parted,
@@ -117,6 +118,24 @@ def test_sites_that_are_parted_go_on_by_themselves(two_sites: TwoSites) -> None:
     assert from_a(two_sites, "true")[0] == 0
 
 
+def test_what_was_left_cut_is_mended_by_up(two_sites: TwoSites) -> None:
+    b = two_sites.b
+    b.box.call("wan", "sitea", "siteb", "down")
+    b.link(b.login, up=False)
+    b.box.call("up", "siteb", settings=b.settings)
+    wait_until(lambda: from_a(two_sites, "true", *QUICK)[0] == 0, 20, "the way back")
+
+
+def test_two_others_need_not_see_each_other(two_sites: TwoSites, third_site: Site) -> None:
+    a, b, c = two_sites.a, two_sites.b, third_site
+    across = " ".join(["ssh -o BatchMode=yes", *QUICK, f"sci@{c.login} whoami"])
+    assert b.run(b.login, across).stdout == "sci\n"
+    with parted(b, c):
+        assert b.run(b.login, across, check=False).returncode == 255
+        assert a.run(a.login, across).stdout == "sci\n"
+        assert from_a(two_sites, "whoami") == (0, "lab\n")
+
+
 def test_a_connection_can_be_ended_and_its_command_found(two_sites: TwoSites) -> None:
     a, b = two_sites.a, two_sites.b
     client = a.start(a.login, f"exec {two_sites.ssh(b.login)} {' '.join(COMMAND)}")
@@ -149,6 +168,17 @@ def test_a_target_can_be_full_and_get_room(two_sites: TwoSites) -> None:
         assert (code, "No space left" in said) == (1, True), said
         more_room(b, f"{b.home_inside}/small", mib=4)
         assert from_a(two_sites, fill)[0] == 0
+
+
+def test_a_quota_is_felt_and_ends_with_its_context(two_sites: TwoSites) -> None:
+    b, fill = two_sites.b, "'dd if=/dev/zero of=~/quota/file bs=1M count=3'"
+    b.run(b.login, "mkdir -p quota && rm -f quota/*")
+    with full_quota(b, f"{b.home_inside}/quota", most_bytes=2 << 20):
+        code, said = from_a(two_sites, fill)
+        assert (code, "quota exceeded" in said) == (1, True), said
+        assert (b.home / "quota" / "file").stat().st_size == 2 << 20
+        assert from_a(two_sites, "'rm ~/quota/file && dd if=/dev/zero of=~/quota/less bs=1M count=1'")[0] == 0
+    assert from_a(two_sites, fill)[0] == 0
 
 
 def test_trees_are_equal_after_rsync_and_a_flipped_byte_is_seen(two_sites: TwoSites) -> None:

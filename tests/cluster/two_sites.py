@@ -26,7 +26,7 @@ SECOND_FACTOR = "123456"
 SITE_FILE = """
 batch = "slurm_cli"
 python = "{python}"
-prologue = ["export PATH=$PATH:{bin}"]
+prologue = [{prologue}]
 interval = "1s"
 
 [ssh]
@@ -51,20 +51,26 @@ class TwoSites:
     b: Site
 
     def file_of_b(self, *, host: str = "", ssh: str = "") -> str:
-        """The text of a site file for b; `host`: another name for its login host; `ssh`: more lines."""
-        settings = self.b.settings
-        return SITE_FILE.format(
-            host=host or self.b.login,
-            user=settings.user,
-            python=settings.python_at,
-            bin=Path(settings.python_at).parent,
-            ssh=ssh,
-            partition=settings.partition,
-        )
+        """The text of a site file for b, as `site_file` makes it."""
+        return site_file(self.b, host=host, ssh=ssh)
 
     def ssh(self, host: str, *options: str) -> str:
         """The words that go from a to a host of b, or fail without a question; the command comes behind."""
         return " ".join(["ssh", "-o", "BatchMode=yes", *options, f"{self.b.settings.user}@{host}"])
+
+
+def site_file(site: Site, *, host: str = "", ssh: str = "") -> str:
+    """The text of a site file; `host`: another name for its login host; `ssh`: more lines of its table."""
+    settings = site.settings
+    at = settings.python_at
+    return SITE_FILE.format(
+        host=host or site.login,
+        user=settings.user,
+        python=at or "python3",
+        prologue=f'"export PATH=$PATH:{Path(at).parent}"' if at else "",
+        ssh=ssh,
+        partition=settings.partition,
+    )
 
 
 @contextmanager
