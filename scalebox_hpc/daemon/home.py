@@ -23,6 +23,7 @@ from scalebox_hpc.errors import ConflictError, EnvironmentProblem, UsageError
 IDENTITY: Final = "home.json"
 NO_HOME_YET: Final = "0" * 16  # stands for the id that a home will draw
 SHARED_PARTS: Final = ("files", "runs", "tries", "logs", "spool", "ended")
+REMOTE_SHARED: Final = "~/.sbx/shared"  # `paths.shared` of a remote site that names none
 _recording = threading.Lock()  # home.json is read and written by the engine and by hands
 
 
@@ -187,6 +188,11 @@ def shared_path(home: Home, site_shared: str | None) -> Path:
     if site_shared is None:
         return home.path / "shared"
     return Path(os.path.expandvars(os.path.expanduser(site_shared))) / f"sbx-{home.id}"
+
+
+def remote_shared(home: Home, site_shared: str | None) -> str:
+    """The same of a remote site, as it is written: `~` and variables are filled in there."""
+    return f"{(site_shared or REMOTE_SHARED).rstrip('/')}/sbx-{home.id}"
 
 
 def build_agent(target: Path) -> None:
