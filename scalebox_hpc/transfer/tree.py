@@ -1,4 +1,4 @@
-"""Many files of a directory moved at once: large ones alone, small ones in balanced parts on parallel streams.
+"""Many files of a directory moved at once: large ones alone, small ones in balanced parts over streams.
 
 What the target has already, by size and time, is left alone.
 """
