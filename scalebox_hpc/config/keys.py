@@ -155,7 +155,10 @@ MODULE: Final[Keys] = {
         "description": "files and directories that its container sees: SOURCE[:TARGET[:ro|rw]]",
     },
     "use": _named("a standard module; its keys can be written anew here"),
-    "kind": {"enum": ["task", "mpi"], "description": "mpi: a task spans nodes and starts ranks"},
+    "kind": {
+        "enum": ["task", "mpi", "transfer"],
+        "description": "mpi: a task spans nodes and starts ranks; transfer: it moves data",
+    },
     "seed": {
         "anyOf": [
             {"type": "array", "minItems": 1, "items": {"type": ["string", "integer"]}},
