@@ -1,4 +1,4 @@
-"""Transfers that are killed, cut off, or find no room: what is lost, what is said, what goes on from where."""
+"""Transfers that are killed, cut off, or find no room: what is said, and what goes on from where."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=True)
     yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 @pytest.mark.parametrize("kind", ["file", "tree"])
