@@ -91,6 +91,11 @@ class Move:
         wished = order.checksum.partition(":")[0]
         self.algorithm = algorithm(self.source.facts["algorithms"], self.target.facts["algorithms"], wished)
 
+    @property
+    def delay_s(self) -> float:
+        """How long a question takes from one end to the other and back."""
+        return self.source.end.delay_s + self.target.end.delay_s
+
     def patiently(self, do: Callable[[], T]) -> T:
         """Do it, and again while the link is broken; what is gained in between renews the patience."""
         heard, wait_s = self.watch.heard, _FIRST_WAIT_S
