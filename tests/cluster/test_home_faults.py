@@ -90,7 +90,7 @@ def renew_boot_id(site: Site) -> None:
 @pytest.mark.usefixtures("own_boot_id")
 def test_the_login_node_is_rebooted(lab: Lab, site: Site, record_property: Tell) -> None:
     """Daemon and slurmctld are gone with it; the lock of another boot is no obstacle."""
-    start(lab, tasks=50, pause="0.5")
+    start(lab, tasks=120, pause="0.5")
     until_done(lab, 20)
     until_saved(site, lab)
     reboot_login(site)
