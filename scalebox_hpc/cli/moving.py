@@ -6,7 +6,7 @@ import posixpath
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,7 +114,7 @@ def _tell(done: Move, outcome: Outcome, as_json: bool) -> None:
     if not as_json:
         say.text(f"{done.order.target}\n  {summary(done, outcome)}")
         return
-    numbers = {key: value for key, value in asdict(outcome).items() if key != "files"}
+    numbers = {each.name: getattr(outcome, each.name) for each in fields(outcome) if each.name != "files"}
     told: dict[str, Any] = {
         "source": str(done.order.source),
         "target": str(done.order.target),
