@@ -20,12 +20,18 @@ from typing import IO, Any, Final, Protocol
 
 from scalebox_hpc.domain.site import Site, Ssh
 from scalebox_hpc.sites.command_line import destination, ssh_words, stream_text
-from scalebox_hpc.transfer import end
+from scalebox_hpc.transfer import archives, end
 from scalebox_hpc.transfer.causes import Cause, TransferFailed, cause_of_command, cause_of_error, last_words
 from scalebox_hpc.transfer.rsync import Rsync, read_version
 
 _NOISE_LINES: Final = 1000  # what a site's shell may print before our program does
-_BOOT: Final = "import sys; exec(compile(eval(sys.stdin.readline()), 'end', 'exec')); serve()"
+# Each source has names of its own; the first one serves the questions of all.
+_BOOT: Final = (
+    "import sys; parts = [(compile(text, 'end', 'exec'), {}) for text in eval(sys.stdin.readline())];"
+    " [exec(*part) for part in parts]; own = parts[0][1];"
+    " [own['CALLS'].update(names['CALLS']) for _, names in parts]; own['serve']()"
+)
+_CALLS: Final[dict[str, Any]] = {**end.CALLS, **archives.CALLS}
 
 
 class End(Protocol):
@@ -59,7 +65,7 @@ class Here:
 
     def ask(self, call: str, *args: Any) -> Any:
         try:
-            found = end.CALLS[call](*args)
+            found = _CALLS[call](*args)
             return list(found) if isinstance(found, Iterator) else found
         except OSError as error:
             raise _refused(
@@ -184,7 +190,7 @@ class There:
 
 @functools.cache
 def _program() -> bytes:
-    return ascii(Path(end.__file__).read_text()).encode() + b"\n"
+    return ascii([Path(source).read_text() for source in (end.__file__, archives.__file__)]).encode() + b"\n"
 
 
 class Known:
