@@ -15,12 +15,14 @@ from scalebox_hpc.cli import (
     describe,
     doctor,
     export,
+    get,
     image,
     ledger,
     log,
     module,
     plan,
     ps,
+    put,
     resume,
     retry,
     rm,
@@ -54,6 +56,8 @@ app.command("resume")(resume.resume)
 app.command("cancel")(cancel.cancel)
 app.command("export")(export.export)
 app.command("rm")(rm.rm)
+app.command("get")(get.get)
+app.command("put")(put.put)
 app.add_typer(module.app, name="module")
 app.add_typer(image.app, name="image")
 app.add_typer(daemon.app, name="daemon")
