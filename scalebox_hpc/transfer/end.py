@@ -16,6 +16,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 TEMPORARY = re.compile(r"\.sbx-[0-9a-f]{12}")
 ENTRIES_A_LINE = 2000
 _CHUNK = 1 << 20
+_PROBE_BYTES = 64 << 20
 _WORDS_A_COMMAND = 500
 _SAMPLES, _SAMPLE_BYTES = 8, 1 << 16
 
@@ -266,15 +268,6 @@ def drop(path: str) -> None:
         os.unlink(path)
 
 
-def forget(root: str, names: list[str]) -> None:
-    """Give files a time at which nothing was written, so that nobody takes them for the source's."""
-    root = _full(root)
-    for name in names:
-        path = os.path.join(root, name)
-        if os.path.lexists(path):
-            os.utime(path, (1, 1), follow_symlinks=False)
-
-
 def remove(root: str, known: list[list[Any]]) -> Iterator[str]:
     """Remove each [name, size, mtime_ns] that is still so; yields the names of those that are not."""
     root = _full(root)
@@ -292,9 +285,9 @@ def remove(root: str, known: list[list[Any]]) -> Iterator[str]:
 
 def prune(root: str, names: list[str]) -> Iterator[str]:
     """Remove directories that are empty, deepest first; yields the names of those that are not."""
-    for name in sorted(names, key=lambda name: name.count("/"), reverse=True):
+    for name in sorted(names, key=lambda name: (bool(name), name.count("/")), reverse=True):
         try:
-            os.rmdir(os.path.join(_full(root), name))
+            os.rmdir(os.path.join(_full(root), name) if name else _full(root))
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -331,17 +324,14 @@ def lines(path: str) -> Iterator[str]:
             yield line.rstrip("\n")
 
 
-def room(path: str) -> int:
-    """The bytes that are free for us on the file system that will hold a path."""
-    path = _full(path)
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    free = os.statvfs(path)
-    return free.f_bavail * free.f_frsize
+def fits(directory: str, size: int) -> None:
+    """Try whether so many bytes, up to 64 MiB, could be written there now; the error says why not."""
+    with tempfile.TemporaryFile(dir=_full(directory)) as file:
+        os.posix_fallocate(file.fileno(), 0, max(1, min(size, _PROBE_BYTES)))
 
 
-_CALLS = (facts, ping, look, walk, survey, digest, sample, lines, room)
-_ORDERS = (begin, finish, settle, make, dress, forget, drop, remove, prune)
+_CALLS = (facts, ping, look, walk, survey, digest, sample, lines, fits)
+_ORDERS = (begin, finish, settle, make, dress, drop, remove, prune)
 CALLS = {call.__name__: call for call in (*_CALLS, *_ORDERS)}
 
 

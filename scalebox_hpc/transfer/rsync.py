@@ -16,7 +16,9 @@ _KEEP: Final = ("--links", "--perms", "--times")
 _FAST_CIPHER: Final = ("-o", "Ciphers=^aes128-gcm@openssh.com")  # first of what both know; else the next
 _OWN_LINK: Final = ("-o", "ControlPath=none", "-o", "ControlMaster=no")
 _SILENCE_S: Final = 120
-_PROGRESS: Final = re.compile(r"^\s*([\d.,]+)\s+\d+%")
+_PROGRESS: Final = re.compile(
+    r"\s*([\d.,]+)\s+\d+%\s+[\d.,]+\w*/s\s+[\d:?]+(?:\s+\(xfe?r#\d+, (?:to|ir)-chk=\d+/\d+\))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,17 @@ class Command:
 
 def words(command: Command, here: Rsync, there: Rsync) -> list[str]:
     """The command line; `here` is the rsync that is started, `there` the one it talks to."""
-    options = [*_KEEP, "--protect-args", "--info=progress2", "--no-human-readable", "--outbuf=L"]
+    # What is to be moved was decided before; rsync itself would pass over a change within the same second.
+    options = [
+        *_KEEP,
+        "--ignore-times",
+        "--protect-args",
+        "--info=progress2",
+        "--no-human-readable",
+        "--outbuf=L",
+    ]
+    if min(here.version, there.version) >= (3, 1, 3):
+        options.append("--modify-window=-1")  # times to the nanosecond; older ones know no such word
     options += [f"--timeout={_SILENCE_S}"] if command.shell else []
     options += {
         Mode.WHOLE: ["--whole-file", "--inplace"],
@@ -116,7 +128,12 @@ def at_host(host: str, path: str) -> str:
     return f"{host}:{path}"
 
 
-def bytes_done(line: str) -> int | None:
-    """How many bytes a line of `--info=progress2` reports; None for any other line."""
+def progress(line: str) -> tuple[int | None, str]:
+    """Split a line: the bytes that `--info=progress2` reports, None where it does not, and what else it says.
+
+    Errors may stand behind a report, which has no line end of its own.
+    """
     match = _PROGRESS.match(line)
-    return int(re.sub(r"[.,]", "", match[1])) if match else None
+    if match is None:
+        return None, line.strip()
+    return int(re.sub(r"[.,]", "", match[1])), line[match.end() :].strip()
