@@ -158,7 +158,8 @@ def sync(desk: Desk, call: Call) -> None:
         _answer_ended(desk, call, said)
         return
     reported = [each.lease.text() for each in said.results]
-    heard = agent.session.hear(said.number, said.took, said.held, reported)
+    stays = said.leaving is None
+    heard = agent.session.hear(said.number, said.took, said.held, reported, takes_more=stays)
     if heard.stale:
         desk.answer(call, _superseded(said.number))
         return
@@ -167,7 +168,7 @@ def sync(desk: Desk, call: Call) -> None:
     agent.walltime_left_s, agent.walltime_at_s = said.walltime_left_s, desk.now.mono_s
     agent.free = Room(said.free.cpus, said.free.memory_mib, said.free.gpus, said.free.scratch_mib)
     disks.take_in(desk, agent, said)
-    agent.prefetch, agent.leaving = said.prefetch, said.leaving is not None
+    agent.prefetch, agent.leaving = said.prefetch, not stays
     agent.dead = {lease for lease in agent.dead if lease in said.held}
     leasing.take_in(desk, agent, heard)
     recording.record(desk, agent, said.results)
