@@ -144,17 +144,15 @@ def _way(algorithm: str) -> Any:
     """How an algorithm is computed here: a constructor, the name of a command, or None."""
     if algorithm == "sha256":
         return hashlib.sha256
-    try:
-        if algorithm == "xxh3":
-            import xxhash
+    if algorithm == "xxh3":
+        try:
+            import xxhash  # a site may have it, or the command, or neither
 
             return xxhash.xxh3_64
-        import blake3
-
-        return blake3.blake3
-    except ImportError:
-        tool = {"xxh3": "xxhsum", "blake3": "b3sum"}[algorithm]
-        return tool if shutil.which(tool) and _by_command(tool, [os.devnull]) else None
+        except ImportError:
+            pass
+    tool = {"xxh3": "xxhsum", "blake3": "b3sum"}[algorithm]
+    return tool if shutil.which(tool) and _by_command(tool, [os.devnull]) else None
 
 
 def _by_tool(tool: str, root: str, names: list[str], links: bool) -> Iterator[Any]:
