@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
 from scalebox_hpc.transfer.causes import Cause, TransferFailed
@@ -91,6 +91,15 @@ class Move:
         wished = order.checksum.partition(":")[0]
         self.algorithm = algorithm(self.source.facts["algorithms"], self.target.facts["algorithms"], wished)
 
+    def aim(self, target: Place) -> None:
+        """Copy to that place of the same site instead."""
+        self.order = replace(self.order, target=target)
+        self.target_path = self.target.full(target.path)
+
+    def slot(self) -> AbstractContextManager[None]:
+        """The right to one stream."""
+        return self._slots.one(self.stop)
+
     def patiently(self, do: Callable[[], T]) -> T:
         """Do it, and again while the link is broken; what is gained in between renews the patience."""
         heard, wait_s = self.watch.heard, _FIRST_WAIT_S
@@ -111,7 +120,7 @@ class Move:
     def move(self, piece: Piece, name: str, size_bytes: int, had_bytes: int = 0) -> None:
         """Run one rsync, within the limit of streams, for what is to be so large at the target."""
         try:
-            with self._slots.one(self.stop):
+            with self.slot():
                 self.link.move(piece, lambda done: self.watch.report(name, had_bytes + done))
         except TransferFailed as failure:
             if failure.cause is Cause.OTHER and not self.stop.is_set():  # its last words may get lost

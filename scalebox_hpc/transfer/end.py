@@ -333,7 +333,7 @@ _ORDERS = (begin, finish, settle, make, dress, drop, remove, prune)
 CALLS = {call.__name__: call for call in (*_CALLS, *_ORDERS)}
 
 
-def answer(line: str) -> Iterator[dict[str, Any]]:
+def answer(line: bytes) -> Iterator[dict[str, Any]]:
     """Do what a line asks: {"call": NAME, "args": [...]}; lists come in several parts."""
     asked = json.loads(line)
     try:
@@ -360,7 +360,7 @@ def _parts(items: Iterable[Any]) -> Iterator[list[Any]]:
 def serve() -> None:
     """Answer lines of standard input until it ends."""
     print(json.dumps({"ready": 1}), flush=True)
-    for line in sys.stdin:
+    for line in sys.stdin.buffer:
         for found in answer(line):
             print(json.dumps(found))
         sys.stdout.flush()

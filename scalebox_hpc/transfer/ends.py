@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
@@ -27,7 +27,7 @@ from scalebox_hpc.transfer.rsync import Rsync, read_version
 _NOISE_LINES: Final = 1000  # what a site's shell may print before our program does
 # Each source has names of its own; the first one serves the questions of all.
 _BOOT: Final = (
-    "import sys; parts = [(compile(text, 'end', 'exec'), {}) for text in eval(sys.stdin.readline())];"
+    "import sys; parts = [(compile(text, 'end', 'exec'), {}) for text in eval(sys.stdin.buffer.readline())];"
     " [exec(*part) for part in parts]; own = parts[0][1];"
     " [own['CALLS'].update(names['CALLS']) for _, names in parts]; own['serve']()"
 )
@@ -101,12 +101,18 @@ class There:
         self._errors: IO[bytes] | None = None
 
     def ask(self, call: str, *args: Any) -> Any:
+        return self.send((), call, *args)
+
+    def send(self, data: Iterable[bytes], call: str, *args: Any) -> Any:
+        """Ask a question that reads more from standard input, and send that. Raises TransferFailed."""
         line = json.dumps({"call": call, "args": args}).encode() + b"\n"
         with self._one_at_a_time, self._broken_link():
             process = self._process or self._start()
             assert process.stdin is not None
             began_s = time.monotonic()
             process.stdin.write(line)
+            for piece in data:
+                process.stdin.write(piece)
             process.stdin.flush()
             found = self._answer(process)
             took_s = time.monotonic() - began_s

@@ -47,6 +47,11 @@ class Link:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether bytes are to be saved rather than work."""
+        return self.compress or self._limit_kib_s > 0
+
     def stop(self) -> None:
         """End what runs, and start nothing more."""
         with self._lock:

@@ -16,6 +16,8 @@ LARGE_BYTES: Final = 64 << 20  # from here on a file is moved alone, and goes on
 SHARD_FILES: Final = 20_000
 SHARD_BYTES: Final = 1 << 30
 _A_FILE_BYTES: Final = 64 << 10  # what a file costs beside its bytes, as bytes
+_NEAR_STREAM_BYTES: Final = 256 << 20  # what one stream moves while another would be opened
+_FAR_STREAM_BYTES: Final = 4 << 20
 _DELTA_LEAST_BYTES: Final = 1 << 20
 _NS: Final = 1_000_000_000
 
@@ -167,9 +169,20 @@ def algorithm(source: Sequence[str], target: Sequence[str], wished: str = "") ->
     return next(name for name in (*source, "sha256") if name in target)
 
 
+def is_far(delay_s: float) -> bool:
+    """Whether an answer takes so long that a stream by itself cannot fill the link."""
+    return delay_s >= 0.01
+
+
+def useful_streams(files: Sequence[Entry], delay_s: float, most: int) -> int:
+    """How many streams are worth what a connection costs: about 0.3 s of work, and some answers' time."""
+    weight = sum(each.size_bytes + _A_FILE_BYTES for each in files)
+    return max(1, min(most, weight // (_FAR_STREAM_BYTES if is_far(delay_s) else _NEAR_STREAM_BYTES)))
+
+
 def pays_to_compress(limit_mib_s: float | None, delay_s: float) -> bool:
     """Whether the link is likely slower than zstd: it is limited, or far away."""
-    return limit_mib_s is not None or delay_s >= 0.01
+    return limit_mib_s is not None or is_far(delay_s)
 
 
 def batches(entries: Sequence[T], most: int) -> Iterator[Sequence[T]]:
