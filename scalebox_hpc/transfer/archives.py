@@ -7,20 +7,18 @@ Archives are made and read by the site's GNU tar and zstd.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import shutil
 import stat
-import struct
 import subprocess
-import sys
 import tempfile
 from typing import Any
+
+from scalebox_hpc.transfer.end import CALLS
 
 MANIFEST = ".sbx-manifest"  # first in each archive: checksums of its files, as sha256sum writes them
 _BLOCKS = "512"  # of 512 bytes: fewer and larger reads and writes
 _LAST_WORDS = 500
-FRAME = struct.Struct("<IQqI")  # before each file of `receive`: length of its name, size, mtime_ns, mode
 _SET_ID = stat.S_ISUID | stat.S_ISGID
 
 
@@ -29,7 +27,7 @@ def tools() -> list[str]:
     return [name for name in ("tar", "zstd") if shutil.which(name) is None]
 
 
-def pack(root: str, archive: str, manifest: str, names: list[str], level: int) -> list[Any]:
+def pack_archive(root: str, archive: str, manifest: str, names: list[str], level: int) -> list[Any]:
     """Put files and directories below `root` into an archive, which appears as a whole.
 
     Returns tar's exit code and last words; 1 means that a file changed meanwhile, and there is no archive
@@ -54,7 +52,7 @@ def pack(root: str, archive: str, manifest: str, names: list[str], level: int) -
     return [exit_code, said]
 
 
-def unpack(archive: str, temporary: str) -> list[Any]:
+def unpack_archive(archive: str, temporary: str) -> list[Any]:
     """Unpack an archive into a directory that is made for it, and for us alone.
 
     Returns tar's exit code and last words, and the manifest; None where the archive has none. tar itself
@@ -123,57 +121,6 @@ def adopt(temporary: str, target: str, entries: list[list[Any]]) -> None:
     shutil.rmtree(temporary)
 
 
-def receive(root: str, temporary: str) -> bool:
-    """Take new files from standard input, as `parcels.frames` writes them; they get their names all or none.
-
-    Each is read back; returns whether the checksum over those of all is the one that was sent. The input is
-    read to its end whatever happens, for questions come after it.
-    """
-    own = os.path.join(root, temporary, "parcel")
-    source, total = sys.stdin.buffer, hashlib.sha256()
-    names: list[str] = []
-    failure = None
-    try:
-        shutil.rmtree(own, ignore_errors=True)
-        os.makedirs(own, 0o700)
-    except OSError as error:
-        failure = error
-    while True:
-        length, size, mtime_ns, mode = FRAME.unpack(source.read(FRAME.size))
-        if not length:
-            break
-        name, data = os.fsdecode(source.read(length)), source.read(size)
-        if failure is None:
-            try:
-                total.update(_kept(f"{own}/{len(names)}", data, mtime_ns, mode))
-            except OSError as error:
-                failure = error
-            names.append(name)
-    wanted = source.read(total.digest_size)
-    if failure is not None:
-        raise failure
-    is_right = total.digest() == wanted
-    if is_right:
-        for number, name in enumerate(names):
-            os.replace(f"{own}/{number}", os.path.join(root, name))
-    shutil.rmtree(own)
-    return is_right
-
-
-def _kept(path: str, data: bytes, mtime_ns: int, mode: int) -> bytes:
-    """Write a file; return the checksum of what is in it then."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        os.fchmod(descriptor, mode)
-        os.utime(descriptor, ns=(mtime_ns, mtime_ns))
-        return hashlib.sha256(os.pread(descriptor, len(data) + 1, 0)).digest()
-    finally:
-        os.close(descriptor)
-
-
 def identity(root: str, names: list[str]) -> list[Any]:
     """Of each name what tells one file from another, however it is reached; None where it is not there."""
     found: list[Any] = []
@@ -186,4 +133,5 @@ def identity(root: str, names: list[str]) -> list[Any]:
     return found
 
 
-CALLS = {call.__name__: call for call in (tools, pack, unpack, adopt, receive, identity)}
+# What is sent to a site is one text with `end`, which answers by this table.
+CALLS.update({call.__name__: call for call in (tools, pack_archive, unpack_archive, adopt, identity)})

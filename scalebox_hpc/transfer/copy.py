@@ -91,14 +91,15 @@ class Move:
         wished = order.checksum.partition(":")[0]
         self.algorithm = algorithm(self.source.facts["algorithms"], self.target.facts["algorithms"], wished)
 
+    @property
+    def delay_s(self) -> float:
+        """How long a question takes from one end to the other and back."""
+        return self.source.end.delay_s + self.target.end.delay_s
+
     def aim(self, target: Place) -> None:
         """Copy to that place of the same site instead."""
         self.order = replace(self.order, target=target)
         self.target_path = self.target.full(target.path)
-
-    def slot(self) -> AbstractContextManager[None]:
-        """The right to one stream."""
-        return self._slots.one(self.stop)
 
     def patiently(self, do: Callable[[], T]) -> T:
         """Do it, and again while the link is broken; what is gained in between renews the patience."""
@@ -120,7 +121,7 @@ class Move:
     def move(self, piece: Piece, name: str, size_bytes: int, had_bytes: int = 0) -> None:
         """Run one rsync, within the limit of streams, for what is to be so large at the target."""
         try:
-            with self.slot():
+            with self._slots.one(self.stop):
                 self.link.move(piece, lambda done: self.watch.report(name, had_bytes + done))
         except TransferFailed as failure:
             if failure.cause is Cause.OTHER and not self.stop.is_set():  # its last words may get lost

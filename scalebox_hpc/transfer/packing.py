@@ -111,7 +111,7 @@ def _pack(end: Known, source: Place, part: Sequence[Entry], target: Place, level
         sums = end.ask("digest", HASH, root, files, True)
         manifest = "".join(manifest_line(*each) for each in zip(files, sums, strict=True))
         path = end.full(place.path)
-        exit_code, said = end.ask("pack", root, path, manifest, names, level)
+        exit_code, said = end.ask("pack_archive", root, path, manifest, names, level)
         if exit_code > 1:
             raise TransferFailed(cause_of_command(1, said), f"{end.title}: tar: {said}")
         now = end.ask("survey", root, names)

@@ -16,9 +16,11 @@ LARGE_BYTES: Final = 64 << 20  # from here on a file is moved alone, and goes on
 SHARD_FILES: Final = 20_000
 SHARD_BYTES: Final = 1 << 30
 _A_FILE_BYTES: Final = 64 << 10  # what a file costs beside its bytes, as bytes
-_NEAR_STREAM_BYTES: Final = 256 << 20  # what one stream moves while another would be opened
-_FAR_STREAM_BYTES: Final = 4 << 20
 _DELTA_LEAST_BYTES: Final = 1 << 20
+FAR_S: Final = 0.01  # there and back
+_WORK_BYTES: Final = 1 << 30
+_WORK_FILES: Final = 50_000
+PARCEL_FILE_BYTES: Final = 64 << 10
 _NS: Final = 1_000_000_000
 
 
@@ -135,6 +137,16 @@ def shards(files: Sequence[Entry], streams: int) -> list[tuple[Entry, ...]]:
     return [tuple(files[index] for index in sorted(part)) for part in parts]
 
 
+def streams_for(size_bytes: int, files: int, delay_s: float, most: int) -> int:
+    """How many streams at once: all over a link that is far away, else as many as there is work for.
+
+    On a fast and near link one stream is limited by processors, and so are several.
+    """
+    if delay_s >= FAR_S:
+        return max(1, min(most, files))
+    return max(1, min(most, 1 + size_bytes // _WORK_BYTES + files // _WORK_FILES))
+
+
 def mode_for(new: Entry, old: Entry | None, path_way: Way) -> Mode:
     """How a file goes over that is moved alone; differences pay over a link, and where much may be alike."""
     if path_way in (Way.HERE, Way.WITHIN) or old is None or old.kind != "f":
@@ -169,20 +181,9 @@ def algorithm(source: Sequence[str], target: Sequence[str], wished: str = "") ->
     return next(name for name in (*source, "sha256") if name in target)
 
 
-def is_far(delay_s: float) -> bool:
-    """Whether an answer takes so long that a stream by itself cannot fill the link."""
-    return delay_s >= 0.01
-
-
-def useful_streams(files: Sequence[Entry], delay_s: float, most: int) -> int:
-    """How many streams are worth what a connection costs: about 0.3 s of work, and some answers' time."""
-    weight = sum(each.size_bytes + _A_FILE_BYTES for each in files)
-    return max(1, min(most, weight // (_FAR_STREAM_BYTES if is_far(delay_s) else _NEAR_STREAM_BYTES)))
-
-
 def pays_to_compress(limit_mib_s: float | None, delay_s: float) -> bool:
     """Whether the link is likely slower than zstd: it is limited, or far away."""
-    return limit_mib_s is not None or is_far(delay_s)
+    return limit_mib_s is not None or delay_s >= FAR_S
 
 
 def batches(entries: Sequence[T], most: int) -> Iterator[Sequence[T]]:

@@ -6,18 +6,17 @@ What the target has already, by size and time, is left alone.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from scalebox_hpc.transfer import parcels
 from scalebox_hpc.transfer.causes import Cause, TransferFailed
 from scalebox_hpc.transfer.copy import ROUNDS, Copied, Move, Outcome, remove
 from scalebox_hpc.transfer.ends import Known
 from scalebox_hpc.transfer.link import Piece
-from scalebox_hpc.transfer.plan import Difference, Entry, batches, difference, folder, shards, useful_streams
+from scalebox_hpc.transfer.parcels import by_parcels
+from scalebox_hpc.transfer.plan import Difference, Entry, batches, difference, folder, shards, streams_for
 from scalebox_hpc.transfer.rsync import Mode
 from scalebox_hpc.transfer.verify import Pair, compare
 
@@ -28,16 +27,13 @@ def copy_tree(move: Move) -> Outcome:
     """Copy a directory, or the files of it that the order names. Raises TransferFailed."""
     outcome = Outcome([], is_directory=move.order.names is None)
     source, target = _listings(move)
-    there = {each.name: each for each in target}
-    found = difference(source, there)
+    found = difference(source, {each.name: each for each in target})
     move.watch.expect(sum(each.size_bytes for each in (*found.large, *found.small)))
     move.target.ask("make", move.target_path, ["", *(each.name for each in found.directories)])
     temporary = folder(move.order.source, move.order.target, move.order.names or ())
     if found.small:
         move.target.ask("make", move.target_path, [temporary])
-    _run(move, _send_new(move, found, there, outcome, temporary), outcome, temporary)
-    if found.small:
-        move.target.ask("drop", posixpath.join(move.target_path, temporary))
+    _run(move, found, outcome, temporary)
     _leave_alone(move, found.unchanged, outcome)
     _dress(move, found)
     if not move.order.keep_source:
@@ -79,17 +75,6 @@ def _refuse_missing(move: Move, missing: set[str]) -> None:
         raise TransferFailed(Cause.MISSING, f"{move.source.title}: not in {move.source_path}: {shown}")
 
 
-def _send_new(
-    move: Move, found: Difference, there: Mapping[str, Entry], outcome: Outcome, temporary: str
-) -> Difference:
-    """Send new small files in one pass where that is possible; return what is left for rsync."""
-    sent = parcels.send(move, [each for each in found.small if each.name not in there], temporary)
-    outcome.files += sent
-    outcome.moved_bytes += sum(each.size_bytes for each in sent)
-    names = {each.name for each in sent}
-    return replace(found, small=tuple(each for each in found.small if each.name not in names))
-
-
 def _run(move: Move, found: Difference, outcome: Outcome, temporary: str) -> None:
     """Move all that is missing, in parallel; the first failure ends the rest and is raised."""
 
@@ -100,10 +85,10 @@ def _run(move: Move, found: Difference, outcome: Outcome, temporary: str) -> Non
         return _part(move, part, f"part {index}", temporary)
 
     tasks: list[Callable[[], list[Copied]]] = [partial(large, each) for each in found.large]
-    delay_s = move.source.end.delay_s + move.target.end.delay_s
-    streams = useful_streams(found.small, delay_s, move.order.streams)
+    sizes = [each.size_bytes for each in (*found.small, *found.large)]
+    streams = streams_for(sum(sizes), len(sizes), move.delay_s, move.order.streams)
     tasks += [partial(small, *each) for each in enumerate(shards(found.small, streams))]
-    with ThreadPoolExecutor(max(1, move.order.streams)) as pool:
+    with ThreadPoolExecutor(streams) as pool:
         running = [pool.submit(task) for task in tasks]
         done, _ = wait(running, return_when=FIRST_EXCEPTION)
         failure = next((each.exception() for each in done if each.exception()), None)
@@ -115,12 +100,15 @@ def _run(move: Move, found: Difference, outcome: Outcome, temporary: str) -> Non
     for each in running:
         outcome.files += each.result()
     outcome.moved_bytes += sum(each.size_bytes for each in found.small)
+    if found.small:
+        move.target.ask("drop", posixpath.join(move.target_path, temporary))
 
 
 def _part(move: Move, part: Sequence[Entry], title: str, temporary: str) -> list[Copied]:
     """Copy a part of the small files; those that changed meanwhile, or came out wrong, again."""
-    copied: list[Copied] = []
-    left = list(part)
+    copied, left = by_parcels(move, part, title, temporary)
+    if not left:
+        return copied
     bad: list[Pair] = []
     for _ in range(ROUNDS):
         names = tuple(each.name for each in left)
@@ -185,7 +173,6 @@ def _leave_alone(move: Move, unchanged: Sequence[Entry], outcome: Outcome) -> No
         temporary = folder(move.order.source, move.order.target, move.order.names or ())
         move.target.ask("make", move.target_path, [temporary])
         _run(move, Difference((), tuple(wrong), (), (), (), (), ()), outcome, temporary)
-        move.target.ask("drop", posixpath.join(move.target_path, temporary))
 
 
 def _dress(move: Move, found: Difference) -> None:

@@ -55,7 +55,7 @@ def unpack(end: Known, archive: Place, target: Place, checksum: str) -> list[Ent
         raise TransferFailed(Cause.MISSING, f"{end.title}: there is no {path}")
     _check_archive(end, path, checksum)
     temporary = posixpath.join(root, folder(archive, target))
-    exit_code, said, manifest = end.ask("unpack", path, temporary)
+    exit_code, said, manifest = end.ask("unpack_archive", path, temporary)
     try:
         if exit_code:
             raise TransferFailed(cause_of_command(exit_code, said), f"{end.title}: {path}: tar: {said}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from scalebox_hpc.agent.logs import Frames
 from scalebox_hpc.bundle import build_relay
 from scalebox_hpc.errors import EnvironmentProblem, LoginNeeded, SiteUnreachable
 from scalebox_hpc.relay.clearing import Gone
@@ -90,6 +91,20 @@ def test_files_are_put_once_and_keep_their_modes(depot: Depot, tmp_path: Path) -
     depot.put([])
 
 
+def test_a_file_whose_name_does_not_tell_its_content_is_replaced(depot: Depot, tmp_path: Path) -> None:
+    for content in (b"first", b"other", b"other"):
+        (tmp_path / "agent").write_bytes(content)
+        depot.put([parcel(tmp_path / "agent", "agent.pyz")])
+        assert Path(depot.path, "agent.pyz").read_bytes() == content
+
+
+def test_paths_are_filled_in_where_the_folder_is(depot: Depot) -> None:
+    home = os.path.expanduser("~") if isinstance(depot, LocalDepot) else os.path.dirname(depot.path)
+    assert depot.expand("~/images") == f"{home}/images"
+    assert depot.expand("$HOME/x") == f"{os.environ['HOME'] if isinstance(depot, LocalDepot) else home}/x"
+    assert depot.expand("images") == f"{depot.path}/images"
+
+
 @pytest.mark.parametrize("now", [b"other", b"cut", b"longer than before"])
 def test_a_file_that_changed_meanwhile_is_not_put_and_keeps_no_other_from_it(
     depot: Depot, tmp_path: Path, now: bytes
@@ -134,9 +149,10 @@ def test_what_an_element_said_last_is_read(depot: Depot) -> None:
 
 def test_logs_are_read_and_nothing_but_logs(depot: Depot) -> None:
     segment, lease = f"logs/{INCARNATION}.0.out", "7.abcd.1"
-    depot.write(segment, f"--- {lease} begins\nhello\n")
+    begins = Frames().frame({"task": "count.1", "attempt": 1}, lease, 0).decode()
+    depot.write(segment, f"{begins}hello\n")
     found = depot.find_frame(Frame(INCARNATION, lease, "stdout"))
-    assert found == (f"{depot.path}/{segment}", len(f"--- {lease} begins\n"))
+    assert found == (f"{depot.path}/{segment}", len(begins))
     assert depot.read_log(*found, 100) == b"hello\n"
     assert depot.find_frame(Frame(INCARNATION, lease, "stderr")) is None
     depot.write("token", "secret")

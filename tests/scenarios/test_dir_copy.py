@@ -1,4 +1,4 @@
-"""A directory copied by list and copy modules between two sites, byte for byte, also when killed: S77, S79."""
+"""A directory copied by list and copy modules between two sites, byte for byte, killed or not: S77, S79."""
 
 import json
 import subprocess
