@@ -338,7 +338,7 @@ def fits(directory: str, size: int) -> None:
 
 _CALLS = (facts, ping, look, walk, survey, digest, sample, lines, fits)
 _ORDERS = (begin, finish, settle, make, dress, drop, remove, prune)
-CALLS = {call.__name__: call for call in (*_CALLS, *_ORDERS)}
+CALLS: dict[str, Any] = {call.__name__: call for call in (*_CALLS, *_ORDERS)}
 
 
 def answered(do: Callable[[], Any]) -> Iterator[dict[str, Any]]:
