@@ -181,7 +181,7 @@ def undocumented(words: Iterable[str], text: str) -> list[str]:
 def test_every_key_of_the_pipeline_is_in_the_reference() -> None:
     text = page("pipeline.md")
     tables = [known.TOP, known.PIPELINE, known.PARAM, known.MODULE, known.POOL, known.RESOURCES]
-    tables += [known.RETRY, known.GATHER, known.SEED, known.CONTAINER]
+    tables += [known.RETRY, known.GATHER, known.SEED, known.CONTAINER, known.STAGE]
     listed = set().union(*tables) - {"body"}
     assert not undocumented(listed | known.LATER | known.LATER_RETRY | known.LATER_SEED, text)
     rows = re.findall(r"^\| (.*?) \|", text, re.MULTILINE)

@@ -261,6 +261,10 @@ class WorkDirs:
         with contextlib.suppress(OSError):
             self.put_aside(path)
 
+    def remove(self, path: str) -> None:
+        """Let a directory that is not ours alone be removed too, where it is."""
+        self._waiting.append(path)
+
     @property
     def has_waiting(self) -> bool:
         """Whether something was put aside and waits to be removed."""
@@ -272,6 +276,11 @@ class WorkDirs:
             return []
         paths, self._waiting = self._waiting[:ASIDE_MOST], self._waiting[ASIDE_MOST:]
         return removal(paths)
+
+    def all_to_remove(self) -> list[str]:
+        """Return the command that removes the root and what else was to be removed."""
+        elsewhere = [path for path in self._waiting if not path.startswith(self.root + os.sep)]
+        return removal([self.root, *elsewhere])
 
 
 def scratch_root(scratch: str, incarnation: str) -> str:

@@ -18,6 +18,7 @@ from scalebox_hpc.config.notes import Notes, did_you_mean, read_toml
 from scalebox_hpc.config.params import Parameter, read_params, require_values
 from scalebox_hpc.config.pools import finish_pools, read_pools
 from scalebox_hpc.config.site import load_site, search_path
+from scalebox_hpc.config.stage import insert_transfers
 from scalebox_hpc.config.standard import Standard, take
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.domain.pipeline import Pipeline
@@ -101,7 +102,7 @@ def _read_modules(
     reading = Reading(directory, site, parameters, tuple(tables), pools, shelf, bin_looks, standards)
     modules = {key: read_module(table, reading) for key, table in tables.items()}
     check_graph(modules, tables)
-    return Pipeline(
+    pipeline = Pipeline(
         name=name,
         title=title,
         directory=str(directory),
@@ -112,6 +113,9 @@ def _read_modules(
         bin=tuple(look.shipped for look in bin_looks),
         file=str(directory / Path(top.notes.file).name),
     )
+    if site is None or top.notes.problems:
+        return pipeline
+    return insert_transfers(pipeline, {site.name: site}, tables)
 
 
 def _check_version(top: Table) -> None:

@@ -82,13 +82,19 @@ def create(desk: Desk, prepared: Prepared, *, again: bool = False) -> RunState:
 def _sheet(desk: Desk, prepared: Prepared, module: Module, module_id: int) -> dict[str, Any]:
     """What agents are told of a module of this run."""
     site = prepared.pipeline.pools[module.pool].site
-    return {
+    sheet = {
         **sheet_of(prepared.pipeline, module, prepared.sites[site], desk.home_path),
         "module": module_id,
         "run": prepared.name,
         "results": prepared.results,
         "shared": prepared.shared[site],
     }
+    if module.stage is not None:
+        sheet["stage"]["results"] = prepared.results
+    if (inserted := module.inserted) is not None:
+        far = inserted.target if inserted.way == "in" else inserted.source
+        sheet["env"]["SBX_FAR_SHARED"] = prepared.shared[far] if far else ""
+    return sheet
 
 
 def turn_seeds(desk: Desk, run: RunState) -> bool:
