@@ -21,6 +21,7 @@ DOORS = {
     "cryptography": ("daemon/keys.py",),
     "spython": ("containers/",),
     "orjson": ("daemon/gate.py",),
+    "paramiko": ("sites/ssh.py",),
     "sqlalchemy": ("ledger/server.py", "ledger/postgres.py", "testing/postgres.py"),
     "psycopg": ("ledger/server.py", "ledger/session.py"),
     "prometheus_client": ("daemon/metrics.py",),

@@ -44,6 +44,7 @@ class Ssh:
     key: str | None = None  # a file with a private key
     jump: tuple[str, ...] = ()  # [USER@]HOST[:PORT], the nearest to us first
     known_hosts: str | None = None  # a file
+    config: str | None = None  # a file in place of ~/.ssh/config
     master: bool = False  # only through the OpenSSH master that `sbx site login` opens: for sites with MFA
     python: str = "python3"  # on the login node; 3.9 or newer
 
