@@ -7,6 +7,7 @@ there, and where a module waits for others, as many tasks as the pool has slots 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -40,13 +41,20 @@ class PlannedPool:
     containers: tuple[str, ...] = ()  # of its modules that have an image, a line each
 
 
-def first_submissions(pipeline: Pipeline, site: Site, home_id: str, shared: str) -> list[PlannedPool]:
-    """The first submission of each pool that a module uses, in the order of the pools."""
-    launch = Launch(home_id, shared, site.python or sys.executable, site.prologue, site.scratch)
+def first_submissions(
+    pipeline: Pipeline, sites: Mapping[str, Site], home_id: str, shared: Mapping[str, str]
+) -> list[PlannedPool]:
+    """The first submission of each pool that a module uses, in the order of the pools.
+
+    `sites` and the shared folders are by the name of the site.
+    """
     planned = []
     for pool in pipeline.pools.values():
         members = [module for module in pipeline.modules.values() if module.pool == pool.name]
         if members:
+            site = sites[pool.site]
+            python = site.python or sys.executable
+            launch = Launch(home_id, shared[pool.site], python, site.prologue, site.scratch)
             planned.append(_planned(pipeline, pool, members, site, launch))
     return planned
 

@@ -68,6 +68,7 @@ PARAM: Final[Keys] = {
 }
 
 POOL: Final[Keys] = {
+    "site": _text("the site that its modules run at; absent: the run's site"),
     "machine": _text("a machine of the site; absent: the site's default one"),
     "slots": _whole("most tasks at once", 1),
     "walltime": _duration("how long one element may live"),
@@ -159,6 +160,7 @@ MODULE: Final[Keys] = {
         "items": {"type": "string", "pattern": "^[^:]+(:/[^:]*(:(ro|rw))?)?$"},
         "description": "files and directories that its container sees: SOURCE[:TARGET[:ro|rw]]",
     },
+    "site": _text("where it runs, whatever `--site` says; absent: the run's site"),
     "use": _named("a standard module; its keys can be written anew here"),
     "kind": {"enum": ["task", "mpi"], "description": "mpi: a task spans nodes and starts ranks"},
     "seed": {
@@ -227,7 +229,7 @@ INPUT: Final[Keys] = {
     "file": {"type": "boolean", "description": "of env.NAME: what stands before a `:` is shipped"},
 }
 
-STANDARD_OWN: Final = ("use", "seed", "to")
+STANDARD_OWN: Final = ("use", "seed", "to", "site")
 """Keys of a module that no standard module has: they say how one pipeline uses it."""
 STANDARD: Final = (*(key for key in MODULE if key not in STANDARD_OWN), "description", "inputs", "outputs")
 
@@ -268,7 +270,7 @@ TOP: Final[Keys] = {
 
 _LATER: Final = (
     "workdir setup check teardown batch log_limit keep max_tasks open env_file "
-    "on_failure requires site affinity window"
+    "on_failure requires affinity window"
 )
 LATER: Final = frozenset(_LATER.split())
 LATER_RETRY: Final = frozenset({"to"})
@@ -282,6 +284,7 @@ MISPLACED: Final[Mapping[str, str]] = {
     **{key: _IN_POOL.format(key) for key in POOL},
     **{key: f"it belongs to container: container = {{ {key} = ... }}" for key in CONTAINER},
     **{key: f"it belongs to stage: stage = {{ {key} = ... }}" for key in STAGE},
+    "site": "it belongs to [pipeline], or to a module",
     **dict.fromkeys(("bind", "mounts", "mount", "volumes"), 'write binds = ["/data:/data:ro"]'),
     **dict.fromkeys(("command", "cmd", "script", "exec", "entrypoint"), "write `run = ...`"),
     **dict.fromkeys(

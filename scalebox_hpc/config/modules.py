@@ -29,6 +29,7 @@ from scalebox_hpc.config.rules import (
     read_to,
 )
 from scalebox_hpc.config.seed_table import read_seed_table
+from scalebox_hpc.config.site_choice import SiteChoice
 from scalebox_hpc.config.stage import read_stage
 from scalebox_hpc.config.standard import Standard, check_inputs, named_files, take
 from scalebox_hpc.config.table import Table
@@ -46,7 +47,7 @@ class Reading:
     """What reading a module needs besides its own table."""
 
     directory: Path
-    site: Site | None
+    sites: SiteChoice
     params: Mapping[str, Parameter]
     names: tuple[str, ...]  # of all modules
     pools: dict[str, DeclaredPool]
@@ -99,16 +100,16 @@ def read_module(table: Table, reading: Reading) -> Module:
     values = {param.name: param.value for param in reading.params.values() if param.value is not None}
     filler = Filler(values, reading.params.keys(), table.notes, set())
     run = read_run(table, filler, is_gather="gather" in table.data)
-    kind, env = read_kind(table), read_env(table, filler)
+    kind, env, site = read_kind(table), read_env(table, filler), reading.sites.of(table)
     looks = _files(table, filler, run, env, reading)
     module = Module(
         name=name,
         command=run.command,
         to=read_to(table, reading.names),
-        pool=choose_pool(table, name, kind, reading.pools, reading.site),
-        image=read_image(table, filler, reading.base(table, table.at("image")), reading.site),
+        pool=choose_pool(table, name, kind, reading.pools, reading.sites),
+        image=read_image(table, filler, reading.base(table, table.at("image")), site),
         container=read_container(table, filler),
-        binds=_binds(table, filler, reading),
+        binds=_binds(table, filler, reading, site),
         kind=kind,
         seed=read_seed_table(table, filler, reading.directory),
         resources=read_resources(table, kind),
@@ -150,8 +151,8 @@ def _files(
     return tuple(found[name] for name in sorted(found))
 
 
-def _binds(table: Table, filler: Filler, reading: Reading) -> tuple[Bind, ...]:
-    is_here = reading.site is not None and reading.site.batch == "local"
+def _binds(table: Table, filler: Filler, reading: Reading, site: Site | None) -> tuple[Bind, ...]:
+    is_here = site is not None and site.batch == "local"
     sight = Sight(reading.directory, is_here)
     return read_binds(table, filler.text, lambda path: reading.base(table, path), sight)
 
@@ -166,7 +167,7 @@ def _warn_of_no_image(table: Table, module: Module) -> None:
 
 
 def _check_program(table: Table, run: Run, module: Module, reading: Reading) -> None:
-    site = reading.site
+    site = reading.sites.of(table)
     is_here = site is not None and site.batch == "local" and module.image is None and not site.prologue
     env = {**(site.env if site is not None else {}), **module.env}
     bin_names = frozenset(look.shipped.name for look in reading.bin)

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scalebox_hpc.config import keys, standard
 from scalebox_hpc.config.files import Shelf
 from scalebox_hpc.config.graph import check_graph
 from scalebox_hpc.config.modules import Reading, module_tables, read_module
-from scalebox_hpc.config.notes import Notes, did_you_mean, read_toml
+from scalebox_hpc.config.notes import did_you_mean, read_toml
 from scalebox_hpc.config.params import Parameter, read_params, require_values
 from scalebox_hpc.config.pools import finish_pools, read_pools
 from scalebox_hpc.config.site import load_site, search_path
+from scalebox_hpc.config.site_choice import SiteChoice
 from scalebox_hpc.config.stage import insert_transfers
 from scalebox_hpc.config.standard import Standard, take
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.domain.pipeline import Pipeline
 from scalebox_hpc.domain.site import Site
-from scalebox_hpc.errors import PipelineErrors, Problem, UsageError
+from scalebox_hpc.errors import Problem, UsageError
 
 Sites = Mapping[str, Site] | Callable[[str], Site]
 """Where sites come from: by name, or a function that raises UsageError for a name it does not know."""
@@ -38,7 +39,8 @@ class Checked:
     pipeline: Pipeline
     warnings: tuple[Problem, ...]
     parameters: tuple[Parameter, ...] = ()
-    site: Site | None = None
+    site: Site | None = None  # the run's own
+    sites: Mapping[str, Site] = field(default_factory=dict)  # all that it names, by name
 
 
 def load(
@@ -64,12 +66,12 @@ def load(
     about = top.table("pipeline")
     about.allow(keys.PIPELINE)
     name = _name(about)
-    chosen = _site(about, site, _finder(sites, directory), notes)
+    chosen = SiteChoice.of_run(_finder(sites, directory), about, site)
     parameters = read_params(top, params or {}, directory, cwd or Path.cwd())
     require_values(parameters, top)
     pipeline = _read_modules(top, directory, chosen, parameters, name, about.text("title") or "")
     notes.raise_problems()
-    return Checked(pipeline, notes.warnings, tuple(parameters.values()), chosen)
+    return Checked(pipeline, notes.warnings, tuple(parameters.values()), chosen.usual, chosen.used())
 
 
 def load_parameters(path: Path) -> tuple[Parameter, ...]:
@@ -89,33 +91,43 @@ def load_standards(path: Path) -> dict[str, Standard]:
     return {str(name): found for name, found in taken.items() if found is not None}
 
 
+def load_module_sites(path: Path) -> dict[str, str]:
+    """Read only which site each module names itself, by module; not those that run at the run's site."""
+    data, notes = read_toml(path)
+    top = Table(data, (), notes)
+    usual = top.table("defaults").text("site")
+    named = {str(table.path[-1]): table.text("site") or usual for table in top.tables("modules")}
+    notes.raise_problems()
+    return {name: site for name, site in named.items() if site is not None}
+
+
 def _read_modules(
-    top: Table, directory: Path, site: Site | None, parameters: Mapping[str, Parameter], name: str, title: str
+    top: Table, directory: Path, sites: SiteChoice, parameters: Mapping[str, Parameter], name: str, title: str
 ) -> Pipeline:
     tables, standards = module_tables(top, standard.search_path(directory))
     if not top.data.get("modules"):
         remedy = 'add a table [modules.NAME] with run = "..." and seed = ["..."]'
         top.notes.problem(("modules",), "there is no module", remedy)
-    pools = read_pools(top, site)
+    pools = read_pools(top, sites)
     shelf = Shelf(directory, top.notes)
     bin_looks = shelf.bin()
-    reading = Reading(directory, site, parameters, tuple(tables), pools, shelf, bin_looks, standards)
+    reading = Reading(directory, sites, parameters, tuple(tables), pools, shelf, bin_looks, standards)
     modules = {key: read_module(table, reading) for key, table in tables.items()}
     check_graph(modules, tables)
     pipeline = Pipeline(
         name=name,
         title=title,
         directory=str(directory),
-        site=site.name if site is not None else "",
+        site=sites.usual.name if sites.usual is not None else "",
         params={param.name: param.value for param in parameters.values() if param.value is not None},
         modules=modules,
-        pools=finish_pools(pools, modules, tables, site),
+        pools=finish_pools(pools, modules, tables, sites),
         bin=tuple(look.shipped for look in bin_looks),
         file=str(directory / Path(top.notes.file).name),
     )
-    if site is None or top.notes.problems:
+    if top.notes.problems:
         return pipeline
-    return insert_transfers(pipeline, {site.name: site}, tables)
+    return insert_transfers(pipeline, sites.used(), tables)
 
 
 def _check_version(top: Table) -> None:
@@ -154,18 +166,3 @@ def _look_up(name: str, sites: Mapping[str, Site]) -> Site:
     if name not in sites:
         raise UsageError(f"there is no site {name!r}", did_you_mean(name, sites, "sites"))
     return sites[name]
-
-
-def _site(about: Table, given: str | None, find: Callable[[str], Site], notes: Notes) -> Site | None:
-    name = given or about.text("site") or "local"
-    try:
-        return find(name)
-    except PipelineErrors as error:
-        for problem in error.problems:
-            notes.add(problem)
-    except UsageError as error:
-        if given:
-            notes.add(Problem(f"--site {given}", "", None, error.fact, error.hint))
-        else:
-            about.problem("site", error.fact, error.hint)
-    return None

@@ -13,6 +13,7 @@ from typing import Final
 
 from scalebox_hpc.config import keys
 from scalebox_hpc.config.notes import did_you_mean
+from scalebox_hpc.config.site_choice import SiteChoice
 from scalebox_hpc.config.table import Table, kind_of
 from scalebox_hpc.domain.pipeline import Module, Pool, Ranks, Resources
 from scalebox_hpc.domain.site import Machine, Site
@@ -32,46 +33,68 @@ class DeclaredPool:
     table: Table | None  # None: the default pool, of which nothing was written
 
 
-def read_pools(top: Table, site: Site | None) -> dict[str, DeclaredPool]:
-    """Read `[pools]`; the default pool is always there."""
-    found = {DEFAULT: DeclaredPool(_bare(DEFAULT, site), None, None)}
+def read_pools(top: Table, sites: SiteChoice) -> dict[str, DeclaredPool]:
+    """Read `[pools]`; the default pool of the run's site is always there."""
+    found = {DEFAULT: DeclaredPool(_bare(DEFAULT, sites.usual), None, None)}
     for table in top.tables("pools"):
         name = str(table.path[-1])
         if not re.fullmatch(keys.NAME, name):
             fact, remedy = "is no name for a pool", "use a-z, 0-9 and -, and begin with a letter"
             table.problem("", fact, remedy)
-        found[name] = _read(table, name, site)
+        found[name] = _read(table, name, sites.of(table))
     return found
 
 
 def choose_pool(
-    module: Table, name: str, kind: str, pools: dict[str, DeclaredPool], site: Site | None
+    module: Table, name: str, kind: str, pools: dict[str, DeclaredPool], sites: SiteChoice
 ) -> str:
     """Return the name of a module's pool; one of its own is added to `pools`.
 
-    It has one of its own where it writes a table, and always when its kind is mpi.
+    It has one of its own where it writes a table, and always when its kind is mpi. Each site has a
+    default pool of its own.
     """
+    site = sites.of(module)
+    chosen = _choose(module, name, kind, pools, sites)
+    at = pools[chosen].pool.site
+    if site is not None and at and at != site.name:
+        key = "pool" if "pool" in module.data else "site"
+        fact = f"pool {chosen} is of site {at}, and the module runs at site {site.name}"
+        module.problem(key, fact, f'write site = "{site.name}" in the pool, or name a pool of that site')
+    return chosen
+
+
+def _choose(module: Table, name: str, kind: str, pools: dict[str, DeclaredPool], sites: SiteChoice) -> str:
+    site = sites.of(module)
     value = module.data.get("pool")
     if kind == "mpi" and (value is None or _is_shared_default(module, value)):
         value = {}  # a pool for itself
     if value is None:
-        return DEFAULT
+        return _default_pool(pools, site, sites)
     if isinstance(value, str):
         if value not in pools:
             remedy = did_you_mean(value, pools, "pools") or f"add a table [pools.{value}]"
             module.problem("pool", f"there is no pool {value!r}", remedy)
-            return DEFAULT
+            return _default_pool(pools, site, sites)
         return value
     if not isinstance(value, dict):
         fact = f"must be a pool's name or a table, not {kind_of(value)}"
         module.problem("pool", fact, 'write pool = "small" or pool = { walltime = "2h" }')
-        return DEFAULT
+        return _default_pool(pools, site, sites)
     if name in pools:
         fact = f"a pool of its own is called after the module, and [pools.{name}] exists"
         module.problem("pool", fact, f'write pool = "{name}", or call one of them otherwise')
         return name
-    own = replace(module, data={**module.data, "pool": value})
-    pools[name] = _read(own.table("pool"), name, site)
+    own = replace(module, data={**module.data, "pool": value}).table("pool")
+    pools[name] = _read(own, name, sites.of(own) if "site" in value else site)
+    return name
+
+
+def _default_pool(pools: dict[str, DeclaredPool], site: Site | None, sites: SiteChoice) -> str:
+    """Return the default pool of a module's site; that of another site than the run's bears its name."""
+    if site is None or site is sites.usual:
+        return DEFAULT
+    name = f"{DEFAULT}-{site.name}"
+    pools.setdefault(name, DeclaredPool(_bare(name, site), None, None))
     return name
 
 
@@ -84,7 +107,7 @@ def finish_pools(
     pools: Mapping[str, DeclaredPool],
     modules: Mapping[str, Module],
     tables: Mapping[str, Table],
-    site: Site | None,
+    sites: SiteChoice,
 ) -> dict[str, Pool]:
     """Return the pools that modules use, whole; note tasks that never fit, and pools without use."""
     finished: dict[str, Pool] = {}
@@ -98,6 +121,7 @@ def finish_pools(
         _refuse_company(members, tables)
         pool = replace(declared.pool, walltime_s=declared.walltime_s or _walltime_s(members))
         finished[name] = pool
+        site = sites.of_pool(pool.site)
         for module in members:
             _check_time(tables[module.name], module, pool, declared)
             if site is not None:

@@ -22,7 +22,7 @@ from typing import Final
 from scalebox_hpc.batch.slurm_cli import SlurmCli
 from scalebox_hpc.client import Daemon as Client
 from scalebox_hpc.daemon import keeping
-from scalebox_hpc.daemon.contact import interfaces, this_hosts_addresses
+from scalebox_hpc.daemon.contact import this_hosts_addresses
 from scalebox_hpc.daemon.home import IDENTITY, Home, open_home
 from scalebox_hpc.daemon.ledgers import recorded
 from scalebox_hpc.daemon.lock import KIND
@@ -33,6 +33,7 @@ from scalebox_hpc.holder import ProcFs, provably_gone, provably_lives, read
 from scalebox_hpc.ledger.address import SQLITE
 from scalebox_hpc.ledger.sqlite import file_system, format_of, is_network
 from scalebox_hpc.ledger.statements import newest_format
+from scalebox_hpc.relay.addresses import interfaces
 
 SLURM: Final = ("sbatch", "squeue", "scancel", "scontrol")
 RUNTIMES: Final = {"apptainer": "apptainer", "singularity": "singularity", "charliecloud": "ch-run"}
