@@ -91,9 +91,9 @@ def _sheet(desk: Desk, prepared: Prepared, module: Module, module_id: int) -> di
     }
     if module.stage is not None:
         sheet["stage"]["results"] = prepared.results
-    if (inserted := module.inserted) is not None:
-        far = inserted.target if inserted.way == "in" else inserted.source
-        sheet["env"]["SBX_FAR_SHARED"] = prepared.shared[far] if far else ""
+    if module.inserted is not None:
+        served = prepared.pipeline.modules[module.inserted.of]
+        sheet["env"]["SBX_FAR_SHARED"] = prepared.shared[prepared.pipeline.pools[served.pool].site]
     return sheet
 
 

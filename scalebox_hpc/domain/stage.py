@@ -8,7 +8,8 @@ and its messages with it. Where both ends have the same files nothing is inserte
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
@@ -159,15 +160,15 @@ def _transfer_out(name: str, module: Module, found: Routes) -> Module:
 
 
 def _transfer(name: str, verb: str, inserted: Inserted, references: tuple[Template, ...]) -> Module:
-    options = ("--from", inserted.source, "--to", inserted.target)
-    words: tuple[Template, ...] = (("{python}",), ("-m",), ("scalebox_hpc.transfer",), (verb,))
-    command = Command(words=(*words, *((option,) for option in options), *references))
+    words: tuple[Template, ...] = (("python",), ("-m",), ("scalebox_hpc.transfer",), (verb,))
+    command = Command(words=(*words, *references))
     content = f"{name}\n{inserted}\n{asdict(command)}"
     return Module(
         name=name,
         command=command,
         pool=POOL,
         kind="transfer",
+        env={"FROM": inserted.source, "TO": inserted.target},
         resources=Resources(memory_mib=256, time_s=TIME_S),
         retry=(RetryRule(on=("exit",), retries=RETRIES, delay_s=10.0, backoff=2.0),),
         # Whether a message repeats another is for the module itself to judge.
@@ -175,3 +176,29 @@ def _transfer(name: str, verb: str, inserted: Inserted, references: tuple[Templa
         inserted=inserted,
         digest=hashlib.sha256(content.encode()).hexdigest(),
     )
+
+
+def references(texts: Sequence[str]) -> list[tuple[str, str]]:
+    """Return path and base name of each file that filled-in references name; as the agent does.
+
+    A JSON list of texts is as many references. Raises ValueError where a base name is missing or there twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        for path in _listed(text):
+            name = path.rstrip("/").rpartition("/")[2]
+            if name in ("", ".", "..") or "\n" in name:
+                raise ValueError(f"{path!r} names no file")
+            if found.setdefault(name, path) != path:
+                raise ValueError(f"{found[name]} and {path} would both be called {name}")
+    return [(path, name) for name, path in found.items()]
+
+
+def _listed(text: str) -> list[str]:
+    try:
+        inner = json.loads(text) if text.startswith("[") else None
+    except ValueError:
+        inner = None
+    if isinstance(inner, list) and all(isinstance(each, str) for each in inner):
+        return inner
+    return [text]
