@@ -162,7 +162,10 @@ MODULE: Final[Keys] = {
     },
     "site": _text("where it runs, whatever `--site` says; absent: the run's site"),
     "use": _named("a standard module; its keys can be written anew here"),
-    "kind": {"enum": ["task", "mpi"], "description": "mpi: a task spans nodes and starts ranks"},
+    "kind": {
+        "enum": ["task", "mpi", "transfer"],
+        "description": "mpi: a task spans nodes and starts ranks; transfer: it moves data",
+    },
     "seed": {
         "anyOf": [
             {"type": "array", "minItems": 1, "items": {"type": ["string", "integer"]}},

@@ -16,6 +16,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -23,6 +24,7 @@ TEMPORARY = re.compile(r"\.sbx-[0-9a-f]{12}")
 ENTRIES_A_LINE = 2000
 _CHUNK = 1 << 20
 _WORDS_A_COMMAND = 500
+_SAMPLES, _SAMPLE_BYTES = 8, 1 << 16
 
 
 def facts() -> dict[str, Any]:
@@ -301,6 +303,34 @@ def prune(root: str, names: list[str]) -> Iterator[str]:
             yield name
 
 
+def ping() -> None:
+    """Show how long a question travels."""
+
+
+def sample(path: str) -> float:
+    """To which share of its size some of what lies at a path can be compressed; 1 for nothing."""
+    path = _full(path)
+    found: list[str] = []
+    for directory, _, names in os.walk(path) if os.path.isdir(path) else [("", [], [path])]:
+        found += [os.path.join(directory, name) for name in names[:_SAMPLES]]
+        if len(found) >= _SAMPLES:
+            break
+    plain = packed = 0
+    for name in found[:_SAMPLES]:
+        if os.path.isfile(name):
+            with open(name, "rb") as file:
+                data = file.read(_SAMPLE_BYTES)
+            plain, packed = plain + len(data), packed + len(zlib.compress(data, 1))
+    return packed / plain if plain else 1.0
+
+
+def lines(path: str) -> Iterator[str]:
+    """The lines of a text."""
+    with open(_full(path), encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            yield line.rstrip("\n")
+
+
 def room(path: str) -> int:
     """The bytes that are free for us on the file system that will hold a path."""
     path = _full(path)
@@ -310,25 +340,9 @@ def room(path: str) -> int:
     return free.f_bavail * free.f_frsize
 
 
-CALLS = {
-    call.__name__: call
-    for call in (
-        facts,
-        look,
-        walk,
-        survey,
-        digest,
-        begin,
-        finish,
-        settle,
-        make,
-        dress,
-        drop,
-        remove,
-        prune,
-        room,
-    )
-}
+_CALLS = (facts, ping, look, walk, survey, digest, sample, lines, room)
+_ORDERS = (begin, finish, settle, make, dress, forget, drop, remove, prune)
+CALLS = {call.__name__: call for call in (*_CALLS, *_ORDERS)}
 
 
 def answer(line: str) -> Iterator[dict[str, Any]]:

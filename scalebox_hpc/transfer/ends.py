@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import json
 import posixpath
-import shlex
 import subprocess
 import tempfile
 import threading
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 from scalebox_hpc.domain.site import Site, Ssh
-from scalebox_hpc.sites.command_line import destination, ssh_words
+from scalebox_hpc.sites.command_line import destination, ssh_words, stream_text
 from scalebox_hpc.transfer import end
 from scalebox_hpc.transfer.causes import Cause, TransferFailed, cause_of_command, cause_of_error, last_words
 from scalebox_hpc.transfer.rsync import Rsync, read_version
@@ -78,7 +77,7 @@ def _refused(title: str, number: int, fact: str, path: object) -> TransferFailed
 def remote_words(ssh: Ssh, words: Sequence[str], options: Sequence[str] = ()) -> list[str]:
     """The command that runs words at a site; options of ssh come before the site's own, so they win."""
     program, *rest = ssh_words(ssh)
-    return [program, *options, *rest, destination(ssh), " ".join(map(shlex.quote, words))]
+    return [program, *options, *rest, destination(ssh), stream_text(words, mark="''")]
 
 
 class There:
@@ -147,7 +146,15 @@ class There:
             exit_code, said = self._end()
             cause = cause_of_command(exit_code, said)
             cause = Cause.NETWORK if cause is Cause.OTHER else cause
-            raise TransferFailed(cause, f"{self.title}: {last_words(said) or 'the link is lost'}") from error
+            fact = f"{self.title}: {last_words(said) or 'the link is lost'}"
+            raise TransferFailed(cause, fact, self._hint(cause)) from error
+
+    def _hint(self, cause: Cause) -> str:
+        """What to type where a person has to; "" where the cause says enough."""
+        name = self.site.name if self.site is not None else ""
+        if cause is not Cause.LOGIN:
+            return ""
+        return f"sbx site login {name}" if self._ssh.master else f"sbx site check {name}"
 
     def _end(self) -> tuple[int, str]:
         process, errors = self._process, self._errors

@@ -38,13 +38,11 @@ class Piece:
 class Link:
     """The way between two ends."""
 
-    def __init__(
-        self, source: Known, target: Known, limit_mib_s: float | None = None, compress: bool = False
-    ) -> None:
+    def __init__(self, source: Known, target: Known, limit_mib_s: float | None = None) -> None:
         self.source, self.target = source, target
         self.way = way(source.key, target.key)
         self._limit_kib_s = max(1, round(limit_mib_s * 1024)) if limit_mib_s is not None else 0
-        self._compress = compress
+        self.compress = False
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
@@ -73,7 +71,7 @@ class Link:
             target=piece.target,
             mode=piece.mode,
             from_list=piece.names is not None,
-            compress=self._compress,
+            compress=self.compress,
             limit_kib_s=self._limit_kib_s,
             temporary_directory=piece.temporary_directory,
         )

@@ -76,6 +76,12 @@ def read_place(text: str, base: Place | None = None) -> Place:
     return _tidy(Place(site, path))
 
 
+def is_relative(text: str) -> bool:
+    """Whether a text names a place only together with another one. Raises UsageError."""
+    whole = plain(text)
+    return not _AT_SITE.fullmatch(whole) and not _is_anchored(whole)
+
+
 def _is_anchored(path: str) -> bool:
     return path.startswith("/") or path == "~" or path.startswith("~/")
 

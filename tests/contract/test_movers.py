@@ -7,38 +7,39 @@ from pathlib import Path
 
 import pytest
 
+from scalebox_hpc.domain.site import Site
+from scalebox_hpc.testing.sshd import Sshd, program
 from scalebox_hpc.transfer.copy import Move, Order, Outcome, copy
 from scalebox_hpc.transfer.ends import reach
 from scalebox_hpc.transfer.link import Link
 from scalebox_hpc.transfer.place import Place
 from scalebox_hpc.transfer.progress import Watch
 from scalebox_hpc.transfer.streams import Streams
-from tests.contract.doors import SSHD, Door
 
 WAYS = {"here": ("", ""), "push": ("", "b"), "pull": ("b", ""), "through": ("b", "c"), "within": ("b", "b")}
 
 
 @pytest.fixture(scope="module")
-def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Door]]:
-    """Two sites, whose login nodes are this machine."""
-    if SSHD is None:
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Sshd]]:
+    """Two login nodes, both this machine."""
+    if program() is None:
         pytest.skip("needs an sshd")
     directory = tmp_path_factory.mktemp("doors")
-    opened = {name: Door(directory, name) for name in ("b", "c")}
+    opened = {name: Sshd(directory / name) for name in ("b", "c")}
     for door in opened.values():
-        door.open()
+        door.start()
     yield opened
     for door in opened.values():
-        door.shut()
+        door.stop()
 
 
 class Movers:
     """Moves data on one way."""
 
-    def __init__(self, doors: dict[str, Door], way: str, locks: Path) -> None:
+    def __init__(self, doors: dict[str, Sshd], way: str, locks: Path) -> None:
         self.way = way
         self.sites = WAYS[way]
-        source, target = (reach(doors[name].site if name else None) for name in self.sites)
+        source, target = (reach(Site(name, ssh=doors[name].ssh) if name else None) for name in self.sites)
         self.link = Link(source, target)
         self._locks = locks
 
@@ -50,7 +51,7 @@ class Movers:
 
 @pytest.fixture(scope="module", params=WAYS)
 def mover(
-    request: pytest.FixtureRequest, doors: dict[str, Door], tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, doors: dict[str, Sshd], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Movers]:
     """Each way in turn."""
     found = Movers(doors, request.param, tmp_path_factory.mktemp("locks") / "streams")

@@ -78,7 +78,7 @@ def test_a_look_without_a_link_is_no_complete_one(site: FakeSite) -> None:
     site.cut()
     listing = slurm.observe([NAME])
     assert (listing.complete, listing.tries) == (False, {})
-    assert "the link is cut" in listing.problem
+    assert "the link was cut" in listing.problem
     assert slurm.array_limit is None
     with pytest.raises(SiteUnreachable):
         slurm.cancel([CancelTarget(NAME, "")])

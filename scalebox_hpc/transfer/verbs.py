@@ -1,0 +1,11 @@
+"""The programs of transfer modules by name: each a module of ours with `run(task)`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+VERBS: Final[Mapping[str, str]] = {
+    "copy": "scalebox_hpc.transfer.copying",
+    "checksum": "scalebox_hpc.transfer.summing",
+}
