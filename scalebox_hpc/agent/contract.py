@@ -14,21 +14,19 @@ from collections.abc import Callable, Generator, Iterator
 from typing import BinaryIO, NamedTuple
 
 from scalebox_hpc.agent import disk
-from scalebox_hpc.agent.messages import REFUSALS, BadMessage, Headers, Message, Rules, read_json, read_text
+from scalebox_hpc.agent.messages import (
+    REFUSALS,
+    BadMessage,
+    Headers,
+    Message,
+    Rules,
+    read_json,
+    read_text,
+)
 from scalebox_hpc.agent.publish import PublishError, publish
 from scalebox_hpc.agent.staged import Leaving, Left, Outlet, StageProblem, Waiting
 from scalebox_hpc.agent.walls import Walls, has, has_open, resolved
 
-FILES = (
-    "messages.txt",
-    "messages.jsonl",
-    "timestamps.txt",
-    "input-files.txt",
-    "output-files.txt",
-    "removed-files.txt",
-    "custom-out.txt",
-    "task-exec.json",
-)
 INLINE_BYTES = 64 << 10  # messages sent with their report
 CHUNK_BYTES = 1 << 20
 LINE_BYTES = 1 << 20  # longer lines break the limits whatever they say

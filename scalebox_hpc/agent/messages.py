@@ -13,6 +13,18 @@ Headers = dict[str, str]
 Message = tuple[str, str, Optional[Headers]]
 """(module it goes to, body, headers that the program wrote)"""
 
+FILES = (
+    "messages.txt",
+    "messages.jsonl",
+    "timestamps.txt",
+    "input-files.txt",
+    "output-files.txt",
+    "removed-files.txt",
+    "custom-out.txt",
+    "task-exec.json",
+)
+"""What a program may leave in its work directory to be read."""
+
 BODY_BYTES = 64 << 10
 HEADERS_BYTES = 16 << 10
 KEY_BYTES = 4 << 10

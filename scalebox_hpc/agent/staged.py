@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, Protocol
 
-from scalebox_hpc.agent.messages import Headers, Message, Rules
+from scalebox_hpc.agent.messages import FILES, Headers, Message, Rules
 from scalebox_hpc.agent.publish import put
 from scalebox_hpc.agent.walls import Walls
 from scalebox_hpc.agent.workdir import Links
@@ -25,24 +25,13 @@ WAITING = "sbx_stage"
 """The header that names the folder in which files and messages wait for their transfer."""
 
 SENDER = "sbx_sender"
-FILES = "sbx_files"
+HOME_PATHS = "sbx_files"
 """The header that holds the paths of a task's files among the results, as a JSON list."""
 
-FILES_MOST = 8 << 10  # bytes of that header; a longer one is left out
+WRITTEN_AT_ONCE = 1 << 20  # characters of messages
+HOME_PATHS_MOST = 8 << 10  # bytes of that header; a longer one is left out
 BROUGHT = re.compile(r"stage/[a-z][a-z0-9-]*\.[0-9]+-[0-9a-f]+")
-RESERVED = frozenset(
-    [
-        "messages.txt",
-        "messages.jsonl",
-        "timestamps.txt",
-        "input-files.txt",
-        "output-files.txt",
-        "removed-files.txt",
-        "custom-out.txt",
-        "task-exec.json",
-        "publish",
-    ]
-)
+RESERVED = frozenset((*FILES, "publish"))
 
 
 class StageProblem(Exception):
@@ -183,7 +172,7 @@ class Left:
         self.names = sorted(self._matches())
         self._homes = {name: os.path.join(leaving.results, name) for name in self.names}
         text = json.dumps(list(self._homes.values()), ensure_ascii=False, separators=(",", ":"))
-        self._header = {FILES: text} if len(text.encode("utf-8", "replace")) <= FILES_MOST else {}
+        self._header = {HOME_PATHS: text} if len(text.encode("utf-8", "replace")) <= HOME_PATHS_MOST else {}
 
     def _matches(self) -> set[str]:
         found: set[str] = set()
@@ -222,23 +211,32 @@ class Waiting:
         leaving = left.leaving
         self.count = 0
         self._path = os.path.join(leaving.folder, "messages.jsonl")
+        self._lines: list[str] = []
+        self._size = 0
         own = {"sbx_key": leaving.task, SENDER: leaving.task, WAITING: leaving.place}
         self._one: Message = (leaving.stage.to, body, {**headers, **own})
         self._messages = messages
         os.makedirs(leaving.folder, exist_ok=True)
-        self._file = open(self._path + ".part", "w", encoding="ascii")  # noqa: SIM115  closed in `close`
 
     def add(self, message: Message) -> None:
-        """Write one more."""
+        """Write one more, or keep it for later."""
         self.count += 1
         to, body, headers = message
-        self._file.write(json.dumps({"to": to, "body": body, "headers": headers or {}}) + "\n")
+        self._lines.append(json.dumps({"to": to, "body": body, "headers": headers or {}}) + "\n")
+        self._size += len(self._lines[-1])
+        if self._size > WRITTEN_AT_ONCE:
+            self._write()
+
+    def _write(self) -> None:
+        with open(self._path + ".part", "a", encoding="ascii") as file:
+            file.write("".join(self._lines))
+            file.flush()
+            os.fsync(file.fileno())
+        self._lines, self._size = [], 0
 
     def close(self) -> None:
         """Let the file be seen, whole."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        self._write()
         os.rename(self._path + ".part", self._path)
         self._messages.append(self._one)
 

@@ -30,7 +30,7 @@ from scalebox_hpc.config.rules import (
 )
 from scalebox_hpc.config.seed_table import read_seed_table
 from scalebox_hpc.config.site_choice import SiteChoice
-from scalebox_hpc.config.stage import read_stage
+from scalebox_hpc.config.stage import is_staged, read_stage
 from scalebox_hpc.config.standard import Standard, check_inputs, named_files, take
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.config.templates import Filler
@@ -39,7 +39,7 @@ from scalebox_hpc.domain.container import Bind, Container
 from scalebox_hpc.domain.pipeline import Module
 from scalebox_hpc.domain.site import Site
 
-_OF_THE_MESSAGE = ("SBX_BODY", "SBX_BODIES", "SBX_HEADER", "SBX_MEMBERS", "SBX_STAGED")
+_OF_THE_MESSAGE = ("SBX_BODY", "SBX_BODIES", "SBX_HEADER", "SBX_MEMBERS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ def _mentioned(run: Run, looks: tuple[FileLook, ...], bin_looks: tuple[FileLook,
 
 
 def _warn_of_unused_message(table: Table, run: Run, module: Module, said: frozenset[str]) -> None:
-    if run.uses_message or not run.words or said & set(_OF_THE_MESSAGE):
+    if run.uses_message or not run.words or said & set(_OF_THE_MESSAGE) or is_staged(module):
         return
     what = "{members} or {bodies}" if module.gather is not None else "{body} or {headers.NAME}"
     variables = "$SBX_MEMBERS" if module.gather is not None else "$SBX_BODY"

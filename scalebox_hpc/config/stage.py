@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Final
 
 from scalebox_hpc.config import keys
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.config.templates import Filler
-from scalebox_hpc.domain.pipeline import Pipeline, Stage, Template
+from scalebox_hpc.domain.pipeline import CONTRACT_FILES, Module, Pipeline, Stage, Template
 from scalebox_hpc.domain.site import Site
 from scalebox_hpc.domain.stage import routes, with_transfers
-
-OF_THE_CONTRACT: Final = (
-    "messages.txt",
-    "messages.jsonl",
-    "timestamps.txt",
-    "input-files.txt",
-    "output-files.txt",
-    "removed-files.txt",
-    "custom-out.txt",
-    "task-exec.json",
-    "publish",
-)
 
 
 def read_stage(module: Table, filler: Filler, kind: str) -> Stage | None:
@@ -78,9 +65,15 @@ def _judge_pattern(pattern: str) -> str:
         return f"{pattern!r} leaves the work directory"
     if parts[0] == "publish":
         return f"{pattern!r}: what lies in publish goes to the results anyway"
-    if pattern in OF_THE_CONTRACT:
+    if pattern in CONTRACT_FILES:
         return f"{pattern!r} is read by sbx itself"
     return ""
+
+
+def is_staged(module: Module) -> bool:
+    """Tell whether each task has files of its own message in its work directory."""
+    inputs = module.stage.inputs if module.stage is not None else ()
+    return any(not isinstance(part, str) for template in inputs for part in template)
 
 
 def insert_transfers(pipeline: Pipeline, sites: Mapping[str, Site], tables: Mapping[str, Table]) -> Pipeline:

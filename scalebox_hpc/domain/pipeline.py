@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from scalebox_hpc.domain.container import Bind, Container, binds, container
 from scalebox_hpc.domain.image import Image, image
@@ -20,6 +20,18 @@ Part = str | tuple[str, ...]
 """Literal text, or a placeholder: one word of body, task, slot, members, bodies; or ("headers", NAME)."""
 
 Template = tuple[Part, ...]
+
+CONTRACT_FILES: Final = (
+    "messages.txt",
+    "messages.jsonl",
+    "timestamps.txt",
+    "input-files.txt",
+    "output-files.txt",
+    "removed-files.txt",
+    "custom-out.txt",
+    "task-exec.json",
+)
+"""What the agent reads from the work directory after a program's exit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from scalebox_hpc.domain.pipeline import (
+    CONTRACT_FILES,
     Command,
     Gather,
     Inserted,
@@ -181,7 +182,8 @@ def _transfer(name: str, verb: str, inserted: Inserted, references: tuple[Templa
 def references(texts: Sequence[str]) -> list[tuple[str, str]]:
     """Return path and base name of each file that filled-in references name; as the agent does.
 
-    A JSON list of texts is as many references. Raises ValueError where a base name is missing or there twice.
+    A JSON list of texts is as many references. Raises ValueError where a base name is missing, reserved
+    or there twice.
     """
     found: dict[str, str] = {}
     for text in texts:
@@ -189,6 +191,8 @@ def references(texts: Sequence[str]) -> list[tuple[str, str]]:
             name = path.rstrip("/").rpartition("/")[2]
             if name in ("", ".", "..") or "\n" in name:
                 raise ValueError(f"{path!r} names no file")
+            if name in (*CONTRACT_FILES, "publish"):
+                raise ValueError(f"{path}: a program leaves a file of this name")
             if found.setdefault(name, path) != path:
                 raise ValueError(f"{found[name]} and {path} would both be called {name}")
     return [(path, name) for name, path in found.items()]

@@ -12,7 +12,7 @@ from scalebox_hpc.errors import UsageError
 from scalebox_hpc.transfer.causes import TransferFailed
 from scalebox_hpc.transfer.copy import Order, copy
 from scalebox_hpc.transfer.opening import end_at, opened
-from scalebox_hpc.transfer.place import Place, read_place
+from scalebox_hpc.transfer.place import Place, is_relative, read_place
 from scalebox_hpc.transfer.task import Task
 
 FOLDER = "sbx_staged"
@@ -38,15 +38,15 @@ def run(task: Task) -> None:
 
 
 def _place(task: Task, path: str) -> Place:
-    """Where a file lies: at the sender's site, unless the reference says where."""
+    """Where a file lies: at the sender's site, unless the reference itself says where."""
     site = task.text("FROM")
-    place = read_place(path, Place(site, task.text("SBX_PIPELINE") if not site else "/"))
-    is_said = place.site != site or str(place) == path
-    if site and not is_said and not path.startswith(("/", "~")):
-        raise UsageError(
-            f"{path!r} is relative, and its sender ran at site {site}", "send an absolute path, as $SBX_SHARED/..."
-        )
-    return place if place.site or not path.startswith("/") else Place(site, place.path)
+    if not site:
+        return read_place(path, Place("", task.text("SBX_PIPELINE")))
+    if is_relative(path):
+        fact = f"{path!r} is relative, and its sender ran at site {site}"
+        raise UsageError(fact, "send an absolute path, such as $SBX_SHARED/...")
+    place = read_place(path)
+    return place if place.site else read_place(f"{site}:{path}")
 
 
 def _make(task: Task, target: Place) -> None:

@@ -38,14 +38,16 @@ def run(task: Task) -> None:
 
 
 def _waiting(task: Task) -> str:
-    """The folder in which files and messages wait: the task's own header says it, or that of its only member."""
+    """The folder in which files and messages wait, as the task's header says, or that of its only member."""
     headers = task.headers
     if members := task.text("SBX_MEMBERS"):
         with open(members, encoding="utf-8") as file:
             headers = json.loads(file.readline())["headers"]
     waiting = headers.get(WAITING, "")
     if not waiting.startswith("stage-out/") or ".." in waiting.split("/"):
-        raise UsageError(f"{waiting!r} is no folder of staged files", "only sbx sends messages to this module")
+        raise UsageError(
+            f"{waiting!r} is no folder of staged files", "only sbx sends messages to this module"
+        )
     return waiting
 
 
