@@ -15,6 +15,7 @@ from scalebox_hpc.cli import (
     describe,
     doctor,
     export,
+    get,
     graph,
     image,
     ledger,
@@ -22,6 +23,7 @@ from scalebox_hpc.cli import (
     module,
     plan,
     ps,
+    put,
     resume,
     retry,
     rm,
@@ -56,6 +58,8 @@ app.command("resume")(resume.resume)
 app.command("cancel")(cancel.cancel)
 app.command("export")(export.export)
 app.command("rm")(rm.rm)
+app.command("get")(get.get)
+app.command("put")(put.put)
 app.add_typer(module.app, name="module")
 app.add_typer(image.app, name="image")
 app.add_typer(daemon.app, name="daemon")

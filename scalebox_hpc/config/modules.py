@@ -29,7 +29,7 @@ from scalebox_hpc.config.rules import (
     read_to,
 )
 from scalebox_hpc.config.seed_table import read_seed_table
-from scalebox_hpc.config.site_choice import SiteChoice
+from scalebox_hpc.config.site_choice import TRANSFER, SiteChoice
 from scalebox_hpc.config.stage import is_staged, read_stage
 from scalebox_hpc.config.standard import Standard, check_inputs, named_files, take
 from scalebox_hpc.config.table import Table
@@ -107,7 +107,7 @@ def read_module(table: Table, reading: Reading) -> Module:
         command=run.command,
         to=read_to(table, reading.names),
         pool=choose_pool(table, name, kind, reading.pools, reading.sites),
-        image=read_image(table, filler, reading.base(table, table.at("image")), site),
+        image=_image(table, filler, reading, kind, site),
         container=read_container(table, filler),
         binds=_binds(table, filler, reading, site),
         kind=kind,
@@ -151,6 +151,16 @@ def _files(
     return tuple(found[name] for name in sorted(found))
 
 
+def _image(table: Table, filler: Filler, reading: Reading, kind: str, site: Site | None) -> str | None:
+    """Return the image; what moves data is our own program, outside of those that `[defaults]` names."""
+    path = table.at("image")
+    if kind != TRANSFER:
+        return read_image(table, filler, reading.base(table, path), site)
+    if "image" in table.data and table.notes.origin(path) == (table.notes, path):
+        table.notes.problem(path, "what moves data runs in no image", "take it out")
+    return None
+
+
 def _binds(table: Table, filler: Filler, reading: Reading, site: Site | None) -> tuple[Bind, ...]:
     is_here = site is not None and site.batch == "local"
     sight = Sight(reading.directory, is_here)
@@ -167,6 +177,8 @@ def _warn_of_no_image(table: Table, module: Module) -> None:
 
 
 def _check_program(table: Table, run: Run, module: Module, reading: Reading) -> None:
+    if module.kind == TRANSFER:
+        return  # ours, by the Python that we run in
     site = reading.sites.of(table)
     is_here = site is not None and site.batch == "local" and module.image is None and not site.prologue
     env = {**(site.env if site is not None else {}), **module.env}
@@ -182,7 +194,8 @@ def _mentioned(run: Run, looks: tuple[FileLook, ...], bin_looks: tuple[FileLook,
 
 
 def _warn_of_unused_message(table: Table, run: Run, module: Module, said: frozenset[str]) -> None:
-    if run.uses_message or not run.words or said & set(_OF_THE_MESSAGE) or is_staged(module):
+    is_of_message = run.uses_message or is_staged(module) or bool(said & set(_OF_THE_MESSAGE))
+    if module.kind == TRANSFER or is_of_message or not run.words:
         return
     what = "{members} or {bodies}" if module.gather is not None else "{body} or {headers.NAME}"
     variables = "$SBX_MEMBERS" if module.gather is not None else "$SBX_BODY"

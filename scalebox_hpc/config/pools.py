@@ -13,7 +13,7 @@ from typing import Final
 
 from scalebox_hpc.config import keys
 from scalebox_hpc.config.notes import did_you_mean
-from scalebox_hpc.config.site_choice import SiteChoice
+from scalebox_hpc.config.site_choice import TRANSFER, TRANSFERS, SiteChoice
 from scalebox_hpc.config.table import Table, kind_of
 from scalebox_hpc.domain.pipeline import Module, Pool, Ranks, Resources
 from scalebox_hpc.domain.site import Machine, Site
@@ -51,7 +51,7 @@ def choose_pool(
     """Return the name of a module's pool; one of its own is added to `pools`.
 
     It has one of its own where it writes a table, and always when its kind is mpi. Each site has a
-    default pool of its own.
+    default pool of its own, and all transfers share one.
     """
     site = sites.of(module)
     chosen = _choose(module, name, kind, pools, sites)
@@ -68,6 +68,9 @@ def _choose(module: Table, name: str, kind: str, pools: dict[str, DeclaredPool],
     value = module.data.get("pool")
     if kind == "mpi" and (value is None or _is_shared_default(module, value)):
         value = {}  # a pool for itself
+    if kind == TRANSFER and (value is None or _is_shared_default(module, value)):
+        pools.setdefault(TRANSFERS, DeclaredPool(_bare(TRANSFERS, site), None, None))
+        return TRANSFERS
     if value is None:
         return _default_pool(pools, site, sites)
     if isinstance(value, str):

@@ -6,14 +6,16 @@ Made when a run is accepted and kept in the ledger. It holds no secret and decid
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from scalebox_hpc.daemon.desk import SiteFacts
 from scalebox_hpc.domain.container import Bind
 from scalebox_hpc.domain.image import Image
-from scalebox_hpc.domain.pipeline import Module, Pipeline, ShippedFile, Template
+from scalebox_hpc.domain.pipeline import Command, Module, Pipeline, ShippedFile, Template
 from scalebox_hpc.errors import UsageError
 
 MESSAGE_LIMIT = 1_000_000
@@ -21,7 +23,8 @@ MESSAGE_LIMIT = 1_000_000
 
 def sheet_of(pipeline: Pipeline, module: Module, facts: SiteFacts, home: str) -> dict[str, Any]:
     """All of a module's sheet but what belongs to one run; `home` is the path of the home."""
-    command, image, gathers = module.command, module.stored, {}
+    image, gathers = module.stored, {}
+    command, env = _of_transfer(module) if module.kind == "transfer" else (module.command, module.env)
     receivers = module.to if module.via is None else tuple(module.via)
     for name in receivers:
         gather = pipeline.modules[name].gather
@@ -40,7 +43,7 @@ def sheet_of(pipeline: Pipeline, module: Module, facts: SiteFacts, home: str) ->
         "shell": list(command.shell),
         "files": [[file.name, shipped_path(facts, file)] for file in module.files],
         "bin": [[Path(file.name).name, shipped_path(facts, file)] for file in pipeline.bin],
-        "env": {**facts.site.env, **module.env},
+        "env": {**facts.site.env, **env},
         "params": dict(pipeline.params),
         "container": None if image is None else container_of(module, facts, image, home),
         "to": list(receivers),
@@ -65,6 +68,14 @@ def _stage(pipeline: Pipeline, module: Module) -> dict[str, Any] | None:
     takes = (name for name, each in inserted.items() if each and (each.of, each.way) == (module.name, "out"))
     inputs = [_template(each) for each in module.stage.inputs]
     return {"in": inputs, "out": list(module.stage.outputs), "to": next(takes, "")}
+
+
+def _of_transfer(module: Module) -> tuple[Command, Mapping[str, str]]:
+    """A program of ours: by the Python that has it, and told whether the module sends to anybody."""
+    command, (first, *rest) = module.command, module.command.words or ((),)
+    if first == ("python",):
+        command = replace(command, words=((sys.executable,), *rest))
+    return command, {**module.env, "SBX_SENDS": "1" if module.to else "0"}
 
 
 def _template(template: Template) -> list[Any]:

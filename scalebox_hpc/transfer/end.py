@@ -266,15 +266,6 @@ def drop(path: str) -> None:
         os.unlink(path)
 
 
-def forget(root: str, names: list[str]) -> None:
-    """Give files a time at which nothing was written, so that nobody takes them for the source's."""
-    root = _full(root)
-    for name in names:
-        path = os.path.join(root, name)
-        if os.path.lexists(path):
-            os.utime(path, (1, 1), follow_symlinks=False)
-
-
 def remove(root: str, known: list[list[Any]]) -> Iterator[str]:
     """Remove each [name, size, mtime_ns] that is still so; yields the names of those that are not."""
     root = _full(root)
@@ -292,9 +283,9 @@ def remove(root: str, known: list[list[Any]]) -> Iterator[str]:
 
 def prune(root: str, names: list[str]) -> Iterator[str]:
     """Remove directories that are empty, deepest first; yields the names of those that are not."""
-    for name in sorted(names, key=lambda name: name.count("/"), reverse=True):
+    for name in sorted(names, key=lambda name: (bool(name), name.count("/")), reverse=True):
         try:
-            os.rmdir(os.path.join(_full(root), name))
+            os.rmdir(os.path.join(_full(root), name) if name else _full(root))
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -341,7 +332,7 @@ def room(path: str) -> int:
 
 
 _CALLS = (facts, ping, look, walk, survey, digest, sample, lines, room)
-_ORDERS = (begin, finish, settle, make, dress, forget, drop, remove, prune)
+_ORDERS = (begin, finish, settle, make, dress, drop, remove, prune)
 CALLS = {call.__name__: call for call in (*_CALLS, *_ORDERS)}
 
 

@@ -65,7 +65,17 @@ class Command:
 
 def words(command: Command, here: Rsync, there: Rsync) -> list[str]:
     """The command line; `here` is the rsync that is started, `there` the one it talks to."""
-    options = [*_KEEP, "--protect-args", "--info=progress2", "--no-human-readable", "--outbuf=L"]
+    # What is to be moved was decided before; rsync itself would pass over a change within the same second.
+    options = [
+        *_KEEP,
+        "--ignore-times",
+        "--protect-args",
+        "--info=progress2",
+        "--no-human-readable",
+        "--outbuf=L",
+    ]
+    if min(here.version, there.version) >= (3, 1, 3):
+        options.append("--modify-window=-1")  # times to the nanosecond; older ones know no such word
     options += [f"--timeout={_SILENCE_S}"] if command.shell else []
     options += {
         Mode.WHOLE: ["--whole-file", "--inplace"],

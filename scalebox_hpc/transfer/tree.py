@@ -121,7 +121,6 @@ def _part(move: Move, part: Sequence[Entry], title: str, temporary: str) -> list
             move.watch.report(title, sum(each.size_bytes for each in part))
             return copied
         left = [pair.after or pair.before for pair in bad]
-        move.target.ask("forget", move.target_path, [each.name for each in left])
     raise _failure(move, bad)
 
 
@@ -165,8 +164,6 @@ def _leave_alone(move: Move, unchanged: Sequence[Entry], outcome: Outcome) -> No
             else:
                 wrong.append(pair.after or pair.before)
     if wrong:
-        names = [each.name for each in wrong]
-        move.target.ask("forget", move.target_path, names)
         move.watch.expect(sum(each.size_bytes for each in wrong))
         temporary = folder(move.order.source, move.order.target)
         move.target.ask("make", move.target_path, [temporary])
