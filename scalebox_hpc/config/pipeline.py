@@ -127,7 +127,7 @@ def _read_modules(
     )
     if top.notes.problems:
         return pipeline
-    return insert_transfers(pipeline, sites.used(), tables)
+    return insert_transfers(pipeline, sites, tables)
 
 
 def _check_version(top: Table) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from scalebox_hpc.config import keys
+from scalebox_hpc.config.site_choice import SiteChoice
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.config.templates import Filler
 from scalebox_hpc.domain.pipeline import CONTRACT_FILES, Module, Pipeline, Stage, Template
-from scalebox_hpc.domain.site import Site
 from scalebox_hpc.domain.stage import routes, with_transfers
 
 
@@ -76,13 +77,16 @@ def is_staged(module: Module) -> bool:
     return any(not isinstance(part, str) for template in inputs for part in template)
 
 
-def insert_transfers(pipeline: Pipeline, sites: Mapping[str, Site], tables: Mapping[str, Table]) -> Pipeline:
+def insert_transfers(pipeline: Pipeline, sites: SiteChoice, tables: Mapping[str, Table]) -> Pipeline:
     """Return the pipeline with the transfers that it needs; note names that are taken."""
     if all(module.stage is None for module in pipeline.modules.values()):
         return pipeline
-    found = routes(pipeline, sites)
+    found = routes(pipeline, sites.used())
     for name, transfer in found.names():
         if transfer in pipeline.modules:
             fact = f"a transfer called {transfer} is inserted for it, and there is a module of that name"
             tables[name].problem("stage", fact, f"call [modules.{transfer}] otherwise")
-    return with_transfers(pipeline, found)
+        sites.here(tables[name])
+    whole = with_transfers(pipeline, found)
+    used = {module.pool for module in whole.modules.values()}
+    return replace(whole, pools={name: pool for name, pool in whole.pools.items() if name in used})

@@ -31,8 +31,11 @@ POOL: Final = "transfers"
 SENDER: Final = "sbx_sender"
 """The header in which a message to an `-out` transfer names the task whose files it takes home."""
 
-TIME_S: Final = 7 * 86400.0
-RETRIES: Final = 5
+TIME_S: Final = 86400.0
+WALLTIME_PER_TIME: Final = 1.2
+WALLTIME_S: Final = WALLTIME_PER_TIME * TIME_S
+NETWORK, MISSING, CHANGED, CHECKSUM = 10, 13, 14, 15
+"""Exit codes of transfers that may end better another time; what is missing may be at home already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +120,12 @@ def with_transfers(pipeline: Pipeline, found: Routes) -> Pipeline:
         modules[name] = _rewritten(module, found)
         if name in found.outs:
             modules[found.outs[name]] = _transfer_out(found.outs[name], module, found)
-    pools = {**pipeline.pools}
-    pools.setdefault(POOL, Pool(POOL, "local", slots=8, walltime_s=2 * TIME_S, idle_s=2.0))
-    return replace(pipeline, modules=modules, pools=pools)
+    pool = pipeline.pools.get(POOL) or Pool(POOL, "local", walltime_s=WALLTIME_S, idle_s=2.0)
+    for name, module in modules.items():
+        if module.inserted is not None:
+            time_s = min(TIME_S, pool.walltime_s / WALLTIME_PER_TIME)
+            modules[name] = replace(module, resources=replace(module.resources, time_s=time_s))
+    return replace(pipeline, modules=modules, pools={**pipeline.pools, POOL: pool})
 
 
 def _rewritten(module: Module, found: Routes) -> Module:
@@ -170,8 +176,11 @@ def _transfer(name: str, verb: str, inserted: Inserted, references: tuple[Templa
         pool=POOL,
         kind="transfer",
         env={"FROM": inserted.source, "TO": inserted.target},
-        resources=Resources(memory_mib=256, time_s=TIME_S),
-        retry=(RetryRule(on=("exit",), retries=RETRIES, delay_s=10.0, backoff=2.0),),
+        resources=Resources(memory_mib=256),
+        retry=(
+            RetryRule(on=(NETWORK,), retries=10, delay_s=30.0, backoff=2.0),
+            RetryRule(on=(CHANGED, CHECKSUM, *((MISSING,) if inserted.way == "out" else ())), retries=2),
+        ),
         # Whether a message repeats another is for the module itself to judge.
         repeat="again",
         inserted=inserted,
