@@ -138,6 +138,7 @@ class WorkDirs:
         self.aside = os.path.join(root, ASIDE)
         self._count = 0
         self._waiting: list[str] = []
+        self._elsewhere: list[str] = []  # also of these what a remover has in its hands, who may be killed
 
     def make(self) -> None:
         """Make the directories that all attempts share. Raises OSError."""
@@ -262,8 +263,9 @@ class WorkDirs:
             self.put_aside(path)
 
     def remove(self, path: str) -> None:
-        """Let a directory that is not ours alone be removed too, where it is."""
+        """Let a directory be removed that lies elsewhere, where it is."""
         self._waiting.append(path)
+        self._elsewhere = [*filter(os.path.lexists, self._elsewhere), path]
 
     @property
     def has_waiting(self) -> bool:
@@ -278,9 +280,8 @@ class WorkDirs:
         return removal(paths)
 
     def all_to_remove(self) -> list[str]:
-        """Return the command that removes the root and what else was to be removed."""
-        elsewhere = [path for path in self._waiting if not path.startswith(self.root + os.sep)]
-        return removal([self.root, *elsewhere])
+        """Return the command that removes the root, and what was to be removed elsewhere."""
+        return removal([self.root, *self._elsewhere])
 
 
 def scratch_root(scratch: str, incarnation: str) -> str:
