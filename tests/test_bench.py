@@ -13,6 +13,7 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 TINY = (
     "--rounds 1 --tasks 20 --hq-tasks 5 --parallel-tasks 5 --rows 128,256"
     " --queued 500 --members 300 --steps 25 --idle-s 0.2"
+    " --relay-connections 5,10 --relay-mib 1 --relay-syncs 20"
 )
 TINY_CROWDS = (
     "--parts scale,idle-agents,thunder --scale-tasks 2000 --scale-queued 1000 --scale-postgres 2000"
@@ -31,11 +32,11 @@ def test_every_part_runs_and_its_figures_are_written(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     titles = (
         *("no-op tasks: 20", "claiming 64", "with 500 queued", "300 members", "from ready to started"),
-        "an idle daemon",
+        *("an idle daemon", "the relay of a remote site"),
     )
     assert [title for title in titles if title not in done.stdout] == []
     figures = json.loads((tmp_path / "bench.json").read_text())
-    assert {"machine", "noop", "claims", "queued", "gather", "latency", "idle"} == set(figures)
+    assert {"machine", "noop", "claims", "queued", "gather", "latency", "idle", "relay"} == set(figures)
 
 
 def test_played_agents_do_all_tasks_and_their_figures_are_written(tmp_path: Path) -> None:

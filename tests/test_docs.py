@@ -18,6 +18,7 @@ from scalebox_hpc.config import settings
 from scalebox_hpc.config import site as sites
 from scalebox_hpc.config.container import SITE_CONTAINER_KEYS
 from scalebox_hpc.config.pipeline import load
+from scalebox_hpc.config.remote import SSH_KEYS, TRANSFER_KEYS
 from scalebox_hpc.config.standard import read_standard
 from scalebox_hpc.daemon.routes import USER_ROUTES
 from scalebox_hpc.domain import task as tasks
@@ -49,6 +50,7 @@ VERBS = (
     "cancel",
     "export",
     "image",
+    "site",
     "daemon",
     "ledger",
     "schema",
@@ -57,7 +59,7 @@ VERBS = (
     "doctor",
     "rm",
 )
-NOUNS = ("image", "daemon", "ledger", "module")
+NOUNS = ("image", "site", "daemon", "ledger", "module")
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -207,8 +209,9 @@ def properties(schema: object) -> set[str]:
 
 
 def test_every_key_of_a_site_is_in_the_reference() -> None:
-    listed = {*sites.SITE_KEYS, *sites.PATH_KEYS, *sites.LIMIT_KEYS, *sites.MACHINE_KEYS, *known.LATER_SITE}
-    assert not undocumented({*listed, *SITE_CONTAINER_KEYS}, page("sites.md"))
+    listed = {*sites.SITE_KEYS, *sites.PATH_KEYS, *sites.LIMIT_KEYS, *sites.MACHINE_KEYS}
+    listed |= {*SITE_CONTAINER_KEYS, *SSH_KEYS, *TRANSFER_KEYS}
+    assert not undocumented(listed, page("sites.md"))
 
 
 def test_every_key_of_the_settings_is_in_the_manual() -> None:

@@ -31,6 +31,7 @@ from scalebox_hpc.cli import (
     say,
     schema,
     show,
+    site,
     status,
 )
 from scalebox_hpc.errors import PipelineErrors, SbxError
@@ -62,6 +63,7 @@ app.command("get")(get.get)
 app.command("put")(put.put)
 app.add_typer(module.app, name="module")
 app.add_typer(image.app, name="image")
+app.add_typer(site.app, name="site")
 app.add_typer(daemon.app, name="daemon")
 app.add_typer(ledger.app, name="ledger")
 

@@ -278,7 +278,6 @@ _LATER: Final = (
 LATER: Final = frozenset(_LATER.split())
 LATER_RETRY: Final = frozenset({"to"})
 LATER_SEED: Final = frozenset({"watch", "directory", "every", "settle"})
-LATER_SITE: Final = frozenset({"ssh"})
 
 _IN_RESOURCES: Final = "it belongs to resources: resources = {{ {0} = ... }}"
 _IN_POOL: Final = "it belongs to a pool: pool = {{ {0} = ... }}"

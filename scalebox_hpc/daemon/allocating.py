@@ -11,8 +11,8 @@ import json
 from collections.abc import Container
 from pathlib import PurePosixPath
 
-from scalebox_hpc.daemon import cancelling, disks, talking
-from scalebox_hpc.daemon.desk import Cancel, Desk, SiteFacts, Submit
+from scalebox_hpc.daemon import cancelling, disks, links, talking
+from scalebox_hpc.daemon.desk import AskWords, Cancel, Desk, SiteFacts, Submit
 from scalebox_hpc.daemon.looking import SiteBook, end_allocation
 from scalebox_hpc.daemon.state import (
     ACTIVE,
@@ -44,7 +44,7 @@ def decide(desk: Desk, books: dict[str, SiteBook], leaving: bool) -> None:
         by_site.setdefault(pool.spec.site, []).append(pool)
     for site, members in by_site.items():
         facts = desk.sites[site]
-        if not any(_matters(pool) for pool in members):
+        if not any(_matters(pool) for pool in members) or links.is_away(desk, books, site):
             continue
         book = books.setdefault(site, SiteBook())
         book.submissions = [at for at in book.submissions if at > desk.now.mono_s - MINUTE_S]
@@ -174,7 +174,28 @@ def _apply(
 
 def pause(desk: Desk, pool: PoolState, reason: str) -> None:
     """Ask for no more elements until a person says so."""
-    words = desk.last_words(*pool.silent) if pool.silent and "hello" in reason else ""
+    words = _last_words(desk, pool) if pool.silent and "hello" in reason else ""
+    _pause(desk, pool, reason, words)
+
+
+def _last_words(desk: Desk, pool: PoolState) -> str:
+    """What the last silent element printed; of a remote one a hand tells later. See `last_words`."""
+    assert pool.silent is not None
+    facts = desk.sites[pool.spec.site]
+    if facts.is_remote:
+        desk.commands.append(AskWords(pool.spec.site, pool.pool_id, *pool.silent))
+        return ""
+    return desk.depot_of(facts.launch.shared).last_words(*pool.silent)
+
+
+def last_words(desk: Desk, pool_id: int, words: str) -> None:
+    """A silent element of a remote site printed this, for which its pool was paused."""
+    pool = desk.world.pools.get(pool_id)
+    if pool is not None and pool.state == "paused" and words and words not in pool.reason:
+        _pause(desk, pool, pool.reason, words)
+
+
+def _pause(desk: Desk, pool: PoolState, reason: str, words: str) -> None:
     pool.state, pool.reason = "paused", f"{reason}; the last one said: {words}" if words else reason
     desk.store.run("save_pool", (pool.state, pool.reason, pool.hello_less, pool.pool_id))
     desk.tell("pool.paused", pool=pool.spec.name, run=pool.run.name, note=reason)

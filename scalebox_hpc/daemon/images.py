@@ -17,14 +17,18 @@ from typing import Final
 from scalebox_hpc.config.notes import read_toml
 from scalebox_hpc.containers.images import ImageStore
 from scalebox_hpc.containers.runtime import SpythonRuntime
-from scalebox_hpc.containers.store import directory_for
+from scalebox_hpc.containers.store import REMEDY, directory_for
 from scalebox_hpc.daemon.desk import SiteFacts
+from scalebox_hpc.disk import problem_with
 from scalebox_hpc.domain.image import Image
 from scalebox_hpc.domain.pipeline import Module, Pipeline, with_image
-from scalebox_hpc.errors import EnvironmentProblem, ImageMissing, ImagesPending, SbxError
+from scalebox_hpc.errors import EnvironmentProblem, ImageMissing, ImagesPending, SbxError, UsageError
+from scalebox_hpc.relay.folder import Parcel
+from scalebox_hpc.sites.depot import Depot
 
 WAIT_S: Final = 2.0  # for which a request waits before it is told to come again
 FRESH_S: Final = 30.0  # for which a result is kept for whoever comes again
+NO_STORE: Final = Path()
 AT_ONCE: Final = 2  # images fetched at once: registries count, and login nodes are shared
 
 
@@ -59,8 +63,9 @@ class _Flight:
 class Fetching:
     """All images that are being fetched for this daemon. Used by one hand."""
 
-    def __init__(self, fetch: Fetch = fetch, wait_s: float = WAIT_S) -> None:
-        self._fetch, self._wait_s = fetch, wait_s
+    def __init__(self, fetch: Fetch = fetch, wait_s: float = WAIT_S, store: Path = NO_STORE) -> None:
+        """`store`: where images are made that go to remote sites."""
+        self._fetch, self._wait_s, self.store = fetch, wait_s, store
         self._flights: dict[Wanted, _Flight] = {}
         self._room = threading.BoundedSemaphore(AT_ONCE)
 
@@ -106,7 +111,7 @@ def with_images(pipeline: Pipeline, sites: Mapping[str, SiteFacts], fetching: Fe
     Raises PipelineErrors that tells of every image that cannot be used, EnvironmentProblem where only the
     surroundings are to blame, ImagesPending.
     """
-    wanted = _wanted(pipeline, sites)
+    wanted = _wanted(pipeline, sites, fetching.store)
     found = fetching.all_of(wanted.values())
     outcomes = {name: found[each] for name, each in wanted.items()}
     wrong = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, SbxError)}
@@ -121,15 +126,51 @@ def _with(module: Module, image: Image | None) -> Module:
     return module if image is None else with_image(module, image)
 
 
-def _wanted(pipeline: Pipeline, sites: Mapping[str, SiteFacts]) -> dict[str, Wanted]:
+def put_images(pipeline: Pipeline, facts: SiteFacts, depot: Depot) -> Pipeline:
+    """The pipeline with the images of modules at a remote site put there, once by digest.
+
+    Raises UsageError for an image that is no file, EnvironmentProblem.
+    """
+    if not facts.is_remote:
+        return pipeline
+    site, modules = facts.site, dict(pipeline.modules)
+    for name, module in pipeline.modules.items():
+        image = module.stored
+        if image is None or pipeline.pools[module.pool].site != site.name:
+            continue
+        if image.kind == "sandbox":
+            raise UsageError(
+                f"modules.{name}.image: {image.path} is a directory, and site {site.name} is remote",
+                "make a file of it: `sbx image build`",
+            )
+        modules[name] = replace(module, stored=replace(image, path=_put(image, f"{site.images}", depot)))
+    return replace(pipeline, modules=modules)
+
+
+def _put(image: Image, folder: str, depot: Depot) -> str:
+    """Put an image into the store of a site; return its path there."""
+    source = Path(image.path)
+    target = f"{folder}/{source.name}"
+    digest = image.digest.removeprefix("sha256:")
+    try:
+        depot.put([(source, Parcel(target, digest, source.stat().st_size, 0o444))])
+    except OSError as error:
+        raise problem_with(Path(target), error, "write", REMEDY) from error
+    return target
+
+
+def _wanted(pipeline: Pipeline, sites: Mapping[str, SiteFacts], store: Path) -> dict[str, Wanted]:
     """By module, of those that have an image and run at one of these sites."""
     wanted = {}
     for module in pipeline.modules.values():
         facts = sites.get(pipeline.pools[module.pool].site)
         if module.image is not None and facts is not None:
-            store = directory_for(facts.site.images, Path(facts.launch.shared))
             runtime = facts.site.containers.runtime
-            wanted[module.name] = Wanted(store, module.image, Path(pipeline.directory), runtime)
+            if facts.is_remote:  # made here, then put there; by what makes it here
+                wanted[module.name] = Wanted(store, module.image, Path(pipeline.directory))
+                continue
+            directory = directory_for(facts.site.images, Path(facts.launch.shared))
+            wanted[module.name] = Wanted(directory, module.image, Path(pipeline.directory), runtime)
     return wanted
 
 
@@ -152,7 +193,7 @@ def changed_images(
     A run older than the store has no images on record: there its modules count as they are written.
     Raises ImagesPending.
     """
-    wanted = _wanted(now, sites)
+    wanted = _wanted(now, sites, fetching.store)
     found = fetching.all_of(wanted.values())
     result: dict[str, tuple[Module, str]] = {}
     for name, module in now.modules.items():

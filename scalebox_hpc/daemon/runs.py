@@ -82,12 +82,13 @@ def create(desk: Desk, prepared: Prepared, *, again: bool = False) -> RunState:
 def _sheet(desk: Desk, prepared: Prepared, module: Module, module_id: int) -> dict[str, Any]:
     """What agents are told of a module of this run."""
     site = prepared.pipeline.pools[module.pool].site
+    facts, shared = prepared.sites[site], prepared.shared[site]
     sheet = {
-        **sheet_of(prepared.pipeline, module, prepared.sites[site], desk.home_path),
+        **sheet_of(prepared.pipeline, module, facts, desk.home_path),
         "module": module_id,
         "run": prepared.name,
-        "results": prepared.results,
-        "shared": prepared.shared[site],
+        "results": results_at(facts, prepared.name) if facts.is_remote else prepared.results,
+        "shared": shared,
     }
     if module.stage is not None:
         sheet["stage"]["results"] = prepared.results
@@ -95,6 +96,11 @@ def _sheet(desk: Desk, prepared: Prepared, module: Module, module_id: int) -> di
         served = prepared.pipeline.modules[module.inserted.of]
         sheet["env"]["SBX_FAR_SHARED"] = prepared.shared[prepared.pipeline.pools[served.pool].site]
     return sheet
+
+
+def results_at(facts: SiteFacts, run: str) -> str:
+    """Where results of a run are that were made at a remote site."""
+    return f"{facts.launch.shared}/results/{run}"
 
 
 def turn_seeds(desk: Desk, run: RunState) -> bool:
@@ -184,15 +190,15 @@ def _end(desk: Desk, run: RunState) -> None:
     desk.save_run(run)
     _give_pools_back(desk, run)
     if run.phase is RunPhase.SUCCEEDED:
-        desk.commands.extend(Remove(str(Path(path).parent)) for path in run.shared.values())
+        desk.commands.extend(Remove(site, str(Path(path).parent)) for site, path in run.shared.items())
 
 
-def remove_folders(desk: Desk, folders: Iterable[str]) -> None:
+def remove_folders(desk: Desk, site: str, folders: Iterable[str]) -> None:
     """Remove what there still is of runs that SUCCEEDED, and of no others: each bears its run's name."""
     for folder in folders:
         row = desk.store.one("run_by_name", (Path(folder).name,))
         if row is not None and row[2] == RunPhase.SUCCEEDED:
-            desk.commands.append(Remove(folder))
+            desk.commands.append(Remove(site, folder))
 
 
 def _give_pools_back(desk: Desk, run: RunState) -> None:

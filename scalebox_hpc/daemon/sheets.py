@@ -56,7 +56,7 @@ def sheet_of(pipeline: Pipeline, module: Module, facts: SiteFacts, home: str) ->
         "forward": module.forward,
         "output_limit": module.output_limit_bytes,
         "message_limit": MESSAGE_LIMIT,
-        "pipeline": pipeline.directory,
+        "pipeline": "" if facts.is_remote else pipeline.directory,
     }
 
 
@@ -100,7 +100,7 @@ def container_of(module: Module, facts: SiteFacts, image: Image, home: str) -> d
         "reuse": own.reuse,
         "gpus": module.resources.gpus > 0,
         "local_copy": site.local_copy,
-        "mask": [home, facts.launch.shared],
+        "mask": [facts.launch.shared] if facts.is_remote else [home, facts.launch.shared],
     }
 
 

@@ -18,7 +18,7 @@ from scalebox_hpc.domain.allocation import AllocationRequest, ElementSeen, Phase
 from scalebox_hpc.domain.image import Image
 from scalebox_hpc.domain.pipeline import Gather, Module, Pipeline, Ranks
 from scalebox_hpc.domain.pipeline import Pool as PoolSpec
-from scalebox_hpc.domain.task import TaskState
+from scalebox_hpc.domain.task import Cause, TaskState
 from scalebox_hpc.engine.closing import Graph, Standing, depths, graph_of, upstream
 from scalebox_hpc.engine.dispatch import Room
 from scalebox_hpc.engine.keys import Keys
@@ -253,7 +253,7 @@ class PoolState:
     state: str = "ok"
     reason: str = ""
     hello_less: int = 0
-    silent: tuple[str, str, int] | None = None  # the last such one: shared folder, try, element
+    silent: tuple[str, int] | None = None  # the last such one: try, element
     disk_endings: int = 0  # agents that left for the sake of a disk, with no success between
     lost_disk: LostDisk | None = None  # of the last of them
     pause_until_s: float | None = None
@@ -296,6 +296,15 @@ class PoolState:
         self.infra_streak = self.holds_in_row = self.disk_endings = 0
 
 
+class Parting(NamedTuple):
+    """Why an agent of a remote site is over, while its spool is fetched."""
+
+    cause: Cause
+    why: str
+    ending: str  # "": the cause
+    since_s: float  # monotonic
+
+
 @dataclass(slots=True)
 class AgentState:
     """One incarnation that has not ended."""
@@ -323,6 +332,8 @@ class AgentState:
     acks: dict[str, list[str]] = field(default_factory=dict)
     answer_now: bool = False
     avoids: dict[int, float] = field(default_factory=dict)  # left to other agents of its node, until when
+    parting: Parting | None = None  # it is over, and its spool is being fetched
+    fetched: list[Any] | None = None  # what was in its spool
     full_for: frozenset[int] = frozenset()  # modules with work for which it had no room, since it last spoke
 
     def heard(self, mono_s: float) -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from scalebox_hpc.domain.container import Containers
+
+_JUMP: Final = re.compile(
+    r"(?:(?P<user>[^-\s@:/,][^\s@:/,]*)@)?"
+    r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^-\s@:/,\[\]][^\s@:/,\[\]]*)(?::(?P<port>\d{1,5}))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,21 @@ class Ssh:
     config: str | None = None  # a file in place of ~/.ssh/config
     master: bool = False  # only through the OpenSSH master that `sbx site login` opens: for sites with MFA
     python: str = "python3"  # on the login node; 3.9 or newer
+
+
+def jump_host(text: str) -> Ssh | None:
+    """Read [USER@]HOST[:PORT]; None for what is none.
+
+    >>> (jump := jump_host("me@gate.example.org:2222")) and (jump.user, jump.host, jump.port)
+    ('me', 'gate.example.org', 2222)
+    >>> jump_host("-oX"), jump_host("a b"), jump_host("gate:99999")
+    (None, None, None)
+    """
+    match = _JUMP.fullmatch(text)
+    port = int(match["port"]) if match and match["port"] else None
+    if match is None or port == 0 or (port or 0) > 65535:
+        return None
+    return Ssh(match["host"].strip("[]"), match["user"], port)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,19 @@ class Session:
     offers: dict[str, Offer] = field(default_factory=dict)
     unstarted: Counter[int] = field(default_factory=Counter)  # leases not started, by module
 
-    def hear(self, number: int, took: int, held: Mapping[str, bool], reported: Collection[str]) -> Heard:
-        """Take a sync. `took` is the newest answer that the agent has taken, `held` says what has started."""
+    def hear(
+        self,
+        number: int,
+        took: int,
+        held: Mapping[str, bool],
+        reported: Collection[str],
+        *,
+        takes_more: bool = True,
+    ) -> Heard:
+        """Take a sync. `took` is the newest answer that the agent has taken, `held` says what has started.
+
+        An agent that leaves takes no more: what it does not list it will never hold.
+        """
         if number <= self.last_sync:
             return Heard(stale=True)
         self.last_sync = number
@@ -59,7 +70,7 @@ class Session:
         for lease, offer in self.offers.items():
             has_started = held.get(lease)
             if has_started is None:
-                if lease not in results and self._was_taken(offer, took):
+                if lease not in results and (not takes_more or self._was_taken(offer, took)):
                     omitted.append(offer)
                 continue
             if not offer.confirmed:

@@ -7,7 +7,6 @@ import re
 import socket
 import struct
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 LOOPBACK: Final = "127.0.0.1"
@@ -29,7 +28,8 @@ _BRIDGES: Final = (
 def own_addresses(advertise: Sequence[str]) -> list[str]:
     """The addresses of this host to tell agents; see `addresses_of`."""
     try:
-        trie = Path(FIB_TRIE).read_text()
+        with open(FIB_TRIE, encoding="ascii") as file:
+            trie = file.read()
     except OSError:
         trie = ""
     return addresses_of(advertise, interfaces(), local_addresses(trie))

@@ -84,7 +84,15 @@ def _stop(sock: socket.socket) -> bool:
 
 def _start(options: Options, place: Place) -> None:
     """Start a relay, detached, and wait until it listens. Raises RelayProblem."""
-    words = [sys.executable, sys.argv[0], "serve", "--shared", options.shared, "--home", options.home]
+    words = [
+        sys.executable,
+        os.path.abspath(sys.argv[0]),
+        "serve",
+        "--shared",
+        options.shared,
+        "--home",
+        options.home,
+    ]
     words += ["--alone-s", str(options.alone_s)]
     with subprocess.Popen(
         words,

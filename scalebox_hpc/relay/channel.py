@@ -126,7 +126,8 @@ class Channel:
             end = start + HEAD.size + length
             if len(self._in) < end:
                 break
-            events += self._understand(kind, stream, bytes(self._in[start + HEAD.size : end]))
+            with memoryview(self._in)[start + HEAD.size : end] as content:
+                events += self._understand(kind, stream, bytes(content))
             start = end
         del self._in[:start]
         return events

@@ -31,6 +31,7 @@ def _remove(root: str, paths: list[str]) -> None:
 
 VERBS: dict[str, Verb] = {
     "make": folder.make,
+    "expand": folder.expand,
     "write": folder.write,
     "lacks": lambda root, parcels: folder.lacks(root, [Parcel(*each) for each in parcels]),
     "endings": folder.endings,

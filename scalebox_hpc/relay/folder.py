@@ -63,6 +63,11 @@ def make(root: str, names: Iterable[str]) -> None:
             os.chmod(path, 0o700)
 
 
+def expand(root: str, text: str) -> str:
+    """Fill `~` and variables of this machine into a path, which may be relative to the folder."""
+    return os.path.join(root, os.path.expandvars(os.path.expanduser(text)))
+
+
 def write(root: str, name: str, text: str) -> None:
     """Replace a private file as a whole; its directory is made. Raises OSError."""
     target = os.path.join(root, name)
@@ -81,7 +86,7 @@ def write(root: str, name: str, text: str) -> None:
 
 
 def lacks(root: str, parcels: Sequence[Parcel]) -> list[int]:
-    """Return which of these are not there with their size; those that are get their mode."""
+    """Return which of these are not there; those that are get their mode."""
     missing = []
     for number, parcel in enumerate(parcels):
         path = os.path.join(root, parcel.name)
@@ -89,11 +94,22 @@ def lacks(root: str, parcels: Sequence[Parcel]) -> list[int]:
             found = os.stat(path)
         except OSError:
             found = None
-        if found is None or found.st_size != parcel.size:
+        if found is None or found.st_size != parcel.size or not _is_same(path, parcel):
             missing.append(number)
         elif (found.st_mode | parcel.mode) & 0o777 != found.st_mode & 0o777:
             os.chmod(path, parcel.mode)
     return missing
+
+
+def _is_same(path: str, parcel: Parcel) -> bool:
+    """Whether a file of the right size is the right one: its name says so, or else its content."""
+    if parcel.digest in parcel.name:
+        return True
+    hasher = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            hasher.update(piece)
+    return hasher.hexdigest() == parcel.digest
 
 
 def put(root: str, parcel: Parcel, read: Callable[[int], bytes]) -> None:

@@ -7,11 +7,11 @@ sockets mean nothing to other nodes and paths are long.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import signal
 import stat
+import zlib
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -39,8 +39,8 @@ def find_place(shared: str, home: str, roots: Sequence[str] = ROOTS) -> Place:
         except (OSError, RelayProblem) as problem:
             problems.append(str(problem))
             continue
-        one = hashlib.sha256(os.fsencode(os.path.realpath(shared))).hexdigest()[:8]
-        base = os.path.join(directory, f"{home}-{one}")
+        folder = zlib.crc32(os.fsencode(os.path.realpath(shared)))
+        base = os.path.join(directory, f"{home}-{folder:08x}")
         return Place(f"{base}.sock", f"{base}.lock")
     raise RelayProblem("no place for the relay's socket: " + "; ".join(problems))
 
@@ -57,23 +57,40 @@ def _make_private(directory: str) -> None:
 
 
 def take_lock(place: Place) -> int | None:
-    """Become the relay of this place, as long as the process lives; None: there is one."""
-    lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    """Become the relay of this place, as long as the process lives; None: there is one.
+
+    One that ends removes the file, so what was locked must still be what the name leads to.
+    """
+    while True:
+        lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock), os.stat(place.lock)):
+                break
+        except BlockingIOError:
+            os.close(lock)
+            return None
+        except FileNotFoundError:
+            pass
         os.close(lock)
-        return None
     os.ftruncate(lock, 0)
     os.write(lock, str(os.getpid()).encode())
     return lock
+
+
+def leave(place: Place, lock: int) -> None:
+    """Make room for the next relay. The lock is ours until the last line."""
+    for path in (place.socket, place.lock):
+        if os.path.exists(path):
+            os.unlink(path)
+    os.close(lock)
 
 
 def kill_holder(place: Place) -> None:
     """End the relay that has the lock and answers nobody; who has it wrote its id into it."""
     lock = take_lock(place)
     if lock is not None:
-        os.close(lock)
+        leave(place, lock)
         return
     with open(place.lock, encoding="ascii") as file:
         text = file.read()
@@ -104,6 +121,7 @@ def write_whole(shared: str, name: str, content: dict[str, Any]) -> None:
 
 
 def own_digest(program: str) -> str:
-    """Return what tells one version of this program from another."""
+    """Return what tells one version of this program from another; better digests take 4 MiB of memory."""
     with open(program, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
+        content = file.read()
+    return f"{zlib.crc32(content):08x}-{len(content)}"

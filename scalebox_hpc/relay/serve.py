@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import resource
-import secrets
 import selectors
 import signal
 import socket
@@ -29,6 +27,7 @@ from scalebox_hpc.relay.place import (
     RECORD,
     Place,
     find_place,
+    leave,
     own_digest,
     read_record,
     take_lock,
@@ -61,7 +60,7 @@ def listen(ports: tuple[int, int] | None, recorded: int | None) -> socket.socket
         tried.append(0)
     else:
         inside = range(ports[0], ports[1] + 1)
-        start = random.randrange(len(inside)) if inside else 0
+        start = int.from_bytes(os.urandom(4), "big") % max(1, len(inside))
         tried += [*inside[start:], *inside[:start]]
     for port in tried:
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -91,12 +90,13 @@ class Server:
     def __init__(self, options: Options, place: Place, digest: str) -> None:
         self.leaving = ""  # why, once it is to end
         self._options, self._place, self._digest = options, place, digest
-        self._nonce = secrets.token_hex(8)
+        self._nonce = os.urandom(8).hex()
         self._selector = selectors.DefaultSelector()
         self._visitors: dict[socket.socket, Visitor] = {}
         self._carrier: Carrier | None = None
         self._agents: socket.socket | None = None  # listens for them
         self._alone_since = self._looked_at = time.monotonic()
+        self._look_s = min(LOOK_S, options.alone_s)
         self._most = min(STREAMS_MOST, _files() - SPARE_FILES)
 
     def open(self) -> None:
@@ -111,7 +111,7 @@ class Server:
 
     def turn(self) -> None:
         """Wait for something, do it, and look at the clock."""
-        wait_s = LOOK_S if not self._visitors else ASKED_S
+        wait_s = self._look_s if not self._visitors else min(self._look_s, ASKED_S)
         if self._carrier is not None:
             wait_s = min(wait_s, self._carrier.turn() or 0.0)
         for key, events in self._selector.select(wait_s):
@@ -125,9 +125,7 @@ class Server:
 
     def close(self, lock: int) -> None:
         """Make room for the next relay, then let go of everybody; who asked us to end waits for that."""
-        if os.path.exists(self._place.socket):
-            os.unlink(self._place.socket)
-        os.close(lock)
+        leave(self._place, lock)
         if self._agents is not None:
             self._agents.close()
         if self._carrier is not None:
@@ -162,7 +160,7 @@ class Server:
         """Find out whether anybody still wants this process."""
         if self._carrier is None and now - self._alone_since >= self._options.alone_s:
             self.leaving = f"alone for {self._options.alone_s:.0f} s"
-        if now - self._looked_at < min(LOOK_S, self._options.alone_s):
+        if now - self._looked_at < self._look_s:
             return
         self._looked_at = now
         record = read_record(self._options.shared)

@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from scalebox_hpc.domain.site import Ssh
+from scalebox_hpc.domain.site import Ssh, jump_host
+from scalebox_hpc.errors import SiteUnreachable
 from scalebox_hpc.sites.base import Finished
 
 CONNECT_S: Final = 15  # until a host answers and has said who it is
@@ -32,14 +33,13 @@ _QUIET: Final = (
     "RemoteCommand=none",
     "RequestTTY=no",
 )
-_JUMP: Final = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<host>\[[^\]]+\]|[^:@\s\[\]]+)(?::(?P<port>\d{1,5}))?")
 _AWKWARD: Final = re.compile(r"[\n\r!\\]")
 
 
 def ssh_words(ssh: Ssh) -> list[str]:
     """Return the `ssh` of a site with all its options; the destination and a command come after them.
 
-    It never asks a person. Where the site wants the master of `sbx site login`, it goes through that or fails.
+    It never asks a person. Where a site wants the master of `sbx site login`, it goes through that or fails.
     """
     if ssh.master:
         return session_words(control_path(ssh))
@@ -83,22 +83,10 @@ def direct_options(ssh: Ssh, *, asks: bool = False) -> list[str]:
 
 def last_jump(ssh: Ssh) -> Ssh:
     """Return the last jump host on the way to a site, as if it were a site that is reached by the others."""
-    match = _JUMP.fullmatch(ssh.jump[-1])
-    if match is None:  # the site file was checked
-        raise ValueError(f"{ssh.jump[-1]!r} is no jump host")
-    port = int(match["port"]) if match["port"] else None
-    host = match["host"].strip("[]")
-    return replace(ssh, host=host, user=match["user"], port=port, jump=ssh.jump[:-1], master=False)
-
-
-def is_jump(text: str) -> bool:
-    """Whether this is [USER@]HOST[:PORT].
-
-    >>> [is_jump(text) for text in ("me@gate.example.org:2222", "gate", "[::1]:22", "-oX", "a b")]
-    [True, True, True, False, False]
-    """
-    match = _JUMP.fullmatch(text)
-    return match is not None and not text.startswith("-") and not match["host"].startswith("-")
+    jump = jump_host(ssh.jump[-1])
+    if jump is None:  # a site file was checked; this came from ~/.ssh/config
+        raise SiteUnreachable(f"{ssh.jump[-1]!r} is no jump host", "write ProxyJump [USER@]HOST[:PORT]")
+    return replace(ssh, host=jump.host, user=jump.user, port=jump.port, jump=ssh.jump[:-1], master=False)
 
 
 def control_path(ssh: Ssh) -> str:

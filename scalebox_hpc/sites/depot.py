@@ -36,6 +36,9 @@ class Depot(Protocol):
     def make(self, names: Sequence[str]) -> None:
         """Make directories that only their owner may enter; "" is the folder itself."""
 
+    def expand(self, text: str) -> str:
+        """Fill `~` and variables of that machine into a path."""
+
     def write(self, name: str, text: str) -> None:
         """Replace a private file as a whole; its directory is made."""
 
@@ -79,6 +82,7 @@ class LocalDepot:
     def __init__(self, root: str) -> None:
         self._root = root
         self.make: Callable[[Sequence[str]], None] = partial(folder.make, root)
+        self.expand: Callable[[str], str] = partial(folder.expand, root)
         self.write: Callable[[str, str], None] = partial(folder.write, root)
         self.endings: Callable[[], list[tuple[str, Any]]] = partial(folder.endings, root)
         self.run_folders: Callable[[], list[str]] = partial(folder.run_folders, root)
@@ -123,6 +127,10 @@ class RemoteDepot:
     def make(self, names: Sequence[str]) -> None:
         """See Depot."""
         self._ask("make", list(names))
+
+    def expand(self, text: str) -> str:
+        """See Depot."""
+        return str(self._ask("expand", text))
 
     def write(self, name: str, text: str) -> None:
         """See Depot."""

@@ -9,19 +9,21 @@ import base64
 import binascii
 import hashlib
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from scalebox_hpc.disk import problem_with
 from scalebox_hpc.domain.site import Ssh
 from scalebox_hpc.errors import HostKeyUnknown, LoginRefused, SiteUnreachable
-from scalebox_hpc.sites.command_line import direct_options, last_jump
-from scalebox_hpc.sites.openssh_answers import problem_of
-from scalebox_hpc.sites.processes import OPEN_S, call, unasked
-from scalebox_hpc.sites.resolved import asked, at_home, read_hop
+from scalebox_hpc.sites.command_line import last_jump
+from scalebox_hpc.sites.openssh import knock
+from scalebox_hpc.sites.processes import OPEN_S, call
+from scalebox_hpc.sites.resolved import at_home, hop_of
+
+_NO_LOGIN: Final = "PreferredAuthentications=none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def unknown_key(ssh: Ssh) -> ShownKey | None:
     from a host.
     """
     for hop in _hops(ssh):
-        problem = _knock(hop, "StrictHostKeyChecking=yes")
+        problem = knock(hop.host, hop, _NO_LOGIN)
         match problem:
             case None | LoginRefused():  # it got as far as asking for a key of ours
                 continue
@@ -115,29 +117,14 @@ def _hops(ssh: Ssh) -> list[Ssh]:
     return hops
 
 
-def _knock(ssh: Ssh, *options: str) -> SiteUnreachable | None:
-    """Connect as far as the host's key, without logging in; return what came of it."""
-    first = ["BatchMode=yes", "ControlPath=none", "PreferredAuthentications=none", *options]
-    words = [
-        "ssh",
-        *(word for option in first for word in ("-o", option)),
-        *direct_options(ssh),
-        ssh.host,
-        "true",
-    ]
-    try:
-        done = call(words, timeout_s=OPEN_S, environ=unasked(os.environ))
-    except subprocess.TimeoutExpired:
-        return SiteUnreachable(f"{ssh.host} does not answer within {OPEN_S:.0f} s")
-    return None if done.returncode == 0 else problem_of(ssh.host, ssh.host, done.stderr)
-
-
 def _shown(ssh: Ssh) -> ShownKey:
-    hop = read_hop(asked(ssh), os.environ)
+    hop = hop_of(ssh)
     with tempfile.TemporaryDirectory(prefix="sbx-") as folder:
         seen = Path(folder) / "known_hosts"
         files = (f"UserKnownHostsFile={seen}", "GlobalKnownHostsFile=/dev/null", "HashKnownHosts=no")
-        problem = _knock(ssh, "StrictHostKeyChecking=accept-new", "UpdateHostKeys=no", *files)
+        problem = knock(
+            ssh.host, ssh, _NO_LOGIN, "StrictHostKeyChecking=accept-new", "UpdateHostKeys=no", *files
+        )
         line = seen.read_text().splitlines()[:1] if seen.exists() else []
     key = _known_key(line[0]) if line else None
     if key is None:

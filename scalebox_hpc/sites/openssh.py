@@ -22,7 +22,7 @@ from typing import Final
 from scalebox_hpc.domain.site import Ssh
 from scalebox_hpc.errors import LoginNeeded, SiteTimeout, SiteUnreachable
 from scalebox_hpc.sites import command_line
-from scalebox_hpc.sites.base import Finished, Stream
+from scalebox_hpc.sites.base import Finished, Stream, Transport
 from scalebox_hpc.sites.openssh_answers import problem_of
 from scalebox_hpc.sites.processes import OPEN_S, ProcessStream, call, unasked
 
@@ -82,7 +82,7 @@ class OpenSshTransport:
         for stream in tuple(self._streams):
             stream.close()
         if not self._ssh.master and listens(self._control):
-            call([*command_line.session_words(self._control), "-O", "exit", self._ssh.host], timeout_s=OPEN_S)
+            leave(self._ssh, self._control)
 
     def _session(self, text: str) -> list[str]:
         return [*command_line.session_words(self._control), command_line.destination(self._ssh), text]
@@ -133,7 +133,43 @@ def open_master(site: str, ssh: Ssh, control: str) -> None:
             raise SiteUnreachable(f"{site}: {ssh.host} does not answer within {OPEN_S:.0f} s") from error
         said.seek(0)
         if done.returncode != 0:
-            raise problem_of(site, ssh.host, said.read())
+            # Of a master that goes to the background, what a jump host says goes nowhere.
+            raise (knock(site, ssh) if ssh.jump else None) or problem_of(site, ssh.host, said.read())
+
+
+def knock(site: str, ssh: Ssh, *options: str) -> SiteUnreachable | None:
+    """Try a connection of its own and return what came of it; None when it let us in."""
+    first = ["BatchMode=yes", "ControlPath=none", *options]
+    words = ["ssh", *(word for option in first for word in ("-o", option)), *command_line.direct_options(ssh)]
+    try:
+        done = call([*words, ssh.host, "true"], timeout_s=OPEN_S, environ=unasked(os.environ))
+    except subprocess.TimeoutExpired:
+        return SiteUnreachable(f"{site}: {ssh.host} does not answer within {OPEN_S:.0f} s")
+    return None if done.returncode == 0 else problem_of(site, ssh.host, done.stderr)
+
+
+def log_in(site: str, ssh: Ssh, transport: Transport, works_s: float) -> None:
+    """Open the user's master at this terminal, which asks what the site asks; none where one works already.
+
+    Raises SiteUnreachable when nobody was logged in; OpenSSH has said why by then.
+    """
+    control = command_line.control_path(ssh)
+    if listens(control):
+        try:
+            transport.run(["true"], timeout_s=works_s)
+        except SiteUnreachable:
+            leave(ssh, control)
+        else:
+            return
+    prepare(control)
+    done = subprocess.run(command_line.master_words(ssh, control, persist="yes", asks=True), check=False)
+    if done.returncode != 0:
+        raise SiteUnreachable(f"{site}: nobody was logged in (ssh ended with status {done.returncode})")
+
+
+def leave(ssh: Ssh, control: str) -> None:
+    """End a master and all sessions through it."""
+    call([*command_line.session_words(control), "-O", "exit", ssh.host], timeout_s=OPEN_S)
 
 
 def prepare(control: str) -> None:

@@ -5,9 +5,12 @@ It knows nothing of what agents say; their TLS ends in the daemon.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import random
+import resource
 import selectors
 import socket
 import threading
@@ -26,7 +29,9 @@ LOGIN_S: Final = 15.0  # between two looks whether somebody has logged in; nothi
 HOPELESS_S: Final = 300.0  # where trying again seems of no use, and too often may lock the user out
 GREETING_S: Final = 60.0  # for the relay to be started and to answer
 PARTING_S: Final = 5.0  # for a relay that is to end
+END_S: Final = 10.0  # for our own thread
 PIECE_BYTES: Final = 1 << 16
+DESCRIPTORS_KEPT: Final = 256  # for everything else in the daemon, its own end of a stream included
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +96,19 @@ class RelayLink:
         self._thread.start()
 
     def end(self, stop: bool) -> None:
-        """Let go of the line; `stop` ends the relay too, where it can be reached. Idempotent."""
+        """Let go of the line; `stop` ends the relay too, where it can be reached. Idempotent.
+
+        A transport that is still on its way there is not waited for longer than END_S.
+        """
+        if self._ending.is_set():
+            return
         self._stop = stop
         self._ending.set()
         self._waker.send(b"!")
-        self._thread.join()
+        self._thread.join(END_S)
+        if not self._thread.is_alive():
+            self._waker.close()
+            self._woken.close()
 
     def _keep(self) -> None:
         backoff_s = BACKOFF_S
@@ -115,14 +128,24 @@ class RelayLink:
                 wait_s = backoff_s
             self._ending.wait(wait_s * random.uniform(0.75, 1.0))
             backoff_s = min(BACKOFF_MOST_S, backoff_s * 2)
-        self._waker.close()
-        self._woken.close()
 
     def _tell(self, news: LinkUp | LinkDown) -> None:
         if news != self._news:
             self._news = news
             log.info("%s: %s", self._place.shared, news)
             self._told(news)
+
+    def _accept(self) -> socket.socket:
+        """Connect a stream to the daemon. Raises OSError, also where few more files may be opened.
+
+        New descriptors get the lowest number that is free, so it tells how many there are.
+        """
+        sock = self._dial()
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if most != resource.RLIM_INFINITY and sock.fileno() >= most - DESCRIPTORS_KEPT:
+            sock.close()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return sock
 
     def _carry(self, stream: Stream) -> str:
         """Carry connections over the stream until it is over; return why it is."""
@@ -134,7 +157,7 @@ class RelayLink:
         for pump in pumps:
             pump.start()
         with selectors.DefaultSelector() as selector:
-            carrier = Carrier(selector, ours, "", self._dial)
+            carrier = Carrier(selector, ours, "", self._accept)
             selector.register(self._woken, selectors.EVENT_READ, lambda _: None)
             self._turn(selector, carrier)
             carrier.close()

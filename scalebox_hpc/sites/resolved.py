@@ -41,12 +41,17 @@ def way_to(ssh: Ssh) -> tuple[Hop, ...]:
     while at is not None:
         if len(hops) > MOST_JUMPS:
             raise SiteUnreachable(f"{ssh.host}: ~/.ssh/config leads through jump hosts in a circle")
-        hop = read_hop(asked(at), os.environ)
+        hop = hop_of(at)
         hops.insert(0, hop)
         if not at.jump and hop.jump:
             at = replace(at, jump=tuple(hop.jump.removeprefix("ssh://").split(",")))
         at = last_jump(at) if at.jump else None
     return tuple(hops)
+
+
+def hop_of(ssh: Ssh) -> Hop:
+    """Return what is needed to log in at a host, once one is connected to it. Raises SiteUnreachable."""
+    return read_hop(asked(ssh), os.environ, known_hosts=ssh.known_hosts)
 
 
 def asked(ssh: Ssh) -> str:
@@ -68,8 +73,8 @@ def asked(ssh: Ssh) -> str:
     return done.stdout
 
 
-def read_hop(text: str, environ: Mapping[str, str]) -> Hop:
-    """Read what `ssh -G` printed.
+def read_hop(text: str, environ: Mapping[str, str], known_hosts: str | None = None) -> Hop:
+    """Read what `ssh -G` printed. `known_hosts` is a file that was named to it, which it prints unquoted.
 
     >>> hop = read_hop("hostname a.example\\nport 2222\\nuser me\\nproxyjump gate", {})
     >>> hop.host_key_name, hop.jump
@@ -82,10 +87,8 @@ def read_hop(text: str, environ: Mapping[str, str]) -> Hop:
     one = {key: values[0] for key, values in said.items() if values[0] not in ("", "none")}
     host, port = one["hostname"], int(one["port"])
     name = host.lower() if port == 22 else f"[{host.lower()}]:{port}"
-    files = [
-        *shlex.split(one.get("userknownhostsfile", "")),
-        *shlex.split(one.get("globalknownhostsfile", "")),
-    ]
+    users = [known_hosts] if known_hosts else shlex.split(one.get("userknownhostsfile", ""))
+    files = [*users, *shlex.split(one.get("globalknownhostsfile", ""))]
     return Hop(
         host=host,
         port=port,

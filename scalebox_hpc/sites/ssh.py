@@ -7,7 +7,6 @@ The only door of paramiko, which takes long to import and so is imported once a 
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import socket
 import threading
@@ -247,8 +246,18 @@ def _greet(site: str, hop: Hop, link: paramiko.Transport) -> None:
 def _login(site: str, hop: Hop, link: paramiko.Transport) -> None:
     import paramiko
 
+    agent = paramiko.Agent()
+    try:
+        _try_keys(site, hop, link, _keys(hop, agent))
+    finally:
+        agent.close()
+
+
+def _try_keys(site: str, hop: Hop, link: paramiko.Transport, keys: Sequence[paramiko.PKey]) -> None:
+    import paramiko
+
     tried = 0
-    for key in _keys(hop):
+    for key in keys:
         try:
             more = link.auth_publickey(hop.user, key)
         except paramiko.BadAuthenticationType as error:
@@ -266,7 +275,7 @@ def _login(site: str, hop: Hop, link: paramiko.Transport) -> None:
     raise login_refused(site, hop.host, why, asks=False)
 
 
-def _keys(hop: Hop) -> list[paramiko.PKey]:
+def _keys(hop: Hop, agent: paramiko.Agent) -> list[paramiko.PKey]:
     """The keys to try: those in files that need no passphrase, then the agent's."""
     import paramiko
 
@@ -276,9 +285,8 @@ def _keys(hop: Hop) -> list[paramiko.PKey]:
             keys.append(paramiko.PKey.from_path(file))
         except (OSError, ValueError, TypeError, paramiko.SSHException, paramiko.UnknownKeyType):
             continue  # absent, with a passphrase, or of a kind that the agent may know
-    held = paramiko.Agent().get_keys() if os.environ.get("SSH_AUTH_SOCK") else ()
     wanted = {_public(file) for file in hop.keys}
-    return keys + [key for key in held if not hop.keys_only or key.get_base64() in wanted]
+    return keys + [key for key in agent.get_keys() if not hop.keys_only or key.get_base64() in wanted]
 
 
 def _public(file: str) -> str:

@@ -24,8 +24,9 @@ from scalebox_hpc.daemon.desk import (
     Submit,
 )
 from scalebox_hpc.daemon.events import Reply, Told
-from scalebox_hpc.daemon.leftovers import remove
 from scalebox_hpc.errors import SbxError, SubmitLimited, SubmitRefused, SubmitUnconfirmed
+from scalebox_hpc.relay.folder import remove
+from scalebox_hpc.sites.depot import LocalDepot
 from scalebox_hpc.testing.batch import Crash
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Hands:
                 tell(Told("compared", {"call": command.call, "sites": {}}))
 
     def _folders(self) -> Folders:
-        return Folders(self.world.folder, (self.world.folder / "shared",))
+        return Folders(self.world.folder, (LocalDepot(str(self.world.folder / "shared")),))
 
     def _submit(self, command: Submit, tell: Callable[[Told], None]) -> None:
         name, data = command.request.name, {"name": command.request.name, "site": command.site}

@@ -328,7 +328,7 @@ def a_new_start_would_know_the_same(scene: Scene) -> Problems:
     desk = scene.desk
     fresh = Desk(
         *(desk.store, Memory(), Ids(), desk.home_id, desk.home_path, desk.epoch, desk.now),
-        *(desk.read_spool, desk.last_words, dict(desk.sites)),
+        *(desk.depot_of, dict(desk.sites)),
     )
     loading.load_world(fresh)
     for what, there, read in zip(

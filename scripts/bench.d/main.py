@@ -25,6 +25,7 @@ PARTS = {
     "latency": "latency",
     "idle": "idle",
     "containers": "containers",
+    "relay": "relay",
     "scale": "scale",
     "idle-agents": "idle_agents",
     "thunder": "thunder",
@@ -67,6 +68,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--each-tasks", default=200, **number, help="of one container a task (default %(default)s)"
     )
+    add_relay(parser)
     add_scale(parser)
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary directory)")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
@@ -77,6 +79,18 @@ def arguments() -> argparse.Namespace:
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     return options
+
+
+def add_relay(parser: argparse.ArgumentParser) -> None:
+    """Add what the part with a relay knows."""
+    number = {"type": int, "metavar": "N"}
+    parser.add_argument(
+        "--relay-connections", default="100,1000", help="idle ones of relay (default %(default)s)"
+    )
+    parser.add_argument(
+        "--relay-mib", default=64, **number, help="of bulk there and back (default %(default)s)"
+    )
+    parser.add_argument("--relay-syncs", default=3000, **number, help="of relay (default %(default)s)")
 
 
 def add_scale(parser: argparse.ArgumentParser) -> None:

@@ -90,6 +90,20 @@ def test_files_are_put_once_and_keep_their_modes(depot: Depot, tmp_path: Path) -
     depot.put([])
 
 
+def test_a_file_whose_name_does_not_tell_its_content_is_replaced(depot: Depot, tmp_path: Path) -> None:
+    for content in (b"first", b"other", b"other"):
+        (tmp_path / "agent").write_bytes(content)
+        depot.put([parcel(tmp_path / "agent", "agent.pyz")])
+        assert Path(depot.path, "agent.pyz").read_bytes() == content
+
+
+def test_paths_are_filled_in_where_the_folder_is(depot: Depot) -> None:
+    home = os.path.expanduser("~") if isinstance(depot, LocalDepot) else os.path.dirname(depot.path)
+    assert depot.expand("~/images") == f"{home}/images"
+    assert depot.expand("$HOME/x") == f"{os.environ['HOME'] if isinstance(depot, LocalDepot) else home}/x"
+    assert depot.expand("images") == f"{depot.path}/images"
+
+
 @pytest.mark.parametrize("now", [b"other", b"cut", b"longer than before"])
 def test_a_file_that_changed_meanwhile_is_not_put_and_keeps_no_other_from_it(
     depot: Depot, tmp_path: Path, now: bytes

@@ -595,9 +595,16 @@ def digest_of(image: Path) -> str:
 
 
 SERVERS = """
-for each in /proc/[0-9]*; do
-    read -r name <$each/comm && case $name in squashfuse*) echo "$name" ;; esac
-done 2>/dev/null
+servers() {
+    for each in /proc/[0-9]*; do
+        read -r name <$each/comm && case $name in squashfuse*) echo "$name" ;; esac
+    done 2>/dev/null
+}
+for look in 1 2 3 4 5 6 7 8 9 10; do  # a server of a container that is over may take a while to end
+    [ -n "$(servers)" ] || break
+    sleep 0.3
+done
+servers
 ls -d /closed
 """
 COUNTED = """#!/bin/sh

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from scalebox_hpc.daemon import links
 from scalebox_hpc.daemon.events import Call
 from scalebox_hpc.daemon.handlers.finding import run_of
+from scalebox_hpc.daemon.runs import results_at
 from scalebox_hpc.daemon.state import ACTIVE, ModuleState, PoolState, RunState
 from scalebox_hpc.domain.allocation import Phase
 from scalebox_hpc.domain.task import TaskState
@@ -33,6 +35,7 @@ def status(core: Core, run: RunState) -> dict[str, Any]:
     for module in run.modules.values():
         counts.update(module.counts)
     pools = [pool for pool in core.desk.world.pools.values() if pool.run is run]
+    sites = {pool.spec.site: [each for each in pools if each.spec.site == pool.spec.site] for pool in pools}
     return {
         "run": run.name,
         "pipeline": run.pipeline.name,
@@ -53,7 +56,28 @@ def status(core: Core, run: RunState) -> dict[str, Any]:
         "params": dict(run.pipeline.params),
         "modules": [_module(core, module) for module in run.modules.values()],
         "pools": [_pool(core, pool) for pool in pools],
+        "sites": [_site(core, run, site, members) for site, members in sites.items()],
         "notes": list(run.notes),
+    }
+
+
+def _site(core: Core, run: RunState, site: str, pools: list[PoolState]) -> dict[str, Any]:
+    """How the run is doing at one site."""
+    facts, book = core.desk.sites[site], core.book(site)
+    counts: Counter[TaskState] = Counter()
+    for module in (module for pool in pools for module in pool.modules):
+        counts.update(module.counts)
+    away = links.is_away(core.desk, core.books, site) and book.linked
+    return {
+        "site": site,
+        "remote": facts.is_remote,
+        "state": "paused" if away and book.link_why else "ok",
+        "reason": book.link_why if away else "",
+        "todo": book.link_todo if away else "",
+        "results": results_at(facts, run.name) if facts.is_remote else run.results,
+        "agents": sum(agent.pool in pools for agent in core.desk.world.agents.values()),
+        **{state.lower(): count for state, count in counts.items()},
+        "tasks": counts.total(),
     }
 
 
@@ -64,6 +88,7 @@ def _module(core: Core, module: ModuleState) -> dict[str, Any]:
     bad = counts[TaskState.FAILED] + counts[TaskState.CANCELLED]
     return {
         "module": module.spec.name,
+        "site": module.run.pipeline.pools[module.spec.pool].site,
         **{state.lower(): count for state, count in counts.items()},
         "ignored": module.ignored,
         "total": sum(counts.values()),
@@ -109,7 +134,8 @@ def _pool(core: Core, pool: PoolState) -> dict[str, Any]:
     agents = [agent for agent in core.desk.world.agents.values() if agent.pool is pool]
     problem = core.book(pool.spec.site).problem if pool.allocations else ""
     silent = f"the batch system does not answer: {problem}" if problem else ""
-    reason = pool.reason or silent or next((text for text, _ in reasons.most_common() if text), "")
+    away = links.reason(core.desk, core.books, pool.spec.site)
+    reason = pool.reason or away or silent or next((text for text, _ in reasons.most_common() if text), "")
     return {
         "pool": pool.spec.name,
         "site": pool.spec.site,

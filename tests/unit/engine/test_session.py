@@ -76,6 +76,15 @@ def test_after_a_restart_nothing_counts_as_offered() -> None:
     assert names(restarted.hear(42, 41, {}, []).given_back) == ["a"]
 
 
+def test_an_agent_that_leaves_gives_back_what_it_does_not_list_even_if_it_never_saw_it() -> None:
+    restarted = Session()
+    restarted.add(Offer("a"))
+    restarted.add(Offer("b", started=True))
+    heard = restarted.hear(41, 40, {"b": True}, [], takes_more=False)
+    assert names(heard.given_back) == ["a"]
+    assert restarted.to_offer() == []
+
+
 def test_a_dropped_lease_is_forgotten(session: Session) -> None:
     assert session.drop("a") is not None
     assert session.drop("a") is None

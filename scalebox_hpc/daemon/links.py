@@ -1,0 +1,92 @@
+"""The links to remote sites: when one is wanted, and what waits while it is down.
+
+A site whose link is down is paused: nothing is asked of it, nothing of it lapses (see `silence`), and all
+goes on by itself once the link is back. A hand keeps the link up; it is only told whether it is wanted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from scalebox_hpc.daemon.desk import Connect, Desk, Disconnect
+from scalebox_hpc.daemon.looking import SiteBook, touch
+from scalebox_hpc.daemon.state import ACTIVE
+from scalebox_hpc.engine.elements import OPEN
+
+AGAIN_S: Final = 15.0  # before a link that could not be begun is tried again
+HOPELESS_S: Final = 300.0  # the same where it seems of no use, and too often may lock the user out
+
+
+def keep(desk: Desk, books: dict[str, SiteBook]) -> None:
+    """Ask for the links that are wanted, and let go of the others."""
+    wanted = _wanted(desk, books)
+    for site, facts in desk.sites.items():
+        if not facts.is_remote:
+            continue
+        book = books.setdefault(site, SiteBook())
+        if site in wanted and not book.linked and desk.now.mono_s >= book.link_again_s:
+            book.linked = True
+            desk.commands.append(Connect(site))
+        elif site not in wanted and (book.linked or book.link_up):
+            book.linked = book.link_up = False
+            book.link_why = book.link_todo = ""
+            desk.commands.append(Disconnect(site))
+
+
+def _wanted(desk: Desk, books: Mapping[str, SiteBook]) -> set[str]:
+    """The sites of which something may be heard, or is to be asked."""
+    world = desk.world
+    wanted = {pool.spec.site for pool in world.pools.values() if pool.run.phase in ACTIVE or pool.allocations}
+    wanted |= {agent.pool.spec.site for agent in world.agents.values()}
+    open_tries = [each for each in world.tries.values() if each.state in OPEN]
+    wanted |= {world.pools[world.allocations[each.allocation_id].pool_id].spec.site for each in open_tries}
+    return wanted | {site for site, book in books.items() if book.asked}
+
+
+def told(desk: Desk, books: dict[str, SiteBook], news: Mapping[str, Any]) -> None:
+    """A link came up, or went down."""
+    site = news["site"]
+    book = books.setdefault(site, SiteBook())
+    if not book.linked or site not in desk.sites:
+        return  # it was let go of meanwhile
+    book.link_up, book.link_why, book.link_todo = news["up"], news["why"], news["todo"]
+    if news["up"]:
+        book.heard_s = desk.now.mono_s
+        book.looked_s = -1e9  # look at once: much may have happened there
+    if not news["begun"]:
+        book.linked = False
+        book.link_again_s = desk.now.mono_s + (HOPELESS_S if news["hopeless"] else AGAIN_S)
+    if news["up"]:
+        desk.tell("site.up", site=site)
+    else:
+        desk.tell("site.down", site=site, why=news["why"], todo=news["todo"])
+    touch(desk, site)
+
+
+def is_away(desk: Desk, books: Mapping[str, SiteBook], site: str) -> bool:
+    """Whether a site is remote and its link is not known to be up."""
+    facts = desk.sites.get(site)
+    if facts is None or not facts.is_remote:
+        return False
+    book = books.get(site)
+    return book is None or not book.link_up
+
+
+def reason(desk: Desk, books: Mapping[str, SiteBook], site: str) -> str:
+    """Why a site waits, and what to do about it, in a sentence or two; "" where it does not."""
+    book = books.get(site)
+    if not is_away(desk, books, site) or book is None or not book.link_why:
+        return ""
+    todo = f" Type: {book.link_todo}" if book.link_todo else ""
+    return f"site {site} cannot be reached: {book.link_why}.{todo}"
+
+
+def next_due_s(desk: Desk, books: Mapping[str, SiteBook]) -> list[float]:
+    """When a link is to be tried again, monotonic."""
+    waiting = _wanted(desk, books)
+    return [
+        book.link_again_s
+        for site, book in books.items()
+        if site in waiting and not book.linked and is_away(desk, books, site)
+    ]
