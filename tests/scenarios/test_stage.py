@@ -188,3 +188,75 @@ def test_a_killed_daemon_and_killed_agents_lose_and_double_no_file(two: Lab) -> 
     assert two.wait_for_end()["state"] == "SUCCEEDED"
     assert two.result("all.txt").splitlines() == [f"FILE {number:02}" for number in range(count)]
     assert two.module("upper")["succeeded"] == two.module("upper-out")["succeeded"] == count
+
+
+AGAIN = """
+sbx = 1
+[pipeline]
+name = "again"
+[modules.source]
+run = "[ {body} = 1 ] || [ -e $SBX_PIPELINE/mended ]; echo {body} > messages.txt"
+seed = ["1", "2"]
+to = ["count"]
+[modules.count]
+site = "b"
+gather = { by = "all", missing = "run" }
+run = "wc -l < {bodies} > count.txt; echo count.txt > messages.txt"
+stage = { out = ["count.txt"] }
+to = ["total"]
+[modules.total]
+gather = { by = "all", missing = "run" }
+run = "cat $(cat {bodies}) > $SBX_RESULTS/total.txt"
+"""
+
+
+def test_what_a_gather_elsewhere_leaves_once_more_takes_the_place_of_the_former(two: Lab) -> None:
+    two.pipeline(AGAIN)
+    two.run(exit_code=1)
+    assert two.result("total.txt") == "1\n"
+    two.file("mended", "")
+    assert two.sbx("retry").exit_code == 0
+    assert two.wait_for_end()["state"] == "SUCCEEDED"
+    assert two.result("total.txt") == "2\n"
+    assert [task["task"] for task in two.tasks("count-out")] == ["count-out.1"]
+
+
+REPEAT = """
+sbx = 1
+[pipeline]
+name = "repeat"
+[pools.transfers]
+slots = 1
+[modules.source]
+run = ["cp", "sends.jsonl", "messages.jsonl"]
+files = ["sends.jsonl"]
+seed = ["go"]
+to = ["sink"]
+[modules.sink]
+site = "b"
+run = ["cat", "file"]
+stage = { in = ["{headers.v}/file"] }
+repeat = "REPEAT"
+"""
+
+
+@pytest.mark.parametrize(
+    ("repeat", "states", "ignored"),
+    [
+        ("ignore", {"SUCCEEDED": 1}, 2),
+        ("refuse", {"SUCCEEDED": 1, "FAILED": 1}, 1),
+        ("again", {"SUCCEEDED": 3}, 0),
+    ],
+)
+def test_a_repeated_key_means_what_it_means_without_a_transfer(
+    two: Lab, repeat: str, states: dict[str, int], ignored: int
+) -> None:
+    two.pipeline(REPEAT.replace("REPEAT", repeat))
+    sent = [json.dumps({"body": "a", "headers": {"v": str(two.directory / v)}}) + "\n" for v in "121"]
+    two.file("sends.jsonl", "".join(sent))
+    for v in "12":
+        two.file(f"{v}/file", v)
+    two.run(exit_code=int("FAILED" in states))
+    assert two.states("sink") == states
+    assert two.module("sink")["ignored"] == ignored
+    assert two.states("sink-in") == {"SUCCEEDED": 3}
