@@ -58,6 +58,8 @@ VERBS = (
     "module",
     "doctor",
     "rm",
+    "get",
+    "put",
 )
 NOUNS = ("image", "site", "daemon", "ledger", "module")
 

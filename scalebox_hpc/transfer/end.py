@@ -16,6 +16,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 TEMPORARY = re.compile(r"\.sbx-[0-9a-f]{12}")
 ENTRIES_A_LINE = 2000
 _CHUNK = 1 << 20
+_PROBE_BYTES = 64 << 20
 _WORDS_A_COMMAND = 500
 _SAMPLES, _SAMPLE_BYTES = 8, 1 << 16
 
@@ -142,17 +144,15 @@ def _way(algorithm: str) -> Any:
     """How an algorithm is computed here: a constructor, the name of a command, or None."""
     if algorithm == "sha256":
         return hashlib.sha256
-    try:
-        if algorithm == "xxh3":
-            import xxhash
+    if algorithm == "xxh3":
+        try:
+            import xxhash  # a site may have it, or the command, or neither
 
             return xxhash.xxh3_64
-        import blake3
-
-        return blake3.blake3
-    except ImportError:
-        tool = {"xxh3": "xxhsum", "blake3": "b3sum"}[algorithm]
-        return tool if shutil.which(tool) and _by_command(tool, [os.devnull]) else None
+        except ImportError:
+            pass
+    tool = {"xxh3": "xxhsum", "blake3": "b3sum"}[algorithm]
+    return tool if shutil.which(tool) and _by_command(tool, [os.devnull]) else None
 
 
 def _by_tool(tool: str, root: str, names: list[str], links: bool) -> Iterator[Any]:
@@ -322,16 +322,13 @@ def lines(path: str) -> Iterator[str]:
             yield line.rstrip("\n")
 
 
-def room(path: str) -> int:
-    """The bytes that are free for us on the file system that will hold a path."""
-    path = _full(path)
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    free = os.statvfs(path)
-    return free.f_bavail * free.f_frsize
+def fits(directory: str, size: int) -> None:
+    """Try whether so many bytes, up to 64 MiB, could be written there now; the error says why not."""
+    with tempfile.TemporaryFile(dir=_full(directory)) as file:
+        os.posix_fallocate(file.fileno(), 0, max(1, min(size, _PROBE_BYTES)))
 
 
-_CALLS = (facts, ping, look, walk, survey, digest, sample, lines, room)
+_CALLS = (facts, ping, look, walk, survey, digest, sample, lines, fits)
 _ORDERS = (begin, finish, settle, make, dress, drop, remove, prune)
 CALLS = {call.__name__: call for call in (*_CALLS, *_ORDERS)}
 

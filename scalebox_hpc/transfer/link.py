@@ -18,7 +18,7 @@ from scalebox_hpc.transfer import through
 from scalebox_hpc.transfer.causes import Cause, TransferFailed, cause_of_command, last_words
 from scalebox_hpc.transfer.ends import Known, remote_words
 from scalebox_hpc.transfer.plan import Way, way
-from scalebox_hpc.transfer.rsync import Command, Mode, at_host, bytes_done, carrier, link_options, words
+from scalebox_hpc.transfer.rsync import Command, Mode, at_host, carrier, link_options, progress, words
 
 _KEPT_LINES: Final = 50
 _GRACE_S: Final = 10.0
@@ -149,10 +149,9 @@ def _listen(pipe: IO[bytes], told: Callable[[int], None]) -> str:
     while data := os.read(pipe.fileno(), 1 << 16):
         *lines, rest = re.split(rb"[\r\n]", rest + data)
         for line in lines:
-            text = line.decode("utf-8", "replace")
-            done = bytes_done(text)
+            done, text = progress(line.decode("utf-8", "replace"))
             if done is not None:
                 told(done)
-            elif text.strip():
+            if text:
                 kept = [*kept[-_KEPT_LINES:], text]
     return "\n".join([*kept, rest.decode("utf-8", "replace")]).strip()

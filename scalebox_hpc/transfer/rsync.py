@@ -16,7 +16,9 @@ _KEEP: Final = ("--links", "--perms", "--times")
 _FAST_CIPHER: Final = ("-o", "Ciphers=^aes128-gcm@openssh.com")  # first of what both know; else the next
 _OWN_LINK: Final = ("-o", "ControlPath=none", "-o", "ControlMaster=no")
 _SILENCE_S: Final = 120
-_PROGRESS: Final = re.compile(r"^\s*([\d.,]+)\s+\d+%")
+_PROGRESS: Final = re.compile(
+    r"\s*([\d.,]+)\s+\d+%\s+[\d.,]+\w*/s\s+[\d:?]+(?:\s+\(xfe?r#\d+, (?:to|ir)-chk=\d+/\d+\))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,12 @@ def at_host(host: str, path: str) -> str:
     return f"{host}:{path}"
 
 
-def bytes_done(line: str) -> int | None:
-    """How many bytes a line of `--info=progress2` reports; None for any other line."""
+def progress(line: str) -> tuple[int | None, str]:
+    """Split a line: the bytes that `--info=progress2` reports, None where it does not, and what else it says.
+
+    Errors may stand behind a report, which has no line end of its own.
+    """
     match = _PROGRESS.match(line)
-    return int(re.sub(r"[.,]", "", match[1])) if match else None
+    if match is None:
+        return None, line.strip()
+    return int(re.sub(r"[.,]", "", match[1])), line[match.end() :].strip()

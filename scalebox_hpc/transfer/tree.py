@@ -109,7 +109,8 @@ def _part(move: Move, part: Sequence[Entry], title: str, temporary: str) -> list
     for _ in range(ROUNDS):
         names = tuple(each.name for each in left)
         piece = Piece(f"{move.source_path}/", f"{move.target_path}/", Mode.MANY, names, temporary)
-        move.patiently(partial(move.move, piece, title))
+        size_bytes = sum(each.size_bytes for each in left)
+        move.patiently(partial(move.move, piece, title, size_bytes))
         bad = []
         for batch in batches(left, _AT_ONCE):
             for pair in _compared(move, batch):
