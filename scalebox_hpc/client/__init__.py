@@ -20,6 +20,7 @@ from scalebox_hpc.client.answers import (
     RetryResult,
     RunStatus,
     RunSummary,
+    SiteStatus,
     Task,
     TaskDetail,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "RetryResult",
     "RunStatus",
     "RunSummary",
+    "SiteStatus",
     "Task",
     "TaskDetail",
     "find_home",

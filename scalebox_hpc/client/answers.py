@@ -49,6 +49,7 @@ class ModuleStatus(TypedDict):
     """How a module of a run is doing: tasks by state, and how fast they go."""
 
     module: str
+    site: str
     ready: int
     leased: int
     running: int
@@ -80,6 +81,25 @@ class PoolStatus(TypedDict):
     reason: str  # the batch system's pending reason, or why it is paused
 
 
+class SiteStatus(TypedDict):
+    """How a run is doing at one of its sites."""
+
+    site: str
+    remote: bool
+    state: str  # "ok" | "paused": it cannot be reached, and what is there waits
+    reason: str  # why it is paused
+    todo: str  # the command that a person has to type first; "": it goes on by itself
+    results: str  # where what is published there is
+    agents: int
+    tasks: int  # of the modules there; then by state
+    ready: int
+    leased: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+
+
 class RunStatus(RunSummary):
     """One run in full. `version` grows with every change."""
 
@@ -91,6 +111,7 @@ class RunStatus(RunSummary):
     params: dict[str, str]
     modules: list[ModuleStatus]
     pools: list[PoolStatus]
+    sites: list[SiteStatus]
     notes: list[str]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +42,17 @@ class Other:
 
     server: Sshd
     shared: Path
+    gate: Path  # a file for which tasks wait
+
+    def open_gate(self) -> None:
+        """Let tasks end."""
+        self.gate.touch()
+
+    @property
+    def folder(self) -> Path:
+        """The shared folder of the lab's home."""
+        (found,) = self.shared.iterdir()
+        return found
 
     def relays(self) -> list[int]:
         """The processes of its relays."""
@@ -63,8 +76,31 @@ def other(lab: Lab, tmp_path: Path) -> Iterator[Other]:
         )
         lab.example("cross-site-primes")
         lab.file("site-configs/b.toml", text)
-        yield Other(server, shared)
+        yield Other(server, shared, tmp_path / "gate")
         lab.close()
+
+
+GATED = """
+sbx = 1
+[pipeline]
+name = "gated"
+[modules.far]
+run = ["./far.sh", "{body}"]
+seed = ["1", "2", "3", "4", "5", "6"]
+site = "b"
+to = ["near"]
+resources = { memory = "100M", time = "5m" }
+[modules.near]
+run = "sort -n {bodies} | paste -sd+"
+gather = { by = "all" }
+resources = { memory = "100M", time = "5m" }
+"""
+FAR = """#!/bin/sh
+echo "$1" begins
+while [ ! -e "GATE" ]; do sleep 0.1; done
+echo "$1" ends
+echo "$1" > messages.txt
+"""
 
 
 def test_s14_primes_are_counted_at_another_site(lab: Lab, other: Other) -> None:
@@ -77,3 +113,68 @@ def test_s14_primes_are_counted_at_another_site(lab: Lab, other: Other) -> None:
         "total": "local",
     }
     assert len(rows) == 12
+    here, there = lab.status()["sites"]
+    assert (here["site"], here["remote"], there["site"], there["remote"]) == ("local", False, "b", True)
+    assert there["results"].startswith(str(other.shared))
+    task = next(row["task"] for row in rows if row["module"] == "count")
+    assert lab.sbx("log", task).stdout == next(row["stdout"] for row in rows if row["task"] == task)
+    assert "results there in" in lab.sbx("status").text
+    lab.wait(lambda: not other.relays(), 60.0, "the end of the relay, which nobody needs")
+    left = {path.name for path in (other.folder / "runs").iterdir()}
+    assert left == set(), "the run SUCCEEDED, so what its tasks shared is gone"
+
+
+def test_a_link_that_is_lost_pauses_the_site_and_loses_nothing(lab: Lab, other: Other) -> None:
+    start(lab, other)
+    other.server.stop()
+    paused = lab.wait(lambda: site_b(lab)["state"] == "paused" and site_b(lab), 60.0, "word of the lost link")
+    assert paused["reason"]
+    assert "site b cannot be reached, so its tasks wait" in lab.sbx("status").text
+    other.open_gate()  # what runs there ends while nobody can hear it
+    other.server.start()
+    assert_right(lab)
+    assert site_b(lab)["state"] == "ok"
+
+
+def test_relay_and_daemon_may_be_killed_at_once(lab: Lab, other: Other) -> None:
+    start(lab, other)
+    relays = other.relays()
+    lab.kill_daemon()
+    for pid in relays:
+        os.kill(pid, signal.SIGKILL)
+    assert lab.sbx("daemon", "start").exit_code == 0
+    other.open_gate()
+    assert_right(lab)
+
+
+def test_a_daemon_that_starts_again_finds_the_relay_at_work(lab: Lab, other: Other) -> None:
+    start(lab, other)
+    before = other.relays()
+    lab.kill_daemon()
+    assert lab.sbx("daemon", "start").exit_code == 0
+    log = lab.wait(lambda: lab.sbx("log", "far.1", "--run", "newest").stdout, 60.0, "a log at site b")
+    assert log.endswith("begins\n")
+    assert other.relays() == before
+    other.open_gate()
+    assert_right(lab)
+
+
+def start(lab: Lab, other: Other) -> None:
+    """Begin a run whose tasks at site b wait for the gate, and wait until some have begun."""
+    lab.pipeline(GATED, far_sh=FAR.replace("GATE", str(other.gate)))
+    assert lab.sbx("run", "pipeline.toml", "--detach").exit_code == 0
+    lab.wait(lambda: lab.module("far")["running"] >= 2, 90.0, "tasks at site b")
+
+
+def site_b(lab: Lab) -> dict[str, Any]:
+    return next(site for site in lab.status()["sites"] if site["site"] == "b")
+
+
+def assert_right(lab: Lab) -> None:
+    """The run ends well, and each of its tasks has succeeded once."""
+    assert lab.wait_for_end()["state"] == "SUCCEEDED"
+    rows = lab.rows()
+    assert sorted(row["task"] for row in rows if row["outcome"] == "SUCCEEDED") == sorted(
+        ["near.1", *(f"far.{n}" for n in range(1, 7))]
+    )
+    assert next(row["stdout"] for row in rows if row["module"] == "near") == "1+2+3+4+5+6\n"
