@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
 from scalebox_hpc.transfer.causes import Cause, TransferFailed
@@ -90,6 +90,10 @@ class Move:
         self.target_path = self.target.full(order.target.path)
         wished = order.checksum.partition(":")[0]
         self.algorithm = algorithm(self.source.facts["algorithms"], self.target.facts["algorithms"], wished)
+
+    def also(self, order: Order) -> Move:
+        """Another order between the same two ends, over the same link."""
+        return Move(replace(order, streams=self.order.streams), self.link, self._slots, self.watch)
 
     def patiently(self, do: Callable[[], T]) -> T:
         """Do it, and again while the link is broken; what is gained in between renews the patience."""

@@ -5,17 +5,22 @@ They go into a folder of the run there that is new for each attempt.
 
 from __future__ import annotations
 
+import posixpath
 import secrets
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from scalebox_hpc.domain.stage import references
 from scalebox_hpc.errors import UsageError
 from scalebox_hpc.transfer.causes import TransferFailed
-from scalebox_hpc.transfer.copy import Order, copy
+from scalebox_hpc.transfer.copy import Move, Order, copy
 from scalebox_hpc.transfer.opening import end_at, opened
 from scalebox_hpc.transfer.place import Place, is_relative, read_place
 from scalebox_hpc.transfer.task import Task
 
 FOLDER = "sbx_staged"
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 def run(task: Task) -> None:
@@ -24,16 +29,15 @@ def run(task: Task) -> None:
         named = references(task.words)
     except ValueError as error:
         raise UsageError(str(error), "look at `stage.in` and at who sends the message") from error
-    sources = [(_place(task, path), name) for path, name in named]
+    by_site = _grouped((place.site, place) for place in (_place(task, path) for path, _ in named))
     folder = f"stage/{task.text('SBX_TASK')}-{secrets.token_hex(6)}"
     target = Place(task.text("TO"), task.text("SBX_FAR_SHARED")) / folder
     try:
-        _make(task, target)
-        moved = sum(_copy(task, source, target / name) for source, name in sources)
+        size = sum(_bring(task, places, target) for places in by_site.values())
     except BaseException:
         _discard(task, target)
         raise
-    task.tell(f"{len(sources)} files staged", moved, moved)
+    task.tell(f"{len(named)} files staged", size, size)
     task.send(task.body, {**task.headers, FOLDER: folder})
 
 
@@ -49,17 +53,28 @@ def _place(task: Task, path: str) -> Place:
     return place if place.site else read_place(f"{site}:{path}")
 
 
-def _make(task: Task, target: Place) -> None:
-    end = end_at(target.site, task.find_site)
-    try:
-        end.ask("make", target.path, [""])
-    finally:
-        end.close()
+def _grouped(pairs: Iterator[tuple[K, V]]) -> dict[K, list[V]]:
+    groups: dict[K, list[V]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, []).append(value)
+    return groups
 
 
-def _copy(task: Task, source: Place, target: Place) -> int:
-    with opened(Order(source, target), task.find_site, task.watch(), task.wish()) as move:
-        return copy(move).size_bytes
+def _bring(task: Task, places: Sequence[Place], target: Place) -> int:
+    """Copy files and directories of one site over one link; return their bytes."""
+    first = Order(places[0], target / places[0].name)
+    with opened(first, task.find_site, task.watch(), task.wish()) as move:
+        return sum(copy(move.also(order)).size_bytes for order in _orders(move, places, target))
+
+
+def _orders(move: Move, places: Sequence[Place], target: Place) -> Iterator[Order]:
+    """One for the plain files of each directory, one for each of what is a directory or a link."""
+    for root, inside in _grouped((posixpath.dirname(each.path), each) for each in places).items():
+        shown = move.source.ask("survey", move.source.full(root), [each.name for each in inside])
+        plain = [each.name for each, said in zip(inside, shown, strict=True) if said and said[0] == "f"]
+        if plain:
+            yield Order(Place(inside[0].site, root), target, tuple(plain))
+        yield from (Order(each, target / each.name) for each in inside if each.name not in plain)
 
 
 def _discard(task: Task, target: Place) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from scalebox_hpc.errors import UsageError
 from scalebox_hpc.transfer.copy import Order, copy
-from scalebox_hpc.transfer.ends import Here
 from scalebox_hpc.transfer.opening import end_at, opened
 from scalebox_hpc.transfer.place import Place
 from scalebox_hpc.transfer.task import Task
@@ -27,13 +26,10 @@ def run(task: Task) -> None:
     waiting = _waiting(task)
     source = Place(task.text("FROM"), task.text("SBX_FAR_SHARED")) / waiting
     record = Path(task.text("SBX_SHARED"), waiting, MESSAGES)
-    if not record.exists():
+    if record.exists():
+        _remove(task, source)
+    else:
         _take(task, source, record)
-    end = end_at(source.site, task.find_site)
-    try:
-        end.ask("drop", source.path)
-    finally:
-        end.close()
     shutil.copyfile(record, task.work / MESSAGES)
 
 
@@ -54,15 +50,20 @@ def _waiting(task: Task) -> str:
 def _take(task: Task, source: Place, record: Path) -> None:
     results = Path(task.text("SBX_RESULTS"), record.parent.parent.name)
     partial = record.with_name(f".{record.name}.{task.text('SBX_ATTEMPT')}")
-    record.parent.mkdir(parents=True, exist_ok=True)
-    _copy(task, source / MESSAGES, partial)
-    moved = _copy(task, source / "files", results)
-    Here().ask("settle", str(results))  # what is removed at the site must be on our disk
-    os.replace(partial, record)
-    task.tell(f"{moved} bytes taken home", moved, moved)
+    messages = Order(source / MESSAGES, Place("", str(partial)))
+    with opened(messages, task.find_site, task.watch(), task.wish()) as move:
+        copy(move)
+        files = Order(source / "files", Place("", str(results)), verify_all=True)
+        size = copy(move.also(files)).size_bytes
+        move.target.ask("settle", str(results))  # what is removed at the site must be on our disk
+        os.replace(partial, record)
+        move.source.ask("drop", move.source.full(source.path))
+    task.tell(f"{size} bytes taken home", size, size)
 
 
-def _copy(task: Task, source: Place, target: Path) -> int:
-    order = Order(source, Place("", str(target)), verify_all=True)
-    with opened(order, task.find_site, task.watch(), task.wish()) as move:
-        return copy(move).size_bytes
+def _remove(task: Task, source: Place) -> None:
+    end = end_at(source.site, task.find_site)
+    try:
+        end.ask("drop", source.path)
+    finally:
+        end.close()
