@@ -241,7 +241,7 @@ class Waiting:
 
 
 def _of_transfer(leaving: Leaving, headers: Headers) -> Headers:
-    """Return the headers of the message to a transfer; with room, also those of the task: they name its group.
+    """Return the headers of the message to a transfer; those of the task, which name its group, if there is room.
 
     Those that begin with `_` go on without being written.
     """
