@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scalebox_hpc.cli import say, site_login
+from scalebox_hpc.cli import say, site_check, site_login
 from scalebox_hpc.cli.options import AsJson
 
 if TYPE_CHECKING:
     from scalebox_hpc.domain.site import Site, Ssh
 
 app = typer.Typer(
-    no_args_is_help=True, help="Look at sites, write a site file, log in.", rich_markup_mode=None
+    no_args_is_help=True, help="Look at sites, check them, write a site file, log in.", rich_markup_mode=None
 )
 app.command("login")(site_login.login)
+app.command("check")(site_check.check)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The site.", show_default=False)]
 

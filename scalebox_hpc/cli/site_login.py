@@ -80,7 +80,7 @@ def _trust(site: str, ssh: Ssh, fingerprints: list[str]) -> list[str]:
     from scalebox_hpc.sites.host_keys import accept, unknown_key
 
     accepted: list[str] = []
-    while (key := unknown_key(ssh)) is not None:
+    while (key := unknown_key(site, ssh)) is not None:
         _judge(site, key, fingerprints)
         accept(key)
         accepted.append(key.fingerprint)

@@ -9,14 +9,13 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from scalebox_hpc.config import keys
+from scalebox_hpc.config import keys, site_keys
 from scalebox_hpc.config.binds import Sight, read_binds
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.config.templates import Filler
 from scalebox_hpc.config.toml_lines import KeyPath
 from scalebox_hpc.domain.container import COPIES, RUNTIMES, Container, Containers
 
-SITE_CONTAINER_KEYS: Final = ("runtime", "binds", "args", "local_copy")
 _BIND: Final = re.compile(r"(?:--bind|--volume|--mount)(?:=|$)|-[Bb]")
 
 
@@ -41,7 +40,7 @@ def read_containers(
     machine; `is_remote`: nothing of the site can be seen from here.
     """
     table = top.table("containers")
-    table.allow(SITE_CONTAINER_KEYS)
+    table.allow(site_keys.CONTAINERS)
 
     def fill(text: str, path: KeyPath) -> str:
         if is_remote and text.startswith(("~", "$")):

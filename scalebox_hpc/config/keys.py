@@ -6,51 +6,26 @@ The one place that lists keys: reading and `sbx schema` both go by it. It reads 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
+from scalebox_hpc.config.key_kinds import ENV_NAME as ENV_NAME
+from scalebox_hpc.config.key_kinds import NAME as NAME
+from scalebox_hpc.config.key_kinds import Keys, environment
+from scalebox_hpc.config.key_kinds import duration as _duration
+from scalebox_hpc.config.key_kinds import named as _named
+from scalebox_hpc.config.key_kinds import size as _size
+from scalebox_hpc.config.key_kinds import text as _text
+from scalebox_hpc.config.key_kinds import texts as _texts
+from scalebox_hpc.config.key_kinds import whole as _whole
 from scalebox_hpc.domain.container import RUNTIMES
 
-Keys = Mapping[str, Mapping[str, Any]]
-
-NAME: Final = "[a-z][a-z0-9-]*"
 PARAM_NAME: Final = "[A-Za-z_][A-Za-z0-9_-]*"
 HEADER_NAME: Final = "[A-Za-z0-9_.-]+"
-ENV_NAME: Final = "[A-Za-z_][A-Za-z0-9_]*"
 USER_CAUSES: Final = ("exit", "timeout", "oom", "output")
 """Causes that spend a user's retries; the others are retried without a rule."""
 
-
-def _text(help_: str, **more: Any) -> dict[str, Any]:
-    return {"type": "string", "description": help_, **more}
-
-
-def _whole(help_: str, least: int) -> dict[str, Any]:
-    return {"type": "integer", "minimum": least, "description": help_}
-
-
-def _texts(help_: str) -> dict[str, Any]:
-    return {"type": "array", "items": {"type": "string"}, "description": help_}
-
-
-def _named(help_: str) -> dict[str, Any]:
-    return {"type": "string", "pattern": f"^{NAME}$", "description": help_}
-
-
-def _duration(help_: str) -> dict[str, Any]:
-    return _text(help_, pattern=r"^(\d+(\.\d+)?(ms|s|m|h|d))+$")
-
-
-def _size(help_: str) -> dict[str, Any]:
-    return _text(help_, pattern=r"^\d+(\.\d+)?[KMGT](i?B)?$")
-
-
 _SCALAR: Final = {"type": ["string", "integer", "number", "boolean"]}
-_ENV: Final = {
-    "type": "object",
-    "propertyNames": {"pattern": f"^{ENV_NAME}$"},
-    "additionalProperties": {"type": ["string", "integer", "number"]},
-    "description": "environment variables; {params.NAME} may be used",
-}
+_ENV: Final = environment("environment variables; {params.NAME} may be used")
 
 PIPELINE: Final[Keys] = {
     "name": _named("short name; runs are called after it"),

@@ -9,13 +9,11 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from scalebox_hpc.config import site_keys
 from scalebox_hpc.config.places import filled
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.domain.site import Ssh, Transfers, jump_host
 
-SSH_KEYS: Final = ("host", "user", "port", "key", "jump", "known_hosts", "config", "master", "python")
-TRANSFER_KEYS: Final = ("streams", "bandwidth")
-MOST_STREAMS: Final = 64
 _MIB: Final = 1 << 20
 _HOST: Final = re.compile(r"[^-\s@/\[\]][^\s@/\[\]]*")
 _USER: Final = re.compile(r"[^-\s@:/][^\s@:/]*")
@@ -27,7 +25,7 @@ def read_ssh(top: Table) -> Ssh | None:
         top.table("ssh")  # notes what it is instead
         return None
     table = top.table("ssh")
-    table.allow(SSH_KEYS, ())
+    table.allow(site_keys.SSH, ())
     usual = Ssh("")
     return Ssh(
         host=_host(table),
@@ -45,12 +43,12 @@ def read_ssh(top: Table) -> Ssh | None:
 def read_transfers(top: Table) -> Transfers:
     """Read `[transfers]`."""
     table = top.table("transfers")
-    table.allow(TRANSFER_KEYS, ())
+    table.allow(site_keys.TRANSFERS, ())
     bandwidth = table.size_bytes("bandwidth", 0)
     if bandwidth <= 0 and isinstance(table.data.get("bandwidth"), str):
         table.problem("bandwidth", "is nothing", "write how much a second: '10M'; without it any is allowed")
     return Transfers(
-        streams=table.whole("streams", Transfers().streams, least=1, most=MOST_STREAMS),
+        streams=table.whole("streams", Transfers().streams, least=1, most=site_keys.MOST_STREAMS),
         bandwidth_mib_s=bandwidth / _MIB or None,
     )
 

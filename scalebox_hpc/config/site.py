@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from scalebox_hpc.config import keys
+from scalebox_hpc.config import keys, site_keys
 from scalebox_hpc.config.container import read_containers
 from scalebox_hpc.config.notes import did_you_mean, read_toml
 from scalebox_hpc.config.places import filled, folders
@@ -23,37 +23,6 @@ from scalebox_hpc.domain.site import Limits, Machine, Site
 from scalebox_hpc.errors import UsageError
 
 USUAL_SITE: Final = "local"
-SITE_KEYS: Final = (
-    "batch",
-    "python",
-    "prologue",
-    "env",
-    "paths",
-    "advertise",
-    "ports",
-    "interval",
-    "lost_after",
-    "limits",
-    "containers",
-    "machines",
-    "ssh",
-    "transfers",
-)
-PATH_KEYS: Final = ("shared", "scratch", "images")
-LIMIT_KEYS: Final = ("elements", "array_size", "submissions_per_minute")
-MACHINE_KEYS: Final = (
-    "partition",
-    "account",
-    "qos",
-    "constraint",
-    "cpus",
-    "memory",
-    "gpus",
-    "exclusive",
-    "sbatch",
-    "default",
-)
-_BATCHES: Final = ("local", "slurm", "slurm_cli", "slurm_api")
 _ONLY_HERE: Final = {
     "local": "tasks would run on this machine",
     "slurm_api": "pyslurm asks the Slurm of this machine",
@@ -106,14 +75,14 @@ def read_site(path: Path) -> Site:
     """Read a site file; the site is called after it. Raises PipelineErrors with all problems."""
     data, notes = read_toml(path)
     top = Table(data, (), notes)
-    top.allow(SITE_KEYS, ())
+    top.allow(site_keys.SITE, ())
     if "batch" not in data:
-        top.problem("batch", "is missing", f"write one of {', '.join(_BATCHES)}")
+        top.problem("batch", "is missing", f"write one of {', '.join(site_keys.BATCHES)}")
     usual = Site(name="")
-    batch = top.choice("batch", _BATCHES, usual.batch)
+    batch = top.choice("batch", site_keys.BATCHES, usual.batch)
     is_local = batch == "local"
     paths = top.table("paths")
-    paths.allow(PATH_KEYS)
+    paths.allow(site_keys.PATHS)
     ssh = read_ssh(top)
     read_path = _path if ssh is None else path_there
     site = Site(
@@ -185,7 +154,7 @@ def _ports(top: Table) -> tuple[int, int] | None:
 
 def _limits(top: Table) -> Limits:
     table = top.table("limits")
-    table.allow(LIMIT_KEYS)
+    table.allow(site_keys.LIMITS)
     usual = Limits()
     return Limits(
         elements=table.whole("elements", 0, least=1) or None,
@@ -197,7 +166,7 @@ def _limits(top: Table) -> Limits:
 
 
 def _machine(table: Table) -> Machine:
-    table.allow(MACHINE_KEYS)
+    table.allow(site_keys.MACHINE)
     name = str(table.path[-1])
     if not re.fullmatch(keys.NAME, name):
         table.problem("", f"{name!r} is no name for a machine", "use a-z, 0-9 and -, and begin with a letter")

@@ -222,7 +222,7 @@ def find_frame(root: str, frame: Frame) -> tuple[str, int] | None:
         size = path.stat().st_size
         start = max(0, size - FRAME_SEARCH)
         text = read_log(str(path), start, size - start)
-        found = text.rfind(f" {frame.lease} ".encode())
+        found = text.rfind(f" {frame.lease}\n".encode())
         if found >= 0:
             return str(path), start + text.index(b"\n", found) + 1
     return None

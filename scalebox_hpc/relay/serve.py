@@ -279,13 +279,14 @@ def main() -> NoReturn:
     try:
         options = read_options(sys.argv[1:])
         place = find_place(options.shared, options.home)
+        log = os.open(os.path.join(options.shared, LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         lock = take_lock(place)
         if lock is None:
             print("held", flush=True)
             sys.exit(3)
         server = Server(options, place, own_digest(sys.argv[0]))
         server.open()
-        _detach(os.path.join(options.shared, LOG))
+        _detach(log)
     except (OSError, RelayProblem) as problem:
         print(problem, flush=True)
         sys.exit(4)
@@ -297,11 +298,10 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _detach(log: str) -> None:
+def _detach(log: int) -> None:
     """Say that it began, and let go of whoever started it."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.write(1, b"ready\n")
-    os.dup2(written, 1)
-    os.dup2(written, 2)
-    os.close(written)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)

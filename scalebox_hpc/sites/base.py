@@ -32,7 +32,10 @@ class Stream(Protocol):
         """Write all of it, waiting as long as the other side does not read. Raises SiteUnreachable."""
 
     def close(self) -> None:
-        """End the command, and whoever waits in `read` or `write`. Idempotent."""
+        """End the command, and whoever waits in `read` or `write`. Idempotent.
+
+        Over ssh its stdin ends and nobody takes its stdout any more: one that heeds neither lives on there.
+        """
 
 
 class Transport(Protocol):

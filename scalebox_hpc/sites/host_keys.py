@@ -78,19 +78,19 @@ def fingerprint_of(blob: str) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(data).digest()).decode().rstrip("=")
 
 
-def unknown_key(ssh: Ssh) -> ShownKey | None:
+def unknown_key(site: str, ssh: Ssh) -> ShownKey | None:
     """Return the key of the first host on the way whose key the user has never accepted; None for none.
 
     Hosts are asked in order, each through those before. Raises HostKeyChanged, and what else keeps us
     from a host.
     """
     for hop in _hops(ssh):
-        problem = knock(hop.host, hop, _NO_LOGIN)
+        problem = knock(site, hop, _NO_LOGIN)
         match problem:
             case None | LoginRefused():  # it got as far as asking for a key of ours
                 continue
             case HostKeyUnknown():
-                return _shown(hop)
+                return _shown(site, hop)
             case _:
                 raise problem
     return None
@@ -117,14 +117,12 @@ def _hops(ssh: Ssh) -> list[Ssh]:
     return hops
 
 
-def _shown(ssh: Ssh) -> ShownKey:
+def _shown(site: str, ssh: Ssh) -> ShownKey:
     hop = hop_of(ssh)
     with tempfile.TemporaryDirectory(prefix="sbx-") as folder:
         seen = Path(folder) / "known_hosts"
         files = (f"UserKnownHostsFile={seen}", "GlobalKnownHostsFile=/dev/null", "HashKnownHosts=no")
-        problem = knock(
-            ssh.host, ssh, _NO_LOGIN, "StrictHostKeyChecking=accept-new", "UpdateHostKeys=no", *files
-        )
+        problem = knock(site, ssh, _NO_LOGIN, "StrictHostKeyChecking=accept-new", "UpdateHostKeys=no", *files)
         line = seen.read_text().splitlines()[:1] if seen.exists() else []
     key = _known_key(line[0]) if line else None
     if key is None:

@@ -23,6 +23,7 @@ from scalebox_hpc.domain.site import Ssh
 from scalebox_hpc.errors import LoginNeeded, SiteTimeout, SiteUnreachable
 from scalebox_hpc.sites import command_line
 from scalebox_hpc.sites.base import Finished, Stream, Transport
+from scalebox_hpc.sites.opening import Opening
 from scalebox_hpc.sites.openssh_answers import problem_of
 from scalebox_hpc.sites.processes import OPEN_S, ProcessStream, call, unasked
 
@@ -39,7 +40,7 @@ class OpenSshTransport:
         own = "" if ssh.master else f"-{os.getpid()}-{next(_numbers)}"
         self._control = command_line.control_path(ssh) + own
         self._environ = unasked(os.environ)
-        self._opening = threading.Lock()
+        self._opening = Opening()
         self._room = threading.BoundedSemaphore(SESSIONS)
         self._streams: weakref.WeakSet[ProcessStream] = weakref.WeakSet()
 
@@ -93,12 +94,12 @@ class OpenSshTransport:
         return problem_of(self._site, self._ssh.host, said)
 
     def _login(self) -> None:
-        with self._opening:
-            if listens(self._control):
-                return
-            if self._ssh.master:
-                raise LoginNeeded(f"{self._site}: nobody is logged in there", f"sbx site login {self._site}")
-            open_master(self._site, self._ssh, self._control)
+        self._opening.ensure(lambda: listens(self._control), self._open)
+
+    def _open(self) -> None:
+        if self._ssh.master:
+            raise LoginNeeded(f"{self._site}: nobody is logged in there", f"sbx site login {self._site}")
+        open_master(self._site, self._ssh, self._control)
 
 
 def listens(control: str) -> bool:
@@ -143,6 +144,8 @@ def knock(site: str, ssh: Ssh, *options: str) -> SiteUnreachable | None:
     words = ["ssh", *(word for option in first for word in ("-o", option)), *command_line.direct_options(ssh)]
     try:
         done = call([*words, ssh.host, "true"], timeout_s=OPEN_S, environ=unasked(os.environ))
+    except FileNotFoundError:
+        return SiteUnreachable(f"{site}: there is no `ssh` here", "install OpenSSH's client")
     except subprocess.TimeoutExpired:
         return SiteUnreachable(f"{site}: {ssh.host} does not answer within {OPEN_S:.0f} s")
     return None if done.returncode == 0 else problem_of(site, ssh.host, done.stderr)

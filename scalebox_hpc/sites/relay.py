@@ -47,6 +47,7 @@ class RelayPlace:
     fingerprint: str  # of the daemon's certificate
     ports: tuple[int, int] | None = None
     advertise: tuple[str, ...] = ()
+    alone_s: float | None = None  # without a line, until it leaves; None: as relays do
 
     def attach(self) -> list[str]:
         """The command that is a line to the relay, which it starts if there is none."""
@@ -56,6 +57,8 @@ class RelayPlace:
             words += ["--ports", f"{self.ports[0]}-{self.ports[1]}"]
         for name in self.advertise:
             words += ["--advertise", name]
+        if self.alone_s is not None:
+            words += ["--alone-s", str(self.alone_s)]
         return words
 
 

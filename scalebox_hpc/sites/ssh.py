@@ -20,6 +20,7 @@ from scalebox_hpc.errors import SiteTimeout, SiteUnreachable
 from scalebox_hpc.sites import command_line
 from scalebox_hpc.sites.base import Finished, Stream
 from scalebox_hpc.sites.host_keys import KnownKey, fingerprint_of, known_keys
+from scalebox_hpc.sites.opening import Opening
 from scalebox_hpc.sites.openssh_answers import host_key_changed, host_key_unknown, login_refused
 from scalebox_hpc.sites.processes import OPEN_S, log_line
 from scalebox_hpc.sites.resolved import Hop, way_to
@@ -37,7 +38,7 @@ class SshTransport:
 
     def __init__(self, site: str, ssh: Ssh) -> None:
         self._site, self._ssh = site, ssh
-        self._opening = threading.Lock()
+        self._opening = Opening()
         self._room = threading.BoundedSemaphore(SESSIONS)
         self._links: list[paramiko.Transport] = []  # one a hop, the site's last
 
@@ -79,10 +80,8 @@ class SshTransport:
 
     def close(self) -> None:
         """See Transport."""
-        with self._opening:
-            links, self._links = self._links, []
-        for link in reversed(links):
-            link.close()
+        links, self._links = self._links, []
+        _close(links)
 
     def _start(self, text: str) -> paramiko.Channel:
         import paramiko
@@ -97,12 +96,19 @@ class SshTransport:
         return channel
 
     def _link(self) -> paramiko.Transport:
-        with self._opening:
-            if not (self._links and all(link.is_active() for link in self._links)):
-                for link in reversed(self._links):
-                    link.close()
-                self._links = _connect(self._site, way_to(self._ssh))
-            return self._links[-1]
+        self._opening.ensure(self._is_open, self._open)
+        links = self._links
+        if not links:  # closed meanwhile
+            raise SiteUnreachable(f"{self._site}: the link was closed")
+        return links[-1]
+
+    def _is_open(self) -> bool:
+        links = self._links
+        return bool(links) and all(link.is_active() for link in links)
+
+    def _open(self) -> None:
+        self.close()
+        self._links = _connect(self._site, way_to(self._ssh))
 
     def _lost(self, word: str) -> SiteUnreachable:
         return SiteUnreachable(f"{self._site}: the link to {self._ssh.host} was lost during `{word}`")
@@ -202,13 +208,17 @@ def _connect(site: str, hops: Sequence[Hop]) -> list[paramiko.Transport]:
             _login(site, hop, links[-1])
             links[-1].set_keepalive(command_line.ALIVE_S)
     except BaseException as error:
-        for link in reversed(links):
-            link.close()
+        _close(links)
         if isinstance(error, (paramiko.SSHException, OSError, EOFError)):
             fact = f"{site}: {hop.host}, port {hop.port}, cannot be reached: {error or type(error).__name__}"
             raise SiteUnreachable(fact, f"try by hand: ssh {hop.host}") from error
         raise
     return links
+
+
+def _close(links: Sequence[paramiko.Transport]) -> None:
+    for link in reversed(links):
+        link.close()
 
 
 def _way(hop: Hop, links: Sequence[paramiko.Transport]) -> socket.socket | paramiko.Channel:

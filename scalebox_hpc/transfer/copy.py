@@ -91,6 +91,11 @@ class Move:
         wished = order.checksum.partition(":")[0]
         self.algorithm = algorithm(self.source.facts["algorithms"], self.target.facts["algorithms"], wished)
 
+    @property
+    def delay_s(self) -> float:
+        """How long a question takes from one end to the other and back."""
+        return self.source.end.delay_s + self.target.end.delay_s
+
     def also(self, order: Order) -> Move:
         """Another order between the same two ends, over the same link."""
         return Move(replace(order, streams=self.order.streams), self.link, self._slots, self.watch)

@@ -18,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 TEMPORARY = re.compile(r"\.sbx-[0-9a-f]{12}")
@@ -34,6 +35,7 @@ def facts() -> dict[str, Any]:
     return {
         "home": os.path.expanduser("~"),
         "algorithms": [name for name in ("xxh3", "blake3", "sha256") if _way(name)],
+        "libraries": [name for name in ("xxh3", "sha256") if library_of(name)],
         "rsync": _rsync_says(),
         "python": sys.executable,
     }
@@ -49,7 +51,7 @@ def _rsync_says() -> str:
 def look(paths: list[str]) -> list[Any]:
     """Of each path [kind, size, mtime_ns, mode], links followed; None where there is nothing."""
     found: list[Any] = []
-    for path in map(_full, paths):
+    for path in map(whole, paths):
         try:
             found.append(_shown(os.stat(path)))
         except (FileNotFoundError, NotADirectoryError):
@@ -57,7 +59,8 @@ def look(paths: list[str]) -> list[Any]:
     return found
 
 
-def _full(path: str) -> str:
+def whole(path: str) -> str:
+    """A path with the home directory filled in."""
     return os.path.expanduser(path) if path.startswith("~") else path
 
 
@@ -73,7 +76,7 @@ def walk(root: str) -> Iterator[list[Any]]:
     Links are not followed, a directory comes before what is in it.
     """
     below = [""]
-    root = _full(root)
+    root = whole(root)
     if os.path.isdir(root):
         yield ["", *_shown(os.stat(root))]
     while below:
@@ -97,7 +100,7 @@ def walk(root: str) -> Iterator[list[Any]]:
 
 def survey(root: str, names: list[str]) -> Iterator[Any]:
     """Of each name [kind, size, mtime_ns, mode], links not followed; None where there is nothing."""
-    root = _full(root)
+    root = whole(root)
     for name in names:
         try:
             yield _shown(os.lstat(os.path.join(root, name)))
@@ -110,7 +113,7 @@ def digest(algorithm: str, root: str, names: list[str], links: bool = False) -> 
 
     With `links` a link is not followed: its checksum is `link:` and where it leads.
     """
-    root = _full(root)
+    root = whole(root)
     way = _way(algorithm)
     if isinstance(way, str):
         yield from _by_tool(way, root, names, links)
@@ -142,6 +145,12 @@ def _by_library(hasher: Any, path: str, view: memoryview, flags: int) -> str:
 
 def _way(algorithm: str) -> Any:
     """How an algorithm is computed here: a constructor, the name of a command, or None."""
+    tool = {"xxh3": "xxhsum", "blake3": "b3sum"}.get(algorithm, "")
+    return library_of(algorithm) or (tool if shutil.which(tool) and _by_command(tool, [os.devnull]) else None)
+
+
+def library_of(algorithm: str) -> Any:
+    """The constructor of an algorithm in this Python, None where it has none."""
     if algorithm == "sha256":
         return hashlib.sha256
     if algorithm == "xxh3":
@@ -151,8 +160,7 @@ def _way(algorithm: str) -> Any:
             return xxhash.xxh3_64
         except ImportError:
             pass
-    tool = {"xxh3": "xxhsum", "blake3": "b3sum"}[algorithm]
-    return tool if shutil.which(tool) and _by_command(tool, [os.devnull]) else None
+    return None
 
 
 def _by_tool(tool: str, root: str, names: list[str], links: bool) -> Iterator[Any]:
@@ -196,7 +204,7 @@ def begin(temporary: str, most: int, old: str = "") -> int:
     The file has a directory for itself. What an earlier try left in it is kept, unless it has more than
     `most` bytes; what was begun of other versions is removed. Returns the bytes that are there.
     """
-    temporary, old = _full(temporary), _full(old)
+    temporary, old = whole(temporary), whole(old)
     directory, own = os.path.split(temporary)
     os.makedirs(directory, exist_ok=True)
     for name in os.listdir(directory):
@@ -214,7 +222,7 @@ def begin(temporary: str, most: int, old: str = "") -> int:
 
 def finish(temporary: str, target: str, durable: bool) -> None:
     """Give a whole file its name in one step."""
-    temporary, target = _full(temporary), _full(target)
+    temporary, target = whole(temporary), whole(target)
     if durable:
         _sync(temporary)
     os.replace(temporary, target)
@@ -233,7 +241,7 @@ def _sync(path: str) -> None:
 
 def settle(path: str) -> None:
     """Write all that the file system of a path still holds in memory to its disk."""
-    descriptor = os.open(_full(path), os.O_RDONLY)
+    descriptor = os.open(whole(path), os.O_RDONLY)
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
             raise OSError(ctypes.get_errno(), "cannot sync", path)
@@ -243,14 +251,14 @@ def settle(path: str) -> None:
 
 def make(root: str, names: list[str]) -> None:
     """Make directories that are not there; outer ones first."""
-    root = _full(root)
+    root = whole(root)
     for name in names:
         os.makedirs(os.path.join(root, name), exist_ok=True)
 
 
 def dress(root: str, wanted: list[list[Any]]) -> None:
     """Give each [name, mtime_ns, mode] these; of directories last what lies deepest first."""
-    root = _full(root)
+    root = whole(root)
     for name, mtime_ns, mode in wanted:
         path = os.path.join(root, name)
         os.chmod(path, mode)
@@ -259,7 +267,7 @@ def dress(root: str, wanted: list[list[Any]]) -> None:
 
 def drop(path: str) -> None:
     """Remove a temporary file or directory, if it is there."""
-    path = _full(path)
+    path = whole(path)
     if os.path.isdir(path):
         shutil.rmtree(path)
     elif os.path.lexists(path):
@@ -268,7 +276,7 @@ def drop(path: str) -> None:
 
 def remove(root: str, known: list[list[Any]]) -> Iterator[str]:
     """Remove each [name, size, mtime_ns] that is still so; yields the names of those that are not."""
-    root = _full(root)
+    root = whole(root)
     for name, size, mtime_ns in known:
         path = os.path.join(root, name)
         try:
@@ -285,7 +293,7 @@ def prune(root: str, names: list[str]) -> Iterator[str]:
     """Remove directories that are empty, deepest first; yields the names of those that are not."""
     for name in sorted(names, key=lambda name: (bool(name), name.count("/")), reverse=True):
         try:
-            os.rmdir(os.path.join(_full(root), name) if name else _full(root))
+            os.rmdir(os.path.join(whole(root), name) if name else whole(root))
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -300,7 +308,7 @@ def ping() -> None:
 
 def sample(path: str) -> float:
     """To which share of its size some of what lies at a path can be compressed; 1 for nothing."""
-    path = _full(path)
+    path = whole(path)
     found: list[str] = []
     for directory, _, names in os.walk(path) if os.path.isdir(path) else [("", [], [path])]:
         found += [os.path.join(directory, name) for name in names[:_SAMPLES]]
@@ -317,14 +325,14 @@ def sample(path: str) -> float:
 
 def lines(path: str) -> Iterator[str]:
     """The lines of a text."""
-    with open(_full(path), encoding="utf-8", errors="surrogateescape") as file:
+    with open(whole(path), encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             yield line.rstrip("\n")
 
 
 def fits(directory: str, size: int) -> None:
     """Try whether so many bytes, up to 64 MiB, could be written there now; the error says why not."""
-    with tempfile.TemporaryFile(dir=_full(directory)) as file:
+    with tempfile.TemporaryFile(dir=whole(directory)) as file:
         os.posix_fallocate(file.fileno(), 0, max(1, min(size, _PROBE_BYTES)))
 
 
@@ -333,11 +341,10 @@ _ORDERS = (begin, finish, settle, make, dress, drop, remove, prune)
 CALLS = {call.__name__: call for call in (*_CALLS, *_ORDERS)}
 
 
-def answer(line: str) -> Iterator[dict[str, Any]]:
-    """Do what a line asks: {"call": NAME, "args": [...]}; lists come in several parts."""
-    asked = json.loads(line)
+def answered(do: Callable[[], Any]) -> Iterator[dict[str, Any]]:
+    """What comes of a question, as answers; lists come in several parts."""
     try:
-        found = CALLS[asked["call"]](*asked["args"])
+        found = do()
         if isinstance(found, Iterator):
             yield from ({"part": part} for part in _parts(found))
             found = None
@@ -357,10 +364,22 @@ def _parts(items: Iterable[Any]) -> Iterator[list[Any]]:
         yield part
 
 
-def serve() -> None:
-    """Answer lines of standard input until it ends."""
-    print(json.dumps({"ready": 1}), flush=True)
-    for line in sys.stdin:
-        for found in answer(line):
-            print(json.dumps(found))
-        sys.stdout.flush()
+def serve(parcels: dict[str, Any]) -> None:
+    """Answer lines of standard input until it ends; after some of them come, or go, bytes of files."""
+    lines, said = sys.stdin.buffer, sys.stdout.buffer
+
+    def say(answers: Iterable[dict[str, Any]]) -> None:
+        for found in answers:
+            said.write(json.dumps(found).encode() + b"\n")
+        said.flush()
+
+    say([{"ready": 1}])
+    for line in iter(lines.readline, b""):
+        asked = json.loads(line)
+        if asked["call"] == "pack":
+            said.writelines(parcels["pack"](*asked["args"]))
+            say([{"done": None}])
+        elif asked["call"] == "unpack":
+            say(answered(partial(parcels["unpack"], *asked["args"], lines.read)))
+        else:
+            say(answered(partial(CALLS[asked["call"]], *asked["args"])))

@@ -13,19 +13,22 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 from scalebox_hpc.domain.site import Site, Ssh
 from scalebox_hpc.sites.command_line import destination, ssh_words, stream_text
-from scalebox_hpc.transfer import end
+from scalebox_hpc.transfer import end, parcel
 from scalebox_hpc.transfer.causes import Cause, TransferFailed, cause_of_command, cause_of_error, last_words
-from scalebox_hpc.transfer.rsync import Rsync, read_version
+from scalebox_hpc.transfer.rsync import FAST_CIPHER, Rsync, read_version
 
 _NOISE_LINES: Final = 1000  # what a site's shell may print before our program does
-_BOOT: Final = "import sys; exec(compile(eval(sys.stdin.readline()), 'end', 'exec')); serve()"
+_BOOT: Final = (
+    "import sys; exec(compile(eval(sys.stdin.buffer.readline()), 'end', 'exec'));"
+    " serve({'pack': pack, 'unpack': unpack})"
+)
 
 
 class End(Protocol):
@@ -45,6 +48,14 @@ class End(Protocol):
 
     def ask(self, call: str, *args: Any) -> Any:
         """Ask one of the questions of `end`. Raises TransferFailed."""
+
+    def pack(self, algorithm: str, root: str, files: Sequence[Sequence[Any]]) -> Generator[bytes, None, None]:
+        """Give small files as one run of bytes, as `parcel` makes it. Raises TransferFailed."""
+
+    def unpack(
+        self, algorithm: str, root: str, temporary: str, files: Sequence[Sequence[Any]], data: Iterator[bytes]
+    ) -> list[str]:
+        """Take such a run of bytes; return checksums, "" of what came out wrong. Raises TransferFailed."""
 
     def close(self) -> None:
         """Let go of it; the next question opens it anew."""
@@ -66,8 +77,35 @@ class Here:
                 self.title, error.errno or 0, error.strerror or str(error), error.filename
             ) from error
 
+    def pack(self, algorithm: str, root: str, files: Sequence[Sequence[Any]]) -> Generator[bytes, None, None]:
+        return parcel.pack(algorithm, root, [list(each) for each in files])
+
+    def unpack(
+        self, algorithm: str, root: str, temporary: str, files: Sequence[Sequence[Any]], data: Iterator[bytes]
+    ) -> list[str]:
+        try:
+            listed = [list(each) for each in files]
+            return list(parcel.unpack(algorithm, root, temporary, listed, _reader(data)))
+        except OSError as error:
+            fact = error.strerror or str(error)
+            raise _refused(self.title, error.errno or 0, fact, error.filename) from error
+
     def close(self) -> None:
         pass
+
+
+def _reader(data: Iterator[bytes]) -> Callable[[int], bytes]:
+    """Read so many bytes from chunks of any size."""
+    rest = bytearray()
+
+    def read(count: int) -> bytes:
+        while len(rest) < count:
+            rest.extend(next(data))
+        found = bytes(rest[:count])
+        del rest[:count]
+        return found
+
+    return read
 
 
 def _refused(title: str, number: int, fact: str, path: object) -> TransferFailed:
@@ -95,17 +133,55 @@ class There:
         self._errors: IO[bytes] | None = None
 
     def ask(self, call: str, *args: Any) -> Any:
-        line = json.dumps({"call": call, "args": args}).encode() + b"\n"
         with self._one_at_a_time, self._broken_link():
-            process = self._process or self._start()
-            assert process.stdin is not None
             began_s = time.monotonic()
-            process.stdin.write(line)
-            process.stdin.flush()
-            found = self._answer(process)
+            found = self._answer(self._asked(call, *args))
             took_s = time.monotonic() - began_s
             self.delay_s = min(self.delay_s or took_s, took_s)
             return found
+
+    def pack(self, algorithm: str, root: str, files: Sequence[Sequence[Any]]) -> Generator[bytes, None, None]:
+        with self._one_at_a_time, self._broken_link():
+            process = self._asked("pack", algorithm, root, files)
+            assert process.stdout is not None
+            left = sum(each[1] + parcel.HEX_BYTES[algorithm] for each in files)
+            while left:
+                data = process.stdout.read1(min(left, parcel.READ_BYTES))  # type: ignore[attr-defined]
+                if not data:
+                    raise EOFError
+                left -= len(data)
+                with self._only_whole():
+                    yield data
+            self._answer(process)
+
+    def unpack(
+        self, algorithm: str, root: str, temporary: str, files: Sequence[Sequence[Any]], data: Iterator[bytes]
+    ) -> list[str]:
+        with self._one_at_a_time, self._broken_link():
+            process = self._asked("unpack", algorithm, root, temporary, files)
+            assert process.stdin is not None
+            with self._only_whole():
+                for chunk in data:
+                    process.stdin.write(chunk)
+            process.stdin.flush()
+            found: list[str] = self._answer(process)
+            return found
+
+    @contextmanager
+    def _only_whole(self) -> Iterator[None]:
+        """End the command when a run of bytes is given up: nobody could tell any more what its lines are."""
+        try:
+            yield
+        except (TransferFailed, GeneratorExit):
+            self._end()
+            raise
+
+    def _asked(self, call: str, *args: Any) -> subprocess.Popen[bytes]:
+        process = self._process or self._start()
+        assert process.stdin is not None
+        process.stdin.write(json.dumps({"call": call, "args": args}).encode() + b"\n")
+        process.stdin.flush()
+        return process
 
     def _answer(self, process: subprocess.Popen[bytes]) -> Any:
         parts: list[Any] = []
@@ -122,7 +198,7 @@ class There:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        words = remote_words(self._ssh, [self._ssh.python, "-c", _BOOT])
+        words = remote_words(self._ssh, [self._ssh.python, "-c", _BOOT], FAST_CIPHER)
         pipe = subprocess.PIPE
         self._process = process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=self._errors)
         assert process.stdin is not None
@@ -184,7 +260,11 @@ class There:
 
 @functools.cache
 def _program() -> bytes:
-    return ascii(Path(end.__file__).read_text()).encode() + b"\n"
+    """The source of `end` and `parcel` as one, on one line."""
+    texts = [Path(str(each.__file__)).read_text().splitlines(keepends=True) for each in (end, parcel)]
+    kept = ("from __future__", "from scalebox_hpc")
+    lines = [line for text in texts for line in text if not line.startswith(kept)]
+    return ascii("from __future__ import annotations\n" + "".join(lines)).encode() + b"\n"
 
 
 class Known:
@@ -194,6 +274,7 @@ class Known:
         self.end = asked
         self.site, self.title = asked.site, asked.title
         self.ask, self.close = asked.ask, asked.close
+        self.pack, self.unpack = asked.pack, asked.unpack
 
     @functools.cached_property
     def facts(self) -> dict[str, Any]:

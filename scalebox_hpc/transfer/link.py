@@ -41,6 +41,7 @@ class Link:
     def __init__(self, source: Known, target: Known, limit_mib_s: float | None = None) -> None:
         self.source, self.target = source, target
         self.way = way(source.key, target.key)
+        self.is_limited = limit_mib_s is not None
         self._limit_kib_s = max(1, round(limit_mib_s * 1024)) if limit_mib_s is not None else 0
         self.compress = False
         self._lock = threading.Lock()

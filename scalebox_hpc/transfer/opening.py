@@ -67,7 +67,6 @@ def _compresses(move: Move, limit_mib_s: float | None) -> bool:
         return False
     for end in (move.source, move.target):
         end.ask("ping")
-    delay_s = move.source.end.delay_s + move.target.end.delay_s
-    if not pays_to_compress(limit_mib_s, delay_s):
+    if not pays_to_compress(limit_mib_s, move.delay_s):
         return False
     return float(move.source.ask("sample", move.source_path)) < _SHRINKS

@@ -17,6 +17,10 @@ SHARD_FILES: Final = 20_000
 SHARD_BYTES: Final = 1 << 30
 _A_FILE_BYTES: Final = 64 << 10  # what a file costs beside its bytes, as bytes
 _DELTA_LEAST_BYTES: Final = 1 << 20
+FAR_S: Final = 0.01  # there and back
+_WORK_BYTES: Final = 1 << 30
+_WORK_FILES: Final = 50_000
+PARCEL_FILE_BYTES: Final = 64 << 10
 _NS: Final = 1_000_000_000
 
 
@@ -133,6 +137,16 @@ def shards(files: Sequence[Entry], streams: int) -> list[tuple[Entry, ...]]:
     return [tuple(files[index] for index in sorted(part)) for part in parts]
 
 
+def streams_for(size_bytes: int, files: int, delay_s: float, most: int) -> int:
+    """How many streams at once: all over a link that is far away, else as many as there is work for.
+
+    On a fast and near link one stream is limited by processors, and so are several.
+    """
+    if delay_s >= FAR_S:
+        return max(1, min(most, files))
+    return max(1, min(most, 1 + size_bytes // _WORK_BYTES + files // _WORK_FILES))
+
+
 def mode_for(new: Entry, old: Entry | None, path_way: Way) -> Mode:
     """How a file goes over that is moved alone; differences pay over a link, and where much may be alike."""
     if path_way in (Way.HERE, Way.WITHIN) or old is None or old.kind != "f":
@@ -166,7 +180,7 @@ def algorithm(source: Sequence[str], target: Sequence[str], wished: str = "") ->
 
 def pays_to_compress(limit_mib_s: float | None, delay_s: float) -> bool:
     """Whether the link is likely slower than zstd: it is limited, or far away."""
-    return limit_mib_s is not None or delay_s >= 0.01
+    return limit_mib_s is not None or delay_s >= FAR_S
 
 
 def batches(entries: Sequence[T], most: int) -> Iterator[Sequence[T]]:

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 _KEEP: Final = ("--links", "--perms", "--times")
-_FAST_CIPHER: Final = ("-o", "Ciphers=^aes128-gcm@openssh.com")  # first of what both know; else the next
+FAST_CIPHER: Final = ("-o", "Ciphers=^aes128-gcm@openssh.com")  # first of what both know; else the next
 _OWN_LINK: Final = ("-o", "ControlPath=none", "-o", "ControlMaster=no")
 _SILENCE_S: Final = 120
 _PROGRESS: Final = re.compile(
@@ -112,7 +112,7 @@ def shell_text(shell: Sequence[str]) -> str:
 
 def link_options(is_shared: bool) -> tuple[str, ...]:
     """Options of ssh for one stream: a connection of its own, unless only the site's master may connect."""
-    return _FAST_CIPHER if is_shared else (*_OWN_LINK, *_FAST_CIPHER)
+    return FAST_CIPHER if is_shared else (*_OWN_LINK, *FAST_CIPHER)
 
 
 def carrier(ssh: Sequence[str], is_shared: bool) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from scalebox_hpc.transfer.causes import Cause, TransferFailed
 from scalebox_hpc.transfer.copy import ROUNDS, Copied, Move, Outcome, remove
 from scalebox_hpc.transfer.ends import Known
 from scalebox_hpc.transfer.link import Piece
-from scalebox_hpc.transfer.plan import Difference, Entry, batches, difference, folder, shards
+from scalebox_hpc.transfer.parcels import by_parcels
+from scalebox_hpc.transfer.plan import Difference, Entry, batches, difference, folder, shards, streams_for
 from scalebox_hpc.transfer.rsync import Mode
 from scalebox_hpc.transfer.verify import Pair, compare
 
@@ -84,8 +85,10 @@ def _run(move: Move, found: Difference, outcome: Outcome, temporary: str) -> Non
         return _part(move, part, f"part {index}", temporary)
 
     tasks: list[Callable[[], list[Copied]]] = [partial(large, each) for each in found.large]
-    tasks += [partial(small, *each) for each in enumerate(shards(found.small, move.order.streams))]
-    with ThreadPoolExecutor(max(1, move.order.streams)) as pool:
+    sizes = [each.size_bytes for each in (*found.small, *found.large)]
+    streams = streams_for(sum(sizes), len(sizes), move.delay_s, move.order.streams)
+    tasks += [partial(small, *each) for each in enumerate(shards(found.small, streams))]
+    with ThreadPoolExecutor(streams) as pool:
         running = [pool.submit(task) for task in tasks]
         done, _ = wait(running, return_when=FIRST_EXCEPTION)
         failure = next((each.exception() for each in done if each.exception()), None)
@@ -103,8 +106,9 @@ def _run(move: Move, found: Difference, outcome: Outcome, temporary: str) -> Non
 
 def _part(move: Move, part: Sequence[Entry], title: str, temporary: str) -> list[Copied]:
     """Copy a part of the small files; those that changed meanwhile, or came out wrong, again."""
-    copied: list[Copied] = []
-    left = list(part)
+    copied, left = by_parcels(move, part, title, temporary)
+    if not left:
+        return copied
     bad: list[Pair] = []
     for _ in range(ROUNDS):
         names = tuple(each.name for each in left)

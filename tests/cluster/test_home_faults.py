@@ -16,6 +16,7 @@ import pytest
 from tests.cluster.box import Site, wait_until
 from tests.cluster.recovery import Fault, Tell, judge, now, start, until_done
 from tests.cluster.site_faults import reboot_login
+from tests.cluster.slurm import until_saved
 from tests.cluster.test_scenarios import LoginNode, lab  # noqa: F401 (a fixture)
 from tests.scenarios.lab import Lab, command_lines
 
@@ -89,8 +90,9 @@ def renew_boot_id(site: Site) -> None:
 @pytest.mark.usefixtures("own_boot_id")
 def test_the_login_node_is_rebooted(lab: Lab, site: Site, record_property: Tell) -> None:
     """Daemon and slurmctld are gone with it; the lock of another boot is no obstacle."""
-    start(lab, tasks=50, pause="0.5")
+    start(lab, tasks=120, pause="0.5")
     until_done(lab, 20)
+    until_saved(site, lab)
     reboot_login(site)
     renew_boot_id(site)
     up = now()

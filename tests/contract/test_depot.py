@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from scalebox_hpc.agent.logs import Frames
 from scalebox_hpc.bundle import build_relay
 from scalebox_hpc.errors import EnvironmentProblem, LoginNeeded, SiteUnreachable
 from scalebox_hpc.relay.clearing import Gone
@@ -148,9 +149,10 @@ def test_what_an_element_said_last_is_read(depot: Depot) -> None:
 
 def test_logs_are_read_and_nothing_but_logs(depot: Depot) -> None:
     segment, lease = f"logs/{INCARNATION}.0.out", "7.abcd.1"
-    depot.write(segment, f"--- {lease} begins\nhello\n")
+    begins = Frames().frame({"task": "count.1", "attempt": 1}, lease, 0).decode()
+    depot.write(segment, f"{begins}hello\n")
     found = depot.find_frame(Frame(INCARNATION, lease, "stdout"))
-    assert found == (f"{depot.path}/{segment}", len(f"--- {lease} begins\n"))
+    assert found == (f"{depot.path}/{segment}", len(begins))
     assert depot.read_log(*found, 100) == b"hello\n"
     assert depot.find_frame(Frame(INCARNATION, lease, "stderr")) is None
     depot.write("token", "secret")

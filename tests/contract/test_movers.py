@@ -241,7 +241,7 @@ def test_a_file_that_changes_while_it_is_copied_is_copied_again_and_given_up_in_
 ) -> None:
     source, times = tmp_path / "source" / "x", [1]
     source.parent.mkdir()
-    source.write_bytes(b"begin")
+    source.write_bytes(b"begin" * 20_000)  # too large for a parcel
 
     def change(_: Piece) -> None:
         if times[0]:
@@ -252,7 +252,7 @@ def test_a_file_that_changes_while_it_is_copied_is_copied_again_and_given_up_in_
     moved = source if kind == "file" else source.parent
     push(moved, tmp_path / "one", after_each=change)
     copied = tmp_path / "one" if kind == "file" else tmp_path / "one" / "x"
-    assert copied.read_bytes() == b"begin more"
+    assert copied.read_bytes() == b"begin" * 20_000 + b" more"
     times[0] = 99
     with pytest.raises(TransferFailed) as failed:
         push(moved, tmp_path / "two", after_each=change, keep_source=False)
@@ -266,7 +266,7 @@ def test_a_source_that_goes_away_meanwhile_is_a_missing_source(
 ) -> None:
     source = tmp_path / "source" / "x"
     source.parent.mkdir()
-    source.write_bytes(b"begin")
+    source.write_bytes(b"begin" * 20_000)  # too large for a parcel
     moved = source if kind == "file" else source.parent
     with pytest.raises(TransferFailed, match="went away") as failed:
         push(moved, tmp_path / "out", after_each=lambda _: source.unlink(missing_ok=True))

@@ -32,6 +32,10 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
         made.close()
 
 
+def left_behind(rig: Rig) -> list[Path]:
+    return list(Path(f"/tmp/sbx-{os.geteuid()}").glob(f"{rig.home.id}-*"))
+
+
 def downs(rig: Rig) -> list[LinkDown]:
     return [one for one in rig.news if isinstance(one, LinkDown)]
 
@@ -153,7 +157,7 @@ def test_a_relay_alone_leaves_and_leaves_nothing_behind(rig: Rig) -> None:
         assert not is_gone(pid)
     rig.wait(lambda: is_gone(pid), "the relay's end")
     assert "leaves: alone" in rig.log()
-    assert not list(Path(f"/tmp/sbx-{os.geteuid()}").glob(f"{rig.home.id}-*"))
+    assert not left_behind(rig)
 
 
 def test_a_relay_leaves_when_one_on_another_login_node_has_the_folder(rig: Rig) -> None:
@@ -180,6 +184,7 @@ def test_a_folder_that_cannot_be_written_is_told(rig: Rig) -> None:
     rig.wait(lambda: downs(rig), "the reason")
     assert "the relay does not start" in downs(rig)[0].why
     assert "relay.log" in downs(rig)[0].why
+    assert not left_behind(rig)
 
 
 def test_a_person_who_has_to_log_in_is_told_how_and_nothing_hammers(

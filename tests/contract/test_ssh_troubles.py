@@ -86,6 +86,14 @@ def test_a_host_that_refuses_the_key(server: Sshd, reach: Reach, tmp_path: Path)
     assert "[ssh] key" in problem.hint
 
 
+def test_a_changed_host_key_is_told_at_the_login_too(server: Sshd, tmp_path: Path) -> None:
+    known = tmp_path / "known"
+    known.write_text(f"[127.0.0.1]:{server.port} {Path(f'{server.key}.pub').read_text()}")
+    with pytest.raises(HostKeyChanged) as caught:
+        host_keys.unknown_key("b", replace(server.ssh, known_hosts=str(known)))
+    assert "sbx site login b" in caught.value.hint
+
+
 def test_a_key_with_a_passphrase_is_never_asked_for(server: Sshd, reach: Reach, tmp_path: Path) -> None:
     make_key(tmp_path / "locked", passphrase="secret words")
     problem = knock(reach(replace(server.ssh, key=str(tmp_path / "locked"))))
@@ -143,14 +151,14 @@ def test_a_host_that_takes_connections_and_never_answers(
 
 def test_an_unknown_host_is_shown_and_accepted(server: Sshd, reach: Reach, tmp_path: Path) -> None:
     ssh = replace(server.ssh, known_hosts=str(tmp_path / "new folder" / "known"))
-    shown = host_keys.unknown_key(ssh)
+    shown = host_keys.unknown_key("b", ssh)
     assert shown is not None
     said = subprocess.run(
         ["ssh-keygen", "-lf", server.folder / "host_key.pub"], check=True, capture_output=True, text=True
     ).stdout
     assert shown.fingerprint in said.split()
     host_keys.accept(shown)
-    assert host_keys.unknown_key(ssh) is None
+    assert host_keys.unknown_key("b", ssh) is None
     assert reach(ssh).run(["true"], timeout_s=60).exit_code == 0
 
 
@@ -170,7 +178,7 @@ def test_through_a_jump_host_with_a_host_key_of_its_own(
         keys.write(Path(f"{server.key}.pub").read_text())
     assert type(knock(reach(ssh))) is HostKeyUnknown
     for _ in range(2):  # the gate's, then the site's
-        shown = host_keys.unknown_key(ssh)
+        shown = host_keys.unknown_key("b", ssh)
         assert shown is not None
         host_keys.accept(shown)
     assert [line.split()[0] for line in known.read_text().splitlines()] == [

@@ -152,7 +152,8 @@ def test_a_daemon_that_starts_again_finds_the_relay_at_work(lab: Lab, other: Oth
     before = other.relays()
     lab.kill_daemon()
     assert lab.sbx("daemon", "start").exit_code == 0
-    log = lab.wait(lambda: lab.sbx("log", "far.1", "--run", "newest").stdout, 60.0, "a log at site b")
+    running = next(task["task"] for task in lab.tasks("far") if task["state"] == "RUNNING")
+    log = lab.wait(lambda: lab.sbx("log", running).stdout, 20.0, str(lab.sbx("log", running)))
     assert log.endswith("begins\n")
     assert other.relays() == before
     other.open_gate()

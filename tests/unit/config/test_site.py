@@ -1,14 +1,16 @@
 import tomllib
 
+import jsonschema_rs
 import pytest
 
 from scalebox_hpc.config import site as sites
-from scalebox_hpc.config.container import SITE_CONTAINER_KEYS
+from scalebox_hpc.config import site_keys
 from scalebox_hpc.config.places import installed
-from scalebox_hpc.config.remote import SSH_KEYS, TRANSFER_KEYS
+from scalebox_hpc.config.schema import site_schema
 from scalebox_hpc.domain.site import Limits, Ssh, Transfers
 from scalebox_hpc.errors import PipelineErrors, UsageError
 
+SITE_FILES = jsonschema_rs.validator_for(site_schema())
 WHOLE = """\
 batch = "slurm_cli"
 python = "/opt/python"
@@ -226,12 +228,52 @@ def test_the_template_shows_every_key_and_is_right_when_uncommented(tmp_path):
     keys = [line.removeprefix("# ") for line in lines if "=" in line or "[" in line]
     text = "\n".join(line for line in keys if line[:1] == "[" or line.split(" = ")[0].isidentifier())
     data = tomllib.loads(text)
-    assert set(data) == set(sites.SITE_KEYS)
-    assert set(data["paths"]) == set(sites.PATH_KEYS)
-    assert set(data["limits"]) == set(sites.LIMIT_KEYS)
-    assert set(data["containers"]) == set(SITE_CONTAINER_KEYS)
-    assert set(data["ssh"]) == set(SSH_KEYS)
-    assert set(data["transfers"]) == set(TRANSFER_KEYS)
-    assert set(data["machines"]["cpu"]) == set(sites.MACHINE_KEYS)
+    assert set(data) == set(site_keys.SITE)
+    for key, rule in site_keys.SITE.items():
+        if "properties" in rule:
+            assert set(data[key]) == set(rule["properties"])
+    assert set(data["machines"]["cpu"]) == set(site_keys.MACHINE)
+    assert SITE_FILES.is_valid(data)
     (tmp_path / "whole.toml").write_text(text)
     assert sites.read_site(tmp_path / "whole.toml").limits.elements == 1000
+
+
+@pytest.mark.parametrize("path", sorted(installed("site-configs").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_site_files_that_come_with_it_fit_the_schema(path):
+    assert SITE_FILES.is_valid(tomllib.loads(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'python = "x"',
+        'batch = "slurm_"',
+        'batch = "local"\nprolog = []',
+        'batch = "local"\ninterval = 30',
+        'batch = "local"\n[paths]\ntmp = "/x"',
+        'batch = "local"\n[limits]\nelements = 0',
+        'batch = "local"\n[machines.a]\ncpu = 64',
+        'batch = "local"\n[machines.A]\ncpus = 64',
+        'batch = "local"\n[machines.a]\nsbatch = ["x"]',
+        'batch = "slurm"\n[ssh]\nuser = "me"',
+        'batch = "slurm"\n[ssh]\nhost = "b"\nmastr = true',
+        'batch = "slurm"\n[ssh]\nhost = "b"\nport = 0',
+        'batch = "slurm"\n[transfers]\nstreams = 65',
+    ],
+)
+def test_what_the_reader_refuses_the_schema_does_too(read, text):
+    with pytest.raises(PipelineErrors):
+        read(text)
+    assert not SITE_FILES.is_valid(tomllib.loads(text))
+
+
+def test_every_key_says_what_it_means():
+    def silent(rules, place):
+        for name, rule in rules.items():
+            if not rule.get("description"):
+                yield f"{place}{name}"
+            inner = rule.get("additionalProperties") or {}
+            for table in (rule, inner):
+                yield from silent(table.get("properties", {}), f"{place}{name}.")
+
+    assert not list(silent(site_schema()["properties"], ""))
