@@ -29,7 +29,7 @@ from scalebox_hpc.daemon.desk import (
     WithFiles,
 )
 from scalebox_hpc.daemon.events import Reply, Told
-from scalebox_hpc.daemon.images import Fetching
+from scalebox_hpc.daemon.images import Fetching, Ways
 from scalebox_hpc.daemon.meters import Acts
 from scalebox_hpc.daemon.pace import Pace, user_state
 from scalebox_hpc.daemon.premises import Premises
@@ -52,8 +52,9 @@ class Hands:
     def __init__(self, premises: Premises, tell: Tell, acts: Acts) -> None:
         self._premises, self._tell = premises, tell
         self._files = Hand("files")
-        self._fetching = Fetching(store=premises.home.path / "shared" / "images")
         self._stations = Stations(premises)
+        store = premises.home.path / "shared" / "images"
+        self._fetching = Fetching(ways=Ways(store, self._stations.depot))
         self._means = Means(self._stations, premises.keys, tell, acts, Pace(user_state()))
         self._sites: dict[str, SiteHand] = {}
 
