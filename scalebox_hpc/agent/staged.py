@@ -241,7 +241,7 @@ class Waiting:
 
 
 def _of_transfer(leaving: Leaving, headers: Headers) -> Headers:
-    """Return the headers of the message to a transfer; those of the task, which name its group, if there is room.
+    """Return the headers of the message to a transfer; with room, those that name the group of its task too.
 
     Those that begin with `_` go on without being written.
     """
