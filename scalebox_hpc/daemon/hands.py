@@ -62,13 +62,18 @@ class Hands:
         """Hand a command to whoever does it."""
         if isinstance(command, AtSite):
             self._site(command.site).carry_out(command, sites[command.site])
-            return
-        facts = sites.get(command.site) if isinstance(command, Remove) else None
-        if isinstance(command, Remove) and facts is not None and facts.is_remote:
+        elif isinstance(command, Remove) and command.site:
+            self._remove(command, sites.get(command.site))
+        else:
+            remote = [each for each in sites.values() if each.is_remote]
+            self._files.do(lambda: self._with_files(command, remote))
+
+    def _remove(self, command: Remove, facts: SiteFacts | None) -> None:
+        """Remove something at a site. One of the past is left alone: a path there means nothing here."""
+        if facts is not None and facts.is_remote:
             self._site(command.site).carry_out(command, facts)
-            return
-        remote = [each for each in sites.values() if each.is_remote]
-        self._files.do(lambda: self._with_files(command, remote))
+        elif facts is not None:
+            self._files.do(lambda: remove(command.path))
 
     def _with_files(self, command: WithFiles, remote: list[SiteFacts]) -> None:
         match command:
