@@ -101,6 +101,10 @@ class Move:
         self.order = replace(self.order, target=target)
         self.target_path = self.target.full(target.path)
 
+    def also(self, order: Order) -> Move:
+        """Another order between the same two ends, over the same link."""
+        return Move(replace(order, streams=self.order.streams), self.link, self._slots, self.watch)
+
     def patiently(self, do: Callable[[], T]) -> T:
         """Do it, and again while the link is broken; what is gained in between renews the patience."""
         heard, wait_s = self.watch.heard, _FIRST_WAIT_S

@@ -12,4 +12,6 @@ VERBS: Final[Mapping[str, str]] = {
     "pack": "scalebox_hpc.transfer.packing",
     "unpack": "scalebox_hpc.transfer.unpacking",
     "delete": "scalebox_hpc.transfer.deleting",
+    "stage-in": "scalebox_hpc.transfer.stage_in",
+    "stage-out": "scalebox_hpc.transfer.stage_out",
 }
