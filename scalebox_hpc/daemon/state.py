@@ -51,7 +51,6 @@ class RunPhase(StrEnum):
 NO_ROOM = Room(0, 0)
 INFRA_STREAK = 10  # agents that ended at work, with no success between, make a pool wait
 HOLD_S, HOLD_MOST_S = 30.0, 600.0
-NOTES_KEPT = 100  # of a run: links may come and go for weeks
 ACTIVE = (RunPhase.LOADING, RunPhase.RUNNING)
 ENDED = (RunPhase.SUCCEEDED, RunPhase.FAILED, RunPhase.CANCELLED)
 STATES = tuple(TaskState)
@@ -197,10 +196,9 @@ class RunState:
         return self.depths.get(module_id, 0)
 
     def note(self, text: str) -> None:
-        """Keep a line for people; the same one is kept once, and of many the last ones."""
+        """Keep a line for people; the same one is kept once."""
         if text not in self.notes:
             self.notes.append(text)
-            del self.notes[:-NOTES_KEPT]
             self.touched = True
 
 

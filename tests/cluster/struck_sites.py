@@ -68,7 +68,7 @@ class Copying:
             return b.scratch / Path(self.to).relative_to("/scratch")
         return b.home / Path(self.to).relative_to(b.home_inside)
 
-    def table(self, limit: str = "1M") -> str:
+    def table(self, limit: str = "2M") -> str:
         """The module that copies, for a pipeline."""
         inside = self.two.a.inside(self.source)
         sources = ", ".join(f'"{inside}/{name}"' for name in ("tree", "big"))
@@ -117,10 +117,12 @@ def received_bytes(site: Site) -> int:
     return sum(int(line.split(":")[1].split()[0]) for line in lines if line.split(":")[0].strip() != "lo")
 
 
-def start_both(lab: Lab, copies: Copying | None = None, *, pause: str = "0.3", done: int = 12) -> None:
+def start_both(
+    lab: Lab, copies: Copying | None = None, *, tasks: int = 200, pause: str = "0.4", done: int = 12
+) -> None:
     """Start primes that are counted at b, and copies to it; wait until both are in their middle."""
     more = copies.table() if copies is not None else ""
-    start(lab, pause=pause, pool=FAR_POOL, count=FAR + more)
+    start(lab, tasks=tasks, pause=pause, pool=FAR_POOL, count=FAR + more)
     until_done(lab, done)
     if copies is not None:
         copies.until_arrived(BIG_BYTES // 4)
@@ -180,6 +182,7 @@ def check_nothing_left_at(site: Site, home: str, *, of_run: bool = True) -> None
 
     `of_run`: neither what tasks of the run shared, which is kept of a run that did not succeed.
     """
+    until_nodes_serve(site)
     queue = "squeue --me --noheader --array --format='%i %T %j'"
     wait_until(lambda: home not in site.run(site.login, queue).stdout, 60, "an empty queue at b")
     wait_until(lambda: not relays(site), 60, "the end of the relay, which nobody needs")
@@ -190,3 +193,10 @@ def check_nothing_left_at(site: Site, home: str, *, of_run: bool = True) -> None
         wait_until(lambda: list((shared / "runs").iterdir()) == [], 30, "the end of the run's folder")
     left = [path for path in shared.rglob("*") if path.name.startswith((".", "relay.sock"))]
     assert left == [], left
+
+
+def until_nodes_serve(site: Site) -> None:
+    """Wait until Slurm has its nodes again, which it misses while the cable is pulled."""
+    states = "sinfo --noheader --Node --format=%T"
+    served = {"idle", "mixed", "allocated", "completing"}
+    wait_until(lambda: set(site.run(site.login, states).stdout.split()) <= served, 60, "all nodes")

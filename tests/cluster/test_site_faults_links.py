@@ -15,19 +15,21 @@ from tests.cluster.two_sites import SECOND_FACTOR_PORT, TwoSites, answering
 from tests.scenarios.lab import Lab
 
 MINUTE_S = 60.0
+OF_SLURM = {"agent_lost", "node_lost", "preempted"}  # slurmctld is cut off from its nodes too, and loses them
 
 
 @pytest.mark.parametrize(
-    ("name", "lost", "least_s"),
+    ("name", "lost", "least_s", "causes"),
     [
-        ("cable of the other site pulled for a minute", cut_link, MINUTE_S),
-        ("sshd of the other site killed, and started when its loss was seen", without_sshd, 0.0),
+        ("cable of the other site's login node out for a minute", cut_link, MINUTE_S, OF_SLURM),
+        ("sshd of the other site killed, and started when its loss was seen", without_sshd, 0.0, set()),
     ],
 )
 def test_the_way_to_the_other_site_is_lost(
     name: str,
     lost: Callable[[Site], AbstractContextManager[None]],
     least_s: float,
+    causes: set[str],
     lab_of_two: Lab,
     two_sites: TwoSites,
     record_property: Tell,
@@ -39,7 +41,7 @@ def test_the_way_to_the_other_site_is_lost(
             paused = until_paused(lab_of_two)
             assert f"site b cannot be reached, so its tasks wait: {paused['reason']}" in said(lab_of_two)
             wait_until(lambda: (now() - struck).total_seconds() >= least_s, MINUTE_S + 5, "a minute")
-        fault = Fault(name, now(), set(), loses=False)
+        fault = Fault(name, now(), causes, loses=False)
         judge_both(lab_of_two, two_sites, fault, record_property, copies)
         assert "note: site b could not be reached for " in said(lab_of_two)
 
