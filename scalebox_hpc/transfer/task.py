@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from scalebox_hpc.transfer.place import Place, read_place
 from scalebox_hpc.transfer.progress import Watch, to_file
 from scalebox_hpc.units import size_bytes
 
+Message = tuple[str, Mapping[str, str]]  # body and headers
 _NO: Final = ("", "0", "no", "false", "off")
 
 
@@ -28,6 +29,7 @@ class Task:
     headers: Mapping[str, str]
     env: Mapping[str, str]
     work: Path
+    words: Sequence[str] = ()  # of the command, after the verb
 
     def find_site(self, name: str) -> Site:
         """The site of that name, from the files that the pipeline sees."""
@@ -64,9 +66,14 @@ class Task:
 
     def send(self, body: str, headers: Mapping[str, str]) -> None:
         """Send a message on, where the module sends anything."""
+        self.send_all([(body, headers)])
+
+    def send_all(self, messages: Iterable[Message]) -> None:
+        """Send messages on; where there are none, the body is not sent on either."""
         if self.flag("SBX_SENDS", True):
             with (self.work / "messages.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"body": body, "headers": dict(headers)}) + "\n")
+                for body, headers in messages:
+                    file.write(json.dumps({"body": body, "headers": dict(headers)}) + "\n")
 
     def tell(self, text: str, input_bytes: int, output_bytes: int) -> None:
         """Say in the report what was done."""
@@ -74,9 +81,9 @@ class Task:
         (self.work / "task-exec.json").write_text(json.dumps(told))
 
 
-def task_here(env: Mapping[str, str] = os.environ) -> Task:
+def task_here(words: Sequence[str] = (), env: Mapping[str, str] = os.environ) -> Task:
     """The task that this process is started for. Raises UsageError outside of one."""
     if "SBX_BODY" not in env:
         raise UsageError("this is a module's program, and no task started it", "type `sbx get` or `sbx put`")
     headers: dict[str, Any] = json.loads(env.get("SBX_HEADERS") or "{}")
-    return Task(env["SBX_BODY"], headers, env, Path(env.get("SBX_WORK") or Path.cwd()))
+    return Task(env["SBX_BODY"], headers, env, Path(env.get("SBX_WORK") or Path.cwd()), words)
