@@ -22,10 +22,9 @@ HOPELESS_S: Final = 300.0  # the same where it seems of no use, and too often ma
 
 def keep(desk: Desk, books: dict[str, SiteBook]) -> None:
     """Ask for the links that are wanted, and let go of the others."""
-    wanted = _wanted(desk, books)
-    for site, facts in desk.sites.items():
-        if not facts.is_remote:
-            continue
+    remote = {site: facts for site, facts in desk.sites.items() if facts.is_remote}
+    wanted = _wanted(desk, books) if remote else set()
+    for site, facts in remote.items():
         book, way = books.setdefault(site, SiteBook()), facts.site.way
         if book.linked and book.way != way:  # its file says otherwise since: the hand begins anew
             book.linked = book.link_up = False
@@ -104,9 +103,6 @@ def reason(desk: Desk, books: Mapping[str, SiteBook], site: str) -> str:
 
 def next_due_s(desk: Desk, books: Mapping[str, SiteBook]) -> list[float]:
     """When a link is to be tried again, monotonic."""
-    waiting = _wanted(desk, books)
-    return [
-        book.link_again_s
-        for site, book in books.items()
-        if site in waiting and not book.linked and is_away(desk, books, site)
-    ]
+    waiting = [site for site in books if is_away(desk, books, site) and not books[site].linked]
+    wanted = _wanted(desk, books) if waiting else ()
+    return [books[site].link_again_s for site in waiting if site in wanted]

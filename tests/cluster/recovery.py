@@ -152,7 +152,7 @@ def check_nothing_left(lab: Lab) -> None:
 
 def home_id(lab: Lab) -> str:
     """The id of the lab's home, which is part of every job's name."""
-    return str(json.loads((lab.home / "shared" / "contact.json").read_text())["home"])
+    return str(json.loads((lab.home / "home.json").read_text())["id"])
 
 
 def measure(rows: list[Row], fault: Fault) -> Recovery:
