@@ -7,12 +7,14 @@ goes on by itself once the link is back. A hand keeps the link up; it is only to
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from scalebox_hpc.daemon.desk import Connect, Desk, Disconnect
 from scalebox_hpc.daemon.looking import SiteBook, touch
 from scalebox_hpc.daemon.state import ACTIVE
 from scalebox_hpc.engine.elements import OPEN
+from scalebox_hpc.units import show_duration
 
 AGAIN_S: Final = 15.0  # before a link that could not be begun is tried again
 HOPELESS_S: Final = 300.0  # the same where it seems of no use, and too often may lock the user out
@@ -31,7 +33,7 @@ def keep(desk: Desk, books: dict[str, SiteBook]) -> None:
             desk.commands.append(Connect(site))
         elif site not in wanted and (book.linked or book.link_up):
             book.linked = book.link_up = False
-            book.link_why = book.link_todo = ""
+            book.link_why, book.link_todo, book.link_lost_s = "", "", None
             desk.commands.append(Disconnect(site))
 
 
@@ -51,6 +53,7 @@ def told(desk: Desk, books: dict[str, SiteBook], news: Mapping[str, Any]) -> Non
     if site not in desk.sites:
         return  # told before memory was read again, of a site that is of the past
     book = books.setdefault(site, SiteBook())
+    _note_return(desk, book, news)
     book.link_up, book.link_why, book.link_todo = news["up"], news["why"], news["todo"]
     if news["up"]:
         book.heard_s = desk.now.mono_s
@@ -63,6 +66,21 @@ def told(desk: Desk, books: dict[str, SiteBook], news: Mapping[str, Any]) -> Non
     else:
         desk.tell("site.down", site=site, why=news["why"], todo=news["todo"])
     touch(desk, site)
+
+
+def _note_return(desk: Desk, book: SiteBook, news: Mapping[str, Any]) -> None:
+    """Keep for people how long a site was away, with the runs that waited for it."""
+    if not news["up"]:
+        book.link_lost_s = desk.now.mono_s if book.link_lost_s is None else book.link_lost_s
+        return
+    if book.link_lost_s is None:
+        return
+    away_s, book.link_lost_s = desk.now.mono_s - book.link_lost_s, None
+    until, site = datetime.fromtimestamp(desk.now.wall_us / 1e6, UTC), news["site"]
+    note = f"site {site} could not be reached for {show_duration(away_s)}, until {until:%F %T} UTC"
+    for pool in desk.world.pools.values():
+        if pool.spec.site == site and pool.run.phase in ACTIVE:
+            pool.run.note(f"{note}: {book.link_why}")
 
 
 def is_away(desk: Desk, books: Mapping[str, SiteBook], site: str) -> bool:

@@ -35,6 +35,7 @@ resources = {{ memory = "200M", time = "{time}" }}
 run = "{before}sleep {pause}; python3 count.py {{body}}"
 to = ["total"]
 resources = {{ memory = "200M", time = "{time}" }}
+{count}
 [modules.total]
 run = ["python3", "total.py", "{{bodies}}"]
 gather = {{ by = "all" }}
@@ -76,13 +77,18 @@ def start(
     pause: str = "0.3",
     slots: int = 4,
     pool: str = "",
+    count: str = "",
     before: str = "",
     time: str = "20s",
 ) -> None:
-    """Start `tasks` ranges of primes, each of `pause` seconds and some; `pool`: more lines of its table."""
+    """Start `tasks` ranges of primes, each of `pause` seconds and some.
+
+    `pool`, `count`: more lines of these tables, and further tables.
+    """
     lab.example("primes")
     step = -(-1_000_000 // tasks)
-    lab.pipeline(PRIMES.format(slots=slots, pool=pool, step=step, pause=pause, before=before, time=time))
+    words = {"slots": slots, "pool": pool, "step": step, "pause": pause, "before": before, "time": time}
+    lab.pipeline(PRIMES.format(**words, count=count))
     lab.run("--detach", *args)
 
 
