@@ -39,3 +39,19 @@ def test_a_cable_pulled_while_files_travel_loses_and_doubles_none(
     assert lab.result("all.txt").splitlines() == [f"FILE {number:02}" for number in range(count)]
     for module in ("upper-in", "upper", "upper-out"):
         assert lab.states(module) == {"SUCCEEDED": count}
+
+
+def test_phage_aligned_at_another_cluster_equals_the_same_tools_by_hand(
+    lab_of_two: Lab, two_sites: TwoSites
+) -> None:
+    lab = lab_of_two
+    site = (lab.directory / "site-configs" / "b.toml").read_text()
+    lab.example("phage")
+    lab.file("site-configs/b.toml", site)
+    lab.run("-p", "pairs=2500", pipeline="pipeline-two-sites.toml", timeout_s=300.0)
+    hosts = {row["host"] for row in lab.rows() if row["module"] == "align"}
+    assert hosts
+    assert hosts <= set(two_sites.b.nodes)
+    compared = lab.shell(f"./compare.sh results/{lab.status()['run']}")
+    assert compared.exit_code == 0, str(compared)
+    assert compared.stdout.startswith("equal: ")
