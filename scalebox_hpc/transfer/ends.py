@@ -23,7 +23,7 @@ from typing import IO, Any, Final, Protocol
 from scalebox_hpc.disk import problem_with
 from scalebox_hpc.domain.site import Site, Ssh
 from scalebox_hpc.sites.command_line import destination, ssh_words, stream_text
-from scalebox_hpc.transfer import end, parcel
+from scalebox_hpc.transfer import archives, end, parcel
 from scalebox_hpc.transfer.causes import Cause, TransferFailed, cause_of_command, cause_of_error, last_words
 from scalebox_hpc.transfer.rsync import FAST_CIPHER, Rsync, read_version
 from scalebox_hpc.transfer.streams import make_private, usual_folder
@@ -284,8 +284,10 @@ class There:
 
 @functools.cache
 def _program() -> bytes:
-    """The source of `end` and `parcel` as one, on one line."""
-    texts = [Path(str(each.__file__)).read_text().splitlines(keepends=True) for each in (end, parcel)]
+    """The source of `end` and what goes with it as one, on one line."""
+    texts = [
+        Path(str(each.__file__)).read_text().splitlines(keepends=True) for each in (end, parcel, archives)
+    ]
     kept = ("from __future__", "from scalebox_hpc")
     lines = [line for text in texts for line in text if not line.startswith(kept)]
     return ascii("from __future__ import annotations\n" + "".join(lines)).encode() + b"\n"

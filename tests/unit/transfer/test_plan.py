@@ -91,6 +91,7 @@ def test_differences_are_sent_only_over_a_link_and_where_the_old_file_is_like_th
 def test_what_is_on_its_way_is_found_again_by_the_same_transfer_only() -> None:
     one, other = Place("", "/a"), Place("b", "/x")
     assert folder(one, other) == folder(one, other) != folder(other, one)
+    assert folder(one, other, ["x"]) != folder(one, other, ["y"])
     assert version(FILE, Mode.APPEND) == version(FILE, Mode.WHOLE) != version(FILE, Mode.DELTA)
     assert version(FILE, Mode.WHOLE) != version(replace(FILE, mtime_ns=7), Mode.WHOLE)
 
