@@ -1,4 +1,4 @@
-"""Files that go with messages between two clusters, with the link cut while they travel. S70-S77."""
+"""Files that go with messages between two clusters, with the link cut while they travel."""
 
 from __future__ import annotations
 
