@@ -96,14 +96,14 @@ class Move:
         """How long a question takes from one end to the other and back."""
         return self.source.end.delay_s + self.target.end.delay_s
 
-    def also(self, order: Order) -> Move:
-        """Another order between the same two ends, over the same link."""
-        return Move(replace(order, streams=self.order.streams), self.link, self._slots, self.watch)
-
     def aim(self, target: Place) -> None:
         """Copy to that place of the same site instead."""
         self.order = replace(self.order, target=target)
         self.target_path = self.target.full(target.path)
+
+    def also(self, order: Order) -> Move:
+        """Another order between the same two ends, over the same link."""
+        return Move(replace(order, streams=self.order.streams), self.link, self._slots, self.watch)
 
     def patiently(self, do: Callable[[], T]) -> T:
         """Do it, and again while the link is broken; what is gained in between renews the patience."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ Sent = list[tuple[str, dict[str, str]]]
 class Known(Task):
     """A task that knows its sites without files."""
 
-    sites: Mapping[str, Ssh]
+    sites: Mapping[str, Ssh] = field(default_factory=dict)
 
     def find_site(self, name: str) -> Site:
         """The site of that name."""
@@ -44,7 +44,7 @@ class Packers:
         work = self._work / str(self._turn)
         work.mkdir(parents=True)
         here = {"SBX_PIPELINE": str(self._work), "SBX_SHARED": str(self._work), "SBX_TASK": f"{verb}.1"}
-        import_module(VERBS[verb]).run(Known(body, headers, {**here, **env}, work, self.sites))
+        import_module(VERBS[verb]).run(Known(body, headers, {**here, **env}, work, sites=self.sites))
         self.told: dict[str, Any] = json.loads((work / "task-exec.json").read_text())
         lines = (work / "messages.jsonl").read_text().splitlines()
         return [(line["body"], line["headers"]) for line in map(json.loads, lines)]
