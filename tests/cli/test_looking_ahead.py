@@ -175,7 +175,7 @@ def test_module_ls_lists_those_of_the_directory_too(sbx: Say, directory: Path) -
     assert head == "name"
     assert {"own", "copy", "python", "shell"} <= set(names)
     found = json.loads(sbx(None, "module", "ls", "--json").stdout)["standard"]
-    assert found[0]["directory"] == str(own)
+    assert {each["name"]: each["directory"] for each in found}["own"] == str(own)
 
 
 def test_module_show_says_what_goes_in_and_what_comes_out(sbx: Say, directory: Path) -> None:
