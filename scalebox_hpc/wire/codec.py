@@ -331,7 +331,8 @@ def _progress_of(lease: str, said: object) -> Progress:
     if type(said) is list and len(said) == 4:
         told = Progress._make(said)
         are_fit = all(type(each) in (int, float) and 0 <= each <= MOST_PROGRESS for each in told[:3])
-        if are_fit and type(told.unit) is str and len(told.unit) <= UNIT_LIMIT and told.unit.isprintable():
+        # What is printable depends on the version of Python: agents see to it, and so does who prints it.
+        if are_fit and type(told.unit) is str and len(told.unit) <= UNIT_LIMIT and _encodable(told.unit):
             return told
     return _bad(f"progress.{lease:.60}", said, "[done, total, rate, unit] wanted")
 

@@ -10,10 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from scalebox_hpc.agent import progress
 from scalebox_hpc.agent.lease import Told
 from scalebox_hpc.agent.progress import EVERY_S, FILE, FILE_BYTES, YOUNG_S, Watch, read
+from scalebox_hpc.wire import codec
 from tests.unit.agent.conftest import Agents
 from tests.unit.agent.fake_daemon import FakeDaemon
 
@@ -85,6 +88,26 @@ def test_only_done_is_needed(desk: Desk) -> None:
 def test_what_makes_no_sense_is_passed_over(desk: Desk, content: str) -> None:
     desk.write(content)
     assert desk.told() is None
+
+
+values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+objects = st.fixed_dictionaries({}, optional=dict.fromkeys(("done", "total", "rate", "unit"), values))
+sensible = st.fixed_dictionaries(
+    {"done": st.integers(0) | st.floats(0)}, optional={"unit": st.text(max_size=16)}
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@example(b'{"done": 1e18, "rate": 1000000000000000000}')
+@given(st.binary() | (objects | sensible).map(lambda said: json.dumps(said).encode()))
+def test_whatever_is_read_is_what_a_daemon_takes(desk: Desk, content: bytes) -> None:
+    (desk.path / FILE).write_bytes(content)
+    told = desk.told()
+    if told is not None:
+        sync = json.loads(
+            json.dumps({"incarnation": "0" * 16, "sync": 1, "progress": {"1.00000000.1": told}})
+        )
+        assert codec.sync(sync).progress == {"1.00000000.1": told}
 
 
 def test_what_is_no_plain_file_is_not_opened(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> None:

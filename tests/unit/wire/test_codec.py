@@ -232,7 +232,7 @@ def far(*said: Any) -> dict[str, Any]:
         (far(True, 2, 3, ""), "progress.1.00000000.1"),
         (far(1, 2, 3, None), "progress.1.00000000.1"),
         (far(1, 2, 3, "x" * 17), "progress.1.00000000.1"),
-        (far(1, 2, 3, "\x1b[2J"), "progress.1.00000000.1"),
+        (far(1, 2, 3, "\ud800"), "progress.1.00000000.1"),
     ],
 )
 def test_a_bad_sync_is_refused_by_the_name_of_its_field(fields: dict[str, Any], named: str) -> None:
