@@ -22,14 +22,22 @@ from scalebox_hpc.daemon.desk import SiteFacts
 from scalebox_hpc.disk import problem_with
 from scalebox_hpc.domain.image import Image
 from scalebox_hpc.domain.pipeline import Module, Pipeline, with_image
-from scalebox_hpc.errors import EnvironmentProblem, ImageMissing, ImagesPending, SbxError, UsageError
+from scalebox_hpc.errors import EnvironmentProblem, ImageMissing, ImageProblem, ImagesPending, SbxError
 from scalebox_hpc.relay.folder import Parcel
 from scalebox_hpc.sites.depot import Depot
 
 WAIT_S: Final = 2.0  # for which a request waits before it is told to come again
 FRESH_S: Final = 30.0  # for which a result is kept for whoever comes again
-NO_STORE: Final = Path()
 AT_ONCE: Final = 2  # images fetched at once: registries count, and login nodes are shared
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """The image store of a remote site."""
+
+    site: str
+    depot: Depot
+    folder: str  # absolute
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +48,33 @@ class Wanted:
     text: str
     base: Path  # where relative paths start
     runtime: str = ""  # what the site names, for making it
+    there: There | None = None  # where it goes, of a remote site
 
 
 Fetch = Callable[[Wanted], Image]
 
 
 def fetch(wanted: Wanted) -> Image:
-    """Make sure of one image. Raises errors of ours."""
-    return ImageStore(wanted.directory, SpythonRuntime(wanted.runtime)).ensure(wanted.text, wanted.base)
+    """Make sure of one image, at a remote site too. Raises errors of ours."""
+    image = ImageStore(wanted.directory, SpythonRuntime(wanted.runtime)).ensure(wanted.text, wanted.base)
+    return image if wanted.there is None else _put(image, wanted.there)
+
+
+def _put(image: Image, there: There) -> Image:
+    """Put an image into the store of a remote site, once by digest; return it as it is there."""
+    source = Path(image.path)
+    if image.kind == "sandbox":
+        raise ImageProblem(
+            f"{image.path} is a directory, and site {there.site} is remote",
+            "make a file of it: `sbx image build`",
+        )
+    target = f"{there.folder}/{source.name}"
+    digest = image.digest.removeprefix("sha256:")
+    try:
+        there.depot.put([(source, Parcel(target, digest, source.stat().st_size, 0o444))])
+    except OSError as error:
+        raise problem_with(Path(target), error, f"write at site {there.site}", REMEDY) from error
+    return replace(image, path=target)
 
 
 @dataclass(slots=True)
@@ -60,12 +87,19 @@ class _Flight:
         return self.ended_s is None or now_s - self.ended_s < FRESH_S
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How images get to remote sites."""
+
+    store: Path  # where they are made, on this machine
+    depot: Callable[[SiteFacts], Depot]  # where they go
+
+
 class Fetching:
     """All images that are being fetched for this daemon. Used by one hand."""
 
-    def __init__(self, fetch: Fetch = fetch, wait_s: float = WAIT_S, store: Path = NO_STORE) -> None:
-        """`store`: where images are made that go to remote sites."""
-        self._fetch, self._wait_s, self.store = fetch, wait_s, store
+    def __init__(self, fetch: Fetch = fetch, wait_s: float = WAIT_S, ways: Ways | None = None) -> None:
+        self._fetch, self._wait_s, self.ways = fetch, wait_s, ways
         self._flights: dict[Wanted, _Flight] = {}
         self._room = threading.BoundedSemaphore(AT_ONCE)
 
@@ -111,7 +145,7 @@ def with_images(pipeline: Pipeline, sites: Mapping[str, SiteFacts], fetching: Fe
     Raises PipelineErrors that tells of every image that cannot be used, EnvironmentProblem where only the
     surroundings are to blame, ImagesPending.
     """
-    wanted = _wanted(pipeline, sites, fetching.store)
+    wanted = _wanted(pipeline, sites, fetching.ways)
     found = fetching.all_of(wanted.values())
     outcomes = {name: found[each] for name, each in wanted.items()}
     wrong = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, SbxError)}
@@ -126,52 +160,23 @@ def _with(module: Module, image: Image | None) -> Module:
     return module if image is None else with_image(module, image)
 
 
-def put_images(pipeline: Pipeline, facts: SiteFacts, depot: Depot) -> Pipeline:
-    """The pipeline with the images of modules at a remote site put there, once by digest.
-
-    Raises UsageError for an image that is no file, EnvironmentProblem.
-    """
-    if not facts.is_remote:
-        return pipeline
-    site, modules = facts.site, dict(pipeline.modules)
-    for name, module in pipeline.modules.items():
-        image = module.stored
-        if image is None or pipeline.pools[module.pool].site != site.name:
-            continue
-        if image.kind == "sandbox":
-            raise UsageError(
-                f"modules.{name}.image: {image.path} is a directory, and site {site.name} is remote",
-                "make a file of it: `sbx image build`",
-            )
-        modules[name] = replace(module, stored=replace(image, path=_put(image, f"{site.images}", depot)))
-    return replace(pipeline, modules=modules)
-
-
-def _put(image: Image, folder: str, depot: Depot) -> str:
-    """Put an image into the store of a site; return its path there."""
-    source = Path(image.path)
-    target = f"{folder}/{source.name}"
-    digest = image.digest.removeprefix("sha256:")
-    try:
-        depot.put([(source, Parcel(target, digest, source.stat().st_size, 0o444))])
-    except OSError as error:
-        raise problem_with(Path(target), error, "write", REMEDY) from error
-    return target
-
-
-def _wanted(pipeline: Pipeline, sites: Mapping[str, SiteFacts], store: Path) -> dict[str, Wanted]:
+def _wanted(pipeline: Pipeline, sites: Mapping[str, SiteFacts], ways: Ways | None) -> dict[str, Wanted]:
     """By module, of those that have an image and run at one of these sites."""
     wanted = {}
     for module in pipeline.modules.values():
         facts = sites.get(pipeline.pools[module.pool].site)
         if module.image is not None and facts is not None:
-            runtime = facts.site.containers.runtime
-            if facts.is_remote:  # made here, then put there; by what makes it here
-                wanted[module.name] = Wanted(store, module.image, Path(pipeline.directory))
-                continue
-            directory = directory_for(facts.site.images, Path(facts.launch.shared))
-            wanted[module.name] = Wanted(directory, module.image, Path(pipeline.directory), runtime)
+            wanted[module.name] = _wanted_at(facts, module.image, Path(pipeline.directory), ways)
     return wanted
+
+
+def _wanted_at(facts: SiteFacts, text: str, base: Path, ways: Ways | None) -> Wanted:
+    site = facts.site
+    if facts.is_remote:  # made here, by what makes it here, then put there
+        assert ways is not None, "who asks for a remote site knows a way to it"
+        return Wanted(ways.store, text, base, there=There(site.name, ways.depot(facts), str(site.images)))
+    directory = directory_for(site.images, Path(facts.launch.shared))
+    return Wanted(directory, text, base, site.containers.runtime)
 
 
 def _raise_all(file: Path, wrong: Mapping[str, SbxError]) -> None:
@@ -193,7 +198,7 @@ def changed_images(
     A run older than the store has no images on record: there its modules count as they are written.
     Raises ImagesPending.
     """
-    wanted = _wanted(now, sites, fetching.store)
+    wanted = _wanted(now, sites, fetching.ways)
     found = fetching.all_of(wanted.values())
     result: dict[str, tuple[Module, str]] = {}
     for name, module in now.modules.items():

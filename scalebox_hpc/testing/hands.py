@@ -17,6 +17,8 @@ from scalebox_hpc.daemon.desk import (
     Clear,
     Command,
     Compare,
+    Connect,
+    Fetch,
     Measure,
     Observe,
     Publish,
@@ -100,20 +102,38 @@ class Hands:
                 clear(self._folders(), command)
                 point("after clear")
                 tell(Told("cleared", {"order": command}))
+            case Connect() | Fetch():
+                self._act_at_site(command, tell)
+            case _:
+                self._answer(command, tell)
+
+    def _answer(self, command: Command, tell: Callable[[Told], None]) -> None:
+        """Do what changes nothing in the world."""
+        match command:
             case Publish():
                 tell(Told("published"))
             case Measure():
-                tell(
-                    Told(
-                        "answer",
-                        {"call": command.call, "reply": Reply(200, measured(self._folders(), command))},
-                    )
-                )
+                reply = Reply(200, measured(self._folders(), command))
+                tell(Told("answer", {"call": command.call, "reply": reply}))
             case Compare():
                 tell(Told("compared", {"call": command.call, "sites": {}}))
 
     def _folders(self) -> Folders:
         return Folders(self.world.folder, (LocalDepot(str(self.world.folder / "shared")),))
+
+    def _act_at_site(self, command: Connect | Fetch, tell: Callable[[Told], None]) -> None:
+        if isinstance(command, Connect):
+            self.world.faults.point("before connect")
+            tell(Told("link", self.world.link_news()))
+        else:
+            self.world.faults.point("before fetch")
+            tell(Told("fetched", {"incarnation": command.incarnation, "lines": self._spool(command)}))
+
+    def _spool(self, command: Fetch) -> list[Any] | None:
+        """What the spool of a remote agent holds; None where nobody can tell now."""
+        if self.world.network.is_cut or command.incarnation in self.world.unreadable:
+            return None
+        return list(self.world.spools.get(command.incarnation, []))
 
     def _submit(self, command: Submit, tell: Callable[[Told], None]) -> None:
         name, data = command.request.name, {"name": command.request.name, "site": command.site}
