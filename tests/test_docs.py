@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scalebox_hpc.agent import contract
+from scalebox_hpc.agent import messages
 from scalebox_hpc.client import Daemon, answers
 from scalebox_hpc.config import keys as known
 from scalebox_hpc.config import settings
@@ -38,6 +38,7 @@ VERBS = (
     "run",
     "check",
     "plan",
+    "graph",
     "status",
     "ps",
     "show",
@@ -183,7 +184,7 @@ def undocumented(words: Iterable[str], text: str) -> list[str]:
 def test_every_key_of_the_pipeline_is_in_the_reference() -> None:
     text = page("pipeline.md")
     tables = [known.TOP, known.PIPELINE, known.PARAM, known.MODULE, known.POOL, known.RESOURCES]
-    tables += [known.RETRY, known.GATHER, known.SEED, known.CONTAINER]
+    tables += [known.RETRY, known.GATHER, known.SEED, known.CONTAINER, known.STAGE]
     listed = set().union(*tables) - {"body"}
     assert not undocumented(listed | known.LATER | known.LATER_RETRY | known.LATER_SEED, text)
     rows = re.findall(r"^\| (.*?) \|", text, re.MULTILINE)
@@ -266,7 +267,7 @@ def test_what_the_commands_print_as_json_is_documented() -> None:
 
 def test_every_variable_and_file_of_the_contract_is_documented() -> None:
     text = page("modules.md")
-    assert not undocumented(contract.FILES, text)
+    assert not undocumented(messages.FILES, text)
     source = (CHECKOUT / "scalebox_hpc" / "agent" / "command.py").read_text()
     named = set(re.findall(r"\bSBX_[A-Z_]*[A-Z]\b", source)) - {"SBX_HEADER", "SBX_PARAM"}
     assert not undocumented(named, text)

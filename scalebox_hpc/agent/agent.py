@@ -78,7 +78,7 @@ class Agent:
         self._attempts: dict[str, Attempt] = {}  # with a process
         self._collecting: list[tuple[Attempt, Collection]] = []
         self._senders: dict[str, Sender] = {}  # of results in chunks, until acknowledged
-        self._after: dict[str, list[str]] = {}  # files to delete once the lease is recorded
+        self._after: dict[str, Collected] = {}  # with what is to be deleted once the lease is recorded
         self.broom = Broom(self.loop, self.children, self.work)
         self._greeting = False
         self._due = 0.0  # when there is more to do than to start the next task
@@ -205,10 +205,11 @@ class Agent:
             one.received_us = now_us
             self.supplies.get(one)
         for one in effects.recorded:
-            removed = self._after.pop(one.lease, None)
-            if removed:
-                for problem in delete_removed(removed, self.node.scratch_root):
-                    log(f"removed-files.txt of {one.offer['task']}: {problem}")
+            found = self._after.pop(one.lease, NOTHING)
+            for problem in delete_removed(found.removed, self.node.scratch_root):
+                log(f"removed-files.txt of {one.offer['task']}: {problem}")
+            if found.folder:
+                self.work.remove(found.folder)
         if self._senders:
             self._forget(effects.recorded)
         self._forget(effects.dropped)
@@ -315,8 +316,8 @@ class Agent:
             attempt.left = self.work.names(attempt.slot)
         except OSError as problem:  # what it says of itself cannot be read: no success to be believed
             attempt.fail(attempt.cause or "output", describe(problem, attempt.slot.work))
-        rules = attempt.recipe.rules
-        if not attempt.left and (attempt.cause is not None or rules.sends_nothing):
+        rules, stage = attempt.recipe.rules, attempt.recipe.stage
+        if not attempt.left and (attempt.cause is not None or (rules.sends_nothing and stage is None)):
             self._collected(attempt, NOTHING, attempt.times["ended"])
             return
         offer = attempt.held.offer
@@ -328,6 +329,8 @@ class Agent:
             offer.get("headers") or {},
             f"{self.node.scratch_root}/{CHUNKS}/{attempt.held.lease}",
             attempt.recipe.walls,
+            None if stage is None else stage.leaving(offer, attempt.recipe.links),
+            offer.get("brought", ""),
         )
         collection = collect(place, rules, attempt.cause is None)
         if not self._step(attempt, collection):
@@ -390,8 +393,8 @@ class Agent:
     def _deliver(self, attempt: Attempt, found: Collected) -> None:
         """Make the result, and hand it to the session; its chunks go ahead of it."""
         one, session = attempt.held, self.session
-        if found.removed:
-            self._after[one.lease] = found.removed
+        if found.removed or found.folder:
+            self._after[one.lease] = found
         is_small = attempt.text_bytes < SMALL and len(found.messages) < 2
         if is_small and not found.chunks:
             session.finished(one, attempt, SMALL)  # `_collected` has said when it is due

@@ -16,6 +16,7 @@ from scalebox_hpc.cli import (
     doctor,
     export,
     get,
+    graph,
     image,
     ledger,
     log,
@@ -45,6 +46,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("check")(check.check)
 app.command("plan")(plan.plan)
+app.command("graph")(graph.graph)
 app.command("describe")(describe.describe)
 app.command("schema")(schema.schema)
 app.command("doctor")(doctor.doctor)

@@ -77,7 +77,7 @@ def _as_text(pool: PlannedPool) -> str:
         f"  first submission {pool.when}: {pool.elements} {noun} of {_element(pool)}, "
         f"{show_duration(pool.walltime_s)}; {tasks}"
     )
-    facts = "\n".join([facts, *(f"  {line}" for line in pool.containers)])
+    facts = "\n".join([facts, *(f"  {line}" for line in (*pool.containers, *pool.inserted))])
     script = pool.script or "  started as a process of this machine, without sbatch\n"
     return f"{head}\n{facts}\n{script}"
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from scalebox_hpc.batch.slurm_script import script
+from scalebox_hpc.cli.graphed import moves
 from scalebox_hpc.config.pools import cpus_here, memory_here_mib
 from scalebox_hpc.domain.allocation import AllocationRequest, Launch
 from scalebox_hpc.domain.pipeline import Module, Pipeline, Pool
@@ -39,6 +40,7 @@ class PlannedPool:
     script: str  # for sbatch; "" where agents start as processes of this machine
     problem: str = ""
     containers: tuple[str, ...] = ()  # of its modules that have an image, a line each
+    inserted: tuple[str, ...] = ()  # of its transfers that stand in no file, a line each
 
 
 def first_submissions(
@@ -89,6 +91,9 @@ def _planned(
         script=script(_request(pipeline.name, facts, asked, launch)) if asked and not local else "",
         problem=paused,
         containers=tuple(_container(module, site) for module in members if module.image is not None),
+        inserted=tuple(
+            f"{each.name} {moves(each.inserted)}" for each in members if each.inserted is not None
+        ),
     )
 
 

@@ -95,6 +95,11 @@ GATHER: Final[Keys] = {
     "missing": {"enum": ["fail", "run"], "description": "what to do when a sender failed"},
 }
 
+STAGE: Final[Keys] = {
+    "in": _texts("files that a message refers to, as {body} or {headers.NAME}: each task gets links to them"),
+    "out": _texts("patterns in the work directory: what matches goes home, to the results of the task"),
+}
+
 SEED: Final[Keys] = {
     "file": _text("a file with a message a line"),
     "stdin": {"enum": [True], "description": "a message a line from standard input"},
@@ -183,9 +188,15 @@ MODULE: Final[Keys] = {
         "description": "without a message file the body goes on to every module in `to`",
     },
     "shell": _texts("the interpreter of a `run` text, up to and with -c"),
+    "stage": {
+        "type": "object",
+        "properties": STAGE,
+        "additionalProperties": False,
+        "description": "files that go with its messages, from site to site where these differ",
+    },
 }
 
-NO_DEFAULT: Final = ("run", "seed", "to", "gather", "use")
+NO_DEFAULT: Final = ("run", "seed", "to", "gather", "use", "stage")
 DEFAULTS: Final[Keys] = {key: rule for key, rule in MODULE.items() if key not in NO_DEFAULT}
 MERGED: Final = ("resources", "env", "container")
 """Tables of a module of which each key has its own default; other values win as a whole."""
@@ -237,7 +248,7 @@ TOP: Final[Keys] = {
 
 _LATER: Final = (
     "workdir setup check teardown batch log_limit keep max_tasks open env_file "
-    "on_failure requires stage affinity window"
+    "on_failure requires affinity window"
 )
 LATER: Final = frozenset(_LATER.split())
 LATER_RETRY: Final = frozenset({"to"})
@@ -249,6 +260,7 @@ MISPLACED: Final[Mapping[str, str]] = {
     **{key: _IN_RESOURCES.format(key) for key in RESOURCES},
     **{key: _IN_POOL.format(key) for key in POOL},
     **{key: f"it belongs to container: container = {{ {key} = ... }}" for key in CONTAINER},
+    **{key: f"it belongs to stage: stage = {{ {key} = ... }}" for key in STAGE},
     "site": "it belongs to [pipeline], or to a module",
     **dict.fromkeys(("bind", "mounts", "mount", "volumes"), 'write binds = ["/data:/data:ro"]'),
     **dict.fromkeys(("command", "cmd", "script", "exec", "entrypoint"), "write `run = ...`"),

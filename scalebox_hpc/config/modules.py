@@ -30,6 +30,7 @@ from scalebox_hpc.config.rules import (
 )
 from scalebox_hpc.config.seed_table import read_seed_table
 from scalebox_hpc.config.site_choice import TRANSFER, SiteChoice
+from scalebox_hpc.config.stage import is_staged, read_stage
 from scalebox_hpc.config.standard import Standard, check_inputs, named_files, take
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.config.templates import Filler
@@ -119,6 +120,7 @@ def read_module(table: Table, reading: Reading) -> Module:
         repeat=table.choice("repeat", ["refuse", "ignore", "again"], "refuse"),
         output_limit_bytes=read_output_limit(table),
         forward=table.flag("forward", False),
+        stage=read_stage(table, filler, kind),
     )
     if name in reading.standards:
         check_inputs(table, reading.standards[name], env)
@@ -192,7 +194,8 @@ def _mentioned(run: Run, looks: tuple[FileLook, ...], bin_looks: tuple[FileLook,
 
 
 def _warn_of_unused_message(table: Table, run: Run, module: Module, said: frozenset[str]) -> None:
-    if module.kind == TRANSFER or run.uses_message or not run.words or said & set(_OF_THE_MESSAGE):
+    is_of_message = run.uses_message or is_staged(module) or bool(said & set(_OF_THE_MESSAGE))
+    if module.kind == TRANSFER or is_of_message or not run.words:
         return
     what = "{members} or {bodies}" if module.gather is not None else "{body} or {headers.NAME}"
     variables = "$SBX_MEMBERS" if module.gather is not None else "$SBX_BODY"
@@ -219,7 +222,7 @@ def _digest(module: Module, used: set[str], said: frozenset[str], reading: Readi
         "params": params,
         "to": module.to,
         "gather": None if module.gather is None else asdict(module.gather),
-        **_content_of_container(module),
+        **_content_if_unusual(module),
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     beside = {f"{each.directory}/" for each in reading.standards.values()} | {f"{reading.directory}/"}
@@ -228,12 +231,13 @@ def _digest(module: Module, used: set[str], said: frozenset[str], reading: Readi
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _content_of_container(module: Module) -> dict[str, Any]:
+def _content_if_unusual(module: Module) -> dict[str, Any]:
     """Return what is not as usual, so that modules without it keep the digest of earlier releases."""
     content = {
         "container": asdict(module.container),
         "binds": [asdict(bind) for bind in module.binds],
         "kind": module.kind,
+        "stage": None if module.stage is None else asdict(module.stage),
     }
-    usual = {"container": asdict(Container()), "binds": [], "kind": "task"}
+    usual: dict[str, Any] = {"container": asdict(Container()), "binds": [], "kind": "task", "stage": None}
     return {key: value for key, value in content.items() if value != usual[key]}

@@ -19,6 +19,7 @@ from scalebox_hpc.config.params import Parameter, read_params, require_values
 from scalebox_hpc.config.pools import finish_pools, read_pools
 from scalebox_hpc.config.site import load_site, search_path
 from scalebox_hpc.config.site_choice import SiteChoice
+from scalebox_hpc.config.stage import insert_transfers
 from scalebox_hpc.config.standard import Standard, take
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.domain.pipeline import Pipeline
@@ -113,7 +114,7 @@ def _read_modules(
     reading = Reading(directory, sites, parameters, tuple(tables), pools, shelf, bin_looks, standards)
     modules = {key: read_module(table, reading) for key, table in tables.items()}
     check_graph(modules, tables)
-    return Pipeline(
+    pipeline = Pipeline(
         name=name,
         title=title,
         directory=str(directory),
@@ -124,6 +125,9 @@ def _read_modules(
         bin=tuple(look.shipped for look in bin_looks),
         file=str(directory / Path(top.notes.file).name),
     )
+    if top.notes.problems:
+        return pipeline
+    return insert_transfers(pipeline, sites, tables)
 
 
 def _check_version(top: Table) -> None:

@@ -17,6 +17,7 @@ from scalebox_hpc.config.site_choice import TRANSFER, TRANSFERS, SiteChoice
 from scalebox_hpc.config.table import Table, kind_of
 from scalebox_hpc.domain.pipeline import Module, Pool, Ranks, Resources
 from scalebox_hpc.domain.site import Machine, Site
+from scalebox_hpc.domain.stage import WALLTIME_S
 from scalebox_hpc.units import show_duration, show_size
 
 DEFAULT: Final = "default"
@@ -116,13 +117,15 @@ def finish_pools(
     finished: dict[str, Pool] = {}
     for name, declared in pools.items():
         members = [module for module in modules.values() if module.pool == name]
-        if not members:
+        may_be_inserted = name == TRANSFERS and any(module.stage is not None for module in modules.values())
+        if not members and not may_be_inserted:
             if declared.table is not None:
                 remedy = f'name it in a module: pool = "{name}", or take it out'
                 declared.table.notes.warn(declared.table.path, "no module uses this pool", remedy)
             continue
         _refuse_company(members, tables)
-        pool = replace(declared.pool, walltime_s=declared.walltime_s or _walltime_s(members))
+        least_s = WALLTIME_S if may_be_inserted else _LEAST_WALLTIME_S
+        pool = replace(declared.pool, walltime_s=declared.walltime_s or _walltime_s(members, least_s))
         finished[name] = pool
         site = sites.of_pool(pool.site)
         for module in members:
@@ -164,8 +167,8 @@ def _read(table: Table, name: str, site: Site | None) -> DeclaredPool:
     return DeclaredPool(pool, table.duration_s("walltime", 0.0, least=1.0) or None, table)
 
 
-def _walltime_s(members: Iterable[Module]) -> float:
-    return max(_LEAST_WALLTIME_S, _WALLTIME_PER_TIME * max(module.resources.time_s for module in members))
+def _walltime_s(members: Iterable[Module], least_s: float) -> float:
+    return max(least_s, *(_WALLTIME_PER_TIME * module.resources.time_s for module in members), 0.0)
 
 
 def _check_time(table: Table, module: Module, pool: Pool, declared: DeclaredPool) -> None:

@@ -53,6 +53,10 @@ class SiteChoice:
             name = HERE
         return self.usual if name is None else self._named(name, table)
 
+    def here(self, table: Table) -> Site | None:
+        """Return the site that is the daemon's machine."""
+        return self._named(HERE, table)
+
     def of_pool(self, site: str) -> Site | None:
         """Return a site that a pool was found to be at."""
         return self.found.get(site)

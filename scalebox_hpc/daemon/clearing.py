@@ -54,7 +54,8 @@ def gone(order: Clear) -> Gone:
 
 def _places(home: Path, order: Clear) -> Iterator[Path]:
     """The files and directories of an order that are in no shared folder; they need not exist."""
-    yield from (home / "local" / name for _, name in order.tries if is_name(name))
+    for local in home.glob("local*"):
+        yield from (local / name for _, name in order.tries if is_name(name))
     if is_name(order.run):
         yield home / "seeds" / f"{order.run}.jsonl"
         results = Path(order.results)
@@ -65,4 +66,4 @@ def _places(home: Path, order: Clear) -> Iterator[Path]:
 def sweep(folders: Folders, before_s: float, spare: Collection[str]) -> int:
     """Delete logs of agents and directories of tries that nobody has written to since; return how many."""
     count = sum(depot.sweep(before_s, spare) for depot in folders.shared)
-    return count + sweep_part(folders.home / "local", before_s, spare)
+    return count + sum(sweep_part(local, before_s, spare) for local in folders.home.glob("local*"))

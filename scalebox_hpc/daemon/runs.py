@@ -83,13 +83,19 @@ def _sheet(desk: Desk, prepared: Prepared, module: Module, module_id: int) -> di
     """What agents are told of a module of this run."""
     site = prepared.pipeline.pools[module.pool].site
     facts, shared = prepared.sites[site], prepared.shared[site]
-    return {
+    sheet = {
         **sheet_of(prepared.pipeline, module, facts, desk.home_path),
         "module": module_id,
         "run": prepared.name,
         "results": results_at(facts, prepared.name) if facts.is_remote else prepared.results,
         "shared": shared,
     }
+    if module.stage is not None:
+        sheet["stage"]["results"] = prepared.results
+    if module.inserted is not None:
+        served = prepared.pipeline.modules[module.inserted.of]
+        sheet["env"]["SBX_FAR_SHARED"] = prepared.shared[prepared.pipeline.pools[served.pool].site]
+    return sheet
 
 
 def results_at(facts: SiteFacts, run: str) -> str:

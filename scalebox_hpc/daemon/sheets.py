@@ -25,7 +25,8 @@ def sheet_of(pipeline: Pipeline, module: Module, facts: SiteFacts, home: str) ->
     """All of a module's sheet but what belongs to one run; `home` is the path of the home."""
     image, gathers = module.stored, {}
     command, env = _of_transfer(module) if module.kind == "transfer" else (module.command, module.env)
-    for name in module.to:
+    receivers = module.to if module.via is None else tuple(module.via)
+    for name in receivers:
         gather = pipeline.modules[name].gather
         if gather is not None:
             gathers[name] = {"by": gather.by, "pattern": gather.pattern, "sized": gather.size is not None}
@@ -45,7 +46,10 @@ def sheet_of(pipeline: Pipeline, module: Module, facts: SiteFacts, home: str) ->
         "env": {**facts.site.env, **env},
         "params": dict(pipeline.params),
         "container": None if image is None else container_of(module, facts, image, home),
-        "to": list(module.to),
+        "to": list(receivers),
+        "via": dict(module.via or {}),
+        "inserted": module.inserted is not None,
+        "stage": _stage(pipeline, module),
         "modules": list(pipeline.modules),
         "gathers": gathers,
         "is_gather": module.gather is not None,
@@ -54,6 +58,16 @@ def sheet_of(pipeline: Pipeline, module: Module, facts: SiteFacts, home: str) ->
         "message_limit": MESSAGE_LIMIT,
         "pipeline": "" if facts.is_remote else pipeline.directory,
     }
+
+
+def _stage(pipeline: Pipeline, module: Module) -> dict[str, Any] | None:
+    """What is staged for a module, and which transfer takes home what it leaves; "": none."""
+    if module.stage is None:
+        return None
+    inserted = {name: pipeline.modules[name].inserted for name in module.to}
+    takes = (name for name, each in inserted.items() if each and (each.of, each.way) == (module.name, "out"))
+    inputs = [_template(each) for each in module.stage.inputs]
+    return {"in": inputs, "out": list(module.stage.outputs), "to": next(takes, "")}
 
 
 def _of_transfer(module: Module) -> tuple[Command, Mapping[str, str]]:

@@ -142,7 +142,7 @@ class Stations:
         self._premises, self._transport = premises, transport
         self._lock = threading.Lock()  # of the dictionaries
         self._remote: dict[str, RemoteStation] = {}
-        self._batches: dict[str, BatchSystem] = {}  # of this machine, by kind
+        self._batches: dict[tuple[str, str], BatchSystem] = {}  # of this machine, by kind; local ones by site
 
     def remote(self, site: Site) -> RemoteStation:
         """A remote site, by the way to it that its file says now."""
@@ -170,11 +170,13 @@ class Stations:
         if facts.site.ssh is not None:
             return self.remote(facts.site).batch()
         kind, home = facts.site.batch, self._premises.home
+        is_local = kind == "local"
+        key = (kind, facts.site.name if is_local else "")
         with self._lock:
-            if kind not in self._batches:
-                made = LocalBatch(home.path, home.id) if kind == "local" else slurm(home.id, kind)
-                self._batches[kind] = made
-            return self._batches[kind]
+            if key not in self._batches:
+                made = LocalBatch(home.path, home.id, site=key[1]) if is_local else slurm(home.id, kind)
+                self._batches[key] = made
+            return self._batches[key]
 
     def here(self) -> Iterator[LocalDepot]:
         """The shared folders on this machine."""

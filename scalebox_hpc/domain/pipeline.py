@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from scalebox_hpc.domain.container import Bind, Container, binds, container
 from scalebox_hpc.domain.image import Image, image
@@ -20,6 +20,18 @@ Part = str | tuple[str, ...]
 """Literal text, or a placeholder: one word of body, task, slot, members, bodies; or ("headers", NAME)."""
 
 Template = tuple[Part, ...]
+
+CONTRACT_FILES: Final = (
+    "messages.txt",
+    "messages.jsonl",
+    "timestamps.txt",
+    "input-files.txt",
+    "output-files.txt",
+    "removed-files.txt",
+    "custom-out.txt",
+    "task-exec.json",
+)
+"""What the agent reads from the work directory after a program's exit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +118,24 @@ class ShippedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """Files that go with the messages of a module: to it, and from it."""
+
+    inputs: tuple[Template, ...] = ()  # references to files, filled in from each message
+    outputs: tuple[str, ...] = ()  # patterns in the work directory; each must match a file
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """What an inserted transfer stands before or behind, and where its files come from or go to."""
+
+    of: str  # the module whose files it moves
+    way: str  # "in": to it; "out": from it, into the results
+    source: str  # the name of a site
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Module:
     """One program with its image, resources and rules."""
 
@@ -127,7 +157,14 @@ class Module:
     repeat: str = "refuse"  # "ignore" | "again"
     output_limit_bytes: int = 65536
     forward: bool = False
-    digest: str = ""  # of image, container, binds, kind, command, files, env, parameters used, to, gather
+    stage: Stage | None = None
+    via: Mapping[str, str] | None = (
+        None  # receivers as the program calls them, to who gets it; None: as in `to`
+    )
+    inserted: Inserted | None = None  # None: the author wrote it
+    digest: str = (
+        ""  # of image, container, binds, kind, command, files, env, parameters used, to, gather, stage
+    )
 
     @property
     def ranks(self) -> Ranks | None:
@@ -210,6 +247,8 @@ def _module(data: Mapping[str, Any]) -> Module:
             "gather": None if gather is None else _gather(gather),
             "seed": None if seed is None else _seed(seed),
             "files": tuple(build(ShippedFile, value) for value in data["files"]),
+            "stage": _stage(data.get("stage")),
+            "inserted": None if data.get("inserted") is None else build(Inserted, data["inserted"]),
         },
     )
 
@@ -218,6 +257,12 @@ def with_image(module: Module, image: Image) -> Module:
     """A module whose image was made sure of: its digest is of the image's content as well."""
     digest = hashlib.sha256(f"{module.digest}\n{image.digest}".encode()).hexdigest()
     return replace(module, stored=image, digest=digest)
+
+
+def _stage(data: Mapping[str, Any] | None) -> Stage | None:
+    if data is None:
+        return None
+    return Stage(tuple(_template(each) for each in data["inputs"]), tuple(data["outputs"]))
 
 
 def _gather(data: Mapping[str, Any]) -> Gather:

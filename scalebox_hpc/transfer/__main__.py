@@ -14,9 +14,9 @@ from scalebox_hpc.transfer.verbs import VERBS
 def main(words: list[str]) -> int:
     """Do what the words say for the task of this process; return the exit code."""
     try:
-        if len(words) != 1 or words[0] not in VERBS:
+        if not words or words[0] not in VERBS:
             raise UsageError(f"{' '.join(words)!r} is no transfer", f"one of {', '.join(VERBS)}")
-        import_module(VERBS[words[0]]).run(task_here())
+        import_module(VERBS[words[0]]).run(task_here(words[1:]))
     except SbxError as error:
         print(f"{error.fact}\n    {error.hint}" if error.hint else error.fact, file=sys.stderr)
         if isinstance(error, TransferFailed):

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, TypeVar
 
 from scalebox_hpc.transfer.causes import Cause, TransferFailed
@@ -95,6 +95,10 @@ class Move:
     def delay_s(self) -> float:
         """How long a question takes from one end to the other and back."""
         return self.source.end.delay_s + self.target.end.delay_s
+
+    def also(self, order: Order) -> Move:
+        """Another order between the same two ends, over the same link."""
+        return Move(replace(order, streams=self.order.streams), self.link, self._slots, self.watch)
 
     def patiently(self, do: Callable[[], T]) -> T:
         """Do it, and again while the link is broken; what is gained in between renews the patience."""

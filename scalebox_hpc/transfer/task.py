@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ class Task:
     headers: Mapping[str, str]
     env: Mapping[str, str]
     work: Path
+    words: Sequence[str] = ()  # of the command, after the verb
 
     def find_site(self, name: str) -> Site:
         """The site of that name, from the files that the pipeline sees."""
@@ -74,9 +75,9 @@ class Task:
         (self.work / "task-exec.json").write_text(json.dumps(told))
 
 
-def task_here(env: Mapping[str, str] = os.environ) -> Task:
+def task_here(words: Sequence[str] = (), env: Mapping[str, str] = os.environ) -> Task:
     """The task that this process is started for. Raises UsageError outside of one."""
     if "SBX_BODY" not in env:
         raise UsageError("this is a module's program, and no task started it", "type `sbx get` or `sbx put`")
     headers: dict[str, Any] = json.loads(env.get("SBX_HEADERS") or "{}")
-    return Task(env["SBX_BODY"], headers, env, Path(env.get("SBX_WORK") or Path.cwd()))
+    return Task(env["SBX_BODY"], headers, env, Path(env.get("SBX_WORK") or Path.cwd()), words)

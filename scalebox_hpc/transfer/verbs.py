@@ -8,4 +8,6 @@ from typing import Final
 VERBS: Final[Mapping[str, str]] = {
     "copy": "scalebox_hpc.transfer.copying",
     "checksum": "scalebox_hpc.transfer.summing",
+    "stage-in": "scalebox_hpc.transfer.stage_in",
+    "stage-out": "scalebox_hpc.transfer.stage_out",
 }
