@@ -136,14 +136,18 @@ def put_images(pipeline: Pipeline, facts: SiteFacts, depot: Depot) -> Pipeline:
     site, modules = facts.site, dict(pipeline.modules)
     for name, module in pipeline.modules.items():
         image = module.stored
-        if image is None or pipeline.pools[module.pool].site != site.name:
+        if image is None or site.name not in pipeline.sites_of(module):
             continue
         if image.kind == "sandbox":
             raise UsageError(
                 f"modules.{name}.image: {image.path} is a directory, and site {site.name} is remote",
                 "make a file of it: `sbx image build`",
             )
-        modules[name] = replace(module, stored=replace(image, path=_put(image, f"{site.images}", depot)))
+        path = _put(image, f"{site.images}", depot)
+        if module.places:
+            modules[name] = replace(module, stored_at={**module.stored_at, site.name: path})
+        else:
+            modules[name] = replace(module, stored=replace(image, path=path))
     return replace(pipeline, modules=modules)
 
 
@@ -160,10 +164,14 @@ def _put(image: Image, folder: str, depot: Depot) -> str:
 
 
 def _wanted(pipeline: Pipeline, sites: Mapping[str, SiteFacts], store: Path) -> dict[str, Wanted]:
-    """By module, of those that have an image and run at one of these sites."""
+    """By module, of those that have an image and run at one of these sites.
+
+    Of several sites one on this machine comes first: from its store the image can be put to the others.
+    """
     wanted = {}
     for module in pipeline.modules.values():
-        facts = sites.get(pipeline.pools[module.pool].site)
+        there = [sites[site] for site in pipeline.sites_of(module) if site in sites]
+        facts = min(there, key=lambda facts: facts.is_remote, default=None)
         if module.image is not None and facts is not None:
             runtime = facts.site.containers.runtime
             if facts.is_remote:  # made here, then put there; by what makes it here
