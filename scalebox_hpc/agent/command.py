@@ -27,6 +27,7 @@ Template = Union[str, list[Any]]
 """Constant text, or parts: text, or a placeholder such as ["body"] or ["headers", NAME]."""
 
 PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "SLURM_JOB_ID")
+SSH_AGENT = "SSH_AUTH_SOCK"
 PASSED_TO_CONTAINERS = ("HOME", "USER", "LOGNAME", "TZ", "SLURM_JOB_ID")
 OWN = ("pipeline", "results", "shared")
 """The directories of a module, as its sheet calls them, that its containers may write to."""
@@ -193,6 +194,10 @@ class Recipe:
             env.update({name: value for name, value in environ.items() if name.startswith("LC_")})
         if self.ranks is not None:
             env.update(self.ranks.env)
+        if sheet.get("kind") == "transfer" and SSH_AGENT in environ:
+            env[SSH_AGENT] = environ[
+                SSH_AGENT
+            ]  # of the daemon's machine, where it runs, as is the daemon's own
         env.update(sheet.get("env", {}))
         if self.wanted is None:
             env["PATH"] = self._search

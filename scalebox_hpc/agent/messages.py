@@ -87,7 +87,7 @@ class Rules:
         if not _is_text(body):
             raise BadMessage("its body holds half a surrogate pair, which is no text; write it as UTF-8")
         if headers:
-            _check_headers(headers, self.ours)
+            check_headers(headers, self.ours)
         if to in self.headers or to in self.patterns:
             self._check_group(to, body, headers, inherited)
 
@@ -186,7 +186,8 @@ def _headers(value: dict[str, Any]) -> Headers:
     return headers
 
 
-def _check_headers(headers: Headers, ours: tuple[str, ...]) -> None:
+def check_headers(headers: Headers, ours: tuple[str, ...]) -> None:
+    """Check names, limits and texts; `ours` are those that may begin with sbx_. Raises BadMessage."""
     size = 0
     for name, content in headers.items():
         size += len(name.encode("utf-8", "replace")) + len(content.encode("utf-8", "replace")) + 6

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Generator
 from typing import Any, NamedTuple, Protocol
 
-from scalebox_hpc.agent.messages import FILES, Headers, Message, Rules
+from scalebox_hpc.agent.messages import FILES, BadMessage, Headers, Message, Rules, check_headers
 from scalebox_hpc.agent.publish import put
 from scalebox_hpc.agent.walls import Walls
 from scalebox_hpc.agent.workdir import Links
@@ -179,9 +179,8 @@ class Left:
         for pattern in self.leaving.stage.outputs:
             names = _files(self.work, pattern, self.leaving.given)
             if not names:
-                raise StageProblem(
-                    f"no file matches {pattern!r} of `stage.out`; write one, or mend the pattern"
-                )
+                remedy = "write one, or mend the pattern; all of a directory is `name/**`"
+                raise StageProblem(f"no file matches {pattern!r} of `stage.out`; {remedy}")
             found |= names
         return found
 
@@ -189,6 +188,7 @@ class Left:
         """Return a message with files called as they are at home."""
         to, body, headers = message
         headers = {name: self._homes.get(value, value) for name, value in (headers or {}).items()}
+        headers.pop(HOME_PATHS, None)  # of a module before, where this one passes its own on
         headers.update(self._header)
         return to, self._homes.get(body, body), headers or None
 
@@ -213,8 +213,7 @@ class Waiting:
         self._path = os.path.join(leaving.folder, "messages.jsonl")
         self._lines: list[str] = []
         self._size = 0
-        own = {"sbx_key": leaving.task, SENDER: leaving.task, WAITING: leaving.place}
-        self._one: Message = (leaving.stage.to, body, {**headers, **own})
+        self._one: Message = (leaving.stage.to, body, _of_transfer(leaving, headers))
         self._messages = messages
         os.makedirs(leaving.folder, exist_ok=True)
 
@@ -239,6 +238,20 @@ class Waiting:
         self._write()
         os.rename(self._path + ".part", self._path)
         self._messages.append(self._one)
+
+
+def _of_transfer(leaving: Leaving, headers: Headers) -> Headers:
+    """Return the headers of the message to a transfer; with room, those that name the group of its task too.
+
+    Those that begin with `_` go on without being written.
+    """
+    own = {"sbx_key": leaving.task, SENDER: leaving.task, WAITING: leaving.place}
+    every = {**{name: value for name, value in headers.items() if not name.startswith("_")}, **own}
+    try:
+        check_headers(every, tuple(every))
+    except BadMessage:
+        return own
+    return every
 
 
 def _files(work: str, pattern: str, given: frozenset[str]) -> set[str]:

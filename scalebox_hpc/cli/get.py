@@ -11,7 +11,9 @@ from scalebox_hpc.cli.options import AsJson
 
 
 def get(
-    source: Annotated[str, typer.Argument(metavar="SITE:PATH", show_default=False)],
+    source: Annotated[
+        str, typer.Argument(metavar="SITE:PATH", help="A file or directory.", show_default=False)
+    ],
     target: Annotated[str, typer.Argument(metavar="[PLACE]", help="A path here, or SITE:PATH.")] = ".",
     keep: moving.Keep = True,
     limit: moving.Limit = None,

@@ -6,7 +6,7 @@ import posixpath
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -73,17 +73,13 @@ def move(source: str, target: str, choices: Choices) -> None:
 
 def _moved(order: Order, find_site: Finder, wish: Wish, into: bool) -> tuple[Move, Outcome]:
     from scalebox_hpc.transfer.copy import copy
-    from scalebox_hpc.transfer.opening import end_at, opened
+    from scalebox_hpc.transfer.opening import opened
     from scalebox_hpc.transfer.progress import Watch
 
-    target = end_at(order.target.site, find_site)
-    try:
-        (shown,) = target.ask("look", [order.target.path])
-    finally:
-        target.close()
-    if into or (shown is not None and shown[0] == "d"):
-        order = replace(order, target=order.target / posixpath.basename(order.source.path))
     with _bar() as tell, opened(order, find_site, Watch(tell), wish) as ready:
+        (shown,) = ready.target.ask("look", [ready.target_path])
+        if into or (shown is not None and shown[0] == "d"):
+            ready.aim(order.target / posixpath.basename(order.source.path))
         return ready, copy(ready)
 
 
@@ -114,7 +110,7 @@ def _tell(done: Move, outcome: Outcome, as_json: bool) -> None:
     if not as_json:
         say.text(f"{done.order.target}\n  {summary(done, outcome)}")
         return
-    numbers = {key: value for key, value in asdict(outcome).items() if key != "files"}
+    numbers = {each.name: getattr(outcome, each.name) for each in fields(outcome) if each.name != "files"}
     told: dict[str, Any] = {
         "source": str(done.order.source),
         "target": str(done.order.target),

@@ -12,7 +12,7 @@ from scalebox_hpc.cli.options import AsJson
 
 def put(
     source: Annotated[str, typer.Argument(metavar="PLACE", help="A path here, or SITE:PATH.")],
-    target: Annotated[str, typer.Argument(metavar="SITE:PATH", show_default=False)],
+    target: Annotated[str, typer.Argument(metavar="SITE:PATH", help="Where it goes.", show_default=False)],
     keep: moving.Keep = True,
     limit: moving.Limit = None,
     streams: moving.Streams = None,

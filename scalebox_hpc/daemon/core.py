@@ -119,7 +119,7 @@ class Core:
         )
         loading.load_world(self.desk)
         for book in self.books.values():
-            book.looking = False
+            book.looking = book.linked = False  # what was to be asked may never have been; twice does no harm
 
     def turn(self, events: Sequence[Call | Told], now: Now) -> Outcome:
         """Take in what happened and decide. Raises what the ledger raises; then `load` again."""

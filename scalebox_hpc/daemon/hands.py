@@ -29,7 +29,7 @@ from scalebox_hpc.daemon.desk import (
     WithFiles,
 )
 from scalebox_hpc.daemon.events import Reply, Told
-from scalebox_hpc.daemon.images import Fetching
+from scalebox_hpc.daemon.images import Fetching, Ways
 from scalebox_hpc.daemon.meters import Acts
 from scalebox_hpc.daemon.pace import Pace, user_state
 from scalebox_hpc.daemon.premises import Premises
@@ -52,8 +52,9 @@ class Hands:
     def __init__(self, premises: Premises, tell: Tell, acts: Acts) -> None:
         self._premises, self._tell = premises, tell
         self._files = Hand("files")
-        self._fetching = Fetching(store=premises.home.path / "shared" / "images")
         self._stations = Stations(premises)
+        store = premises.home.path / "shared" / "images"
+        self._fetching = Fetching(ways=Ways(store, self._stations.depot))
         self._means = Means(self._stations, premises.keys, tell, acts, Pace(user_state()))
         self._sites: dict[str, SiteHand] = {}
 
@@ -61,13 +62,18 @@ class Hands:
         """Hand a command to whoever does it."""
         if isinstance(command, AtSite):
             self._site(command.site).carry_out(command, sites[command.site])
-            return
-        facts = sites.get(command.site) if isinstance(command, Remove) else None
-        if isinstance(command, Remove) and facts is not None and facts.is_remote:
+        elif isinstance(command, Remove) and command.site:
+            self._remove(command, sites.get(command.site))
+        else:
+            remote = [each for each in sites.values() if each.is_remote]
+            self._files.do(lambda: self._with_files(command, remote))
+
+    def _remove(self, command: Remove, facts: SiteFacts | None) -> None:
+        """Remove something at a site. One of the past is left alone: a path there means nothing here."""
+        if facts is not None and facts.is_remote:
             self._site(command.site).carry_out(command, facts)
-            return
-        remote = [each for each in sites.values() if each.is_remote]
-        self._files.do(lambda: self._with_files(command, remote))
+        elif facts is not None:
+            self._files.do(lambda: remove(command.path))
 
     def _with_files(self, command: WithFiles, remote: list[SiteFacts]) -> None:
         match command:

@@ -24,9 +24,11 @@ def keep(desk: Desk, books: dict[str, SiteBook]) -> None:
     for site, facts in desk.sites.items():
         if not facts.is_remote:
             continue
-        book = books.setdefault(site, SiteBook())
+        book, way = books.setdefault(site, SiteBook()), facts.site.way
+        if book.linked and book.way != way:  # its file says otherwise since: the hand begins anew
+            book.linked = book.link_up = False
         if site in wanted and not book.linked and desk.now.mono_s >= book.link_again_s:
-            book.linked = True
+            book.linked, book.way = True, way
             desk.commands.append(Connect(site))
         elif site not in wanted and (book.linked or book.link_up):
             book.linked = book.link_up = False
@@ -47,9 +49,9 @@ def _wanted(desk: Desk, books: Mapping[str, SiteBook]) -> set[str]:
 def told(desk: Desk, books: dict[str, SiteBook], news: Mapping[str, Any]) -> None:
     """A link came up, or went down."""
     site = news["site"]
+    if site not in desk.sites:
+        return  # told before memory was read again, of a site that is of the past
     book = books.setdefault(site, SiteBook())
-    if not book.linked or site not in desk.sites:
-        return  # it was let go of meanwhile
     book.link_up, book.link_why, book.link_todo = news["up"], news["why"], news["todo"]
     if news["up"]:
         book.heard_s = desk.now.mono_s

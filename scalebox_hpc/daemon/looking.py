@@ -13,6 +13,7 @@ from scalebox_hpc.daemon import cancelling, talking
 from scalebox_hpc.daemon.desk import Desk, Observe
 from scalebox_hpc.daemon.state import ACTIVE, AllocationState, PoolState, TryState
 from scalebox_hpc.domain.allocation import ElementSeen, Listing, Phase, TrySeen
+from scalebox_hpc.domain.site import Way
 from scalebox_hpc.engine import elements
 from scalebox_hpc.engine.cancelling import Asked
 from scalebox_hpc.engine.elements import OPEN, TryEvent
@@ -34,6 +35,7 @@ class SiteBook:
     asked: dict[str, Asked] = field(default_factory=dict)  # orders to cancel, by try
     checked_s: float | None = None  # when the silence of its agents was last looked at
     linked: bool = False  # a hand was asked to keep up the link to it, where it is remote
+    way: Way | None = None  # by this way
     link_up: bool = False  # and it is, as far as we know
     link_why: str = ""  # why it is not
     link_todo: str = ""  # the command that a person has to type first

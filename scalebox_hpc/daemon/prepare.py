@@ -20,7 +20,7 @@ from scalebox_hpc.config.seeds import read_seed
 from scalebox_hpc.config.site import load_site, search_path
 from scalebox_hpc.daemon.desk import Compare, SiteFacts
 from scalebox_hpc.daemon.home import Home
-from scalebox_hpc.daemon.images import Fetching, changed_images, must_be_there, put_images, with_images
+from scalebox_hpc.daemon.images import Fetching, changed_images, must_be_there, with_images
 from scalebox_hpc.daemon.runs import Prepared
 from scalebox_hpc.daemon.sheets import refuse_secret_binds
 from scalebox_hpc.daemon.ship import ship
@@ -68,9 +68,7 @@ def prepare(
     pipeline = with_images(pipeline, sites, fetching)
     for facts in sites.values():
         verify(facts, pipeline)
-        depot = stations.depot(facts)
-        ship(_shipped_to(pipeline, facts.site.name), depot)
-        pipeline = put_images(pipeline, facts, depot)
+        ship(_shipped_to(pipeline, facts.site.name), stations.depot(facts))
     name, results = draw_name(home, pipeline, taken)
     shared = {site: _directories_of_run(facts, stations.depot(facts), name) for site, facts in sites.items()}
     stdin = Path(args["stdin"]) if args.get("stdin") else None
@@ -94,7 +92,7 @@ def _site_facts(home: Home, stations: Stations, directory: str, name: str) -> Si
     scratch = site.scratch
     if site.ssh is not None:
         scratch = None if scratch is None else depot.expand(scratch)
-        images = depot.expand(site.images or "images")
+        images = depot.expand(site.images) if site.images else f"{depot.path}/images"
         site = replace(site, scratch=scratch, images=images)
     launch = Launch(home.id, depot.path, site.python or sys.executable, site.prologue, scratch)
     if site.batch != "local":

@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from scalebox_hpc.batch.base import BatchSystem
 from scalebox_hpc.batch.local import LocalBatch
@@ -23,7 +23,7 @@ from scalebox_hpc.daemon.desk import SiteFacts
 from scalebox_hpc.daemon.home import SHARED_PARTS, remote_shared
 from scalebox_hpc.daemon.premises import Premises
 from scalebox_hpc.disk import problem_with
-from scalebox_hpc.domain.site import Site, Ssh
+from scalebox_hpc.domain.site import Site
 from scalebox_hpc.relay.folder import Parcel
 from scalebox_hpc.sites.base import Transport
 from scalebox_hpc.sites.depot import Depot, LocalDepot, RemoteDepot
@@ -40,25 +40,12 @@ News = Callable[[LinkUp | LinkDown], None]
 TransportOf = Callable[[Site], Transport]
 
 
-class Way(NamedTuple):
-    """What must be as it was for a station to be of use."""
-
-    ssh: Ssh | None
-    shared: str | None
-    ports: tuple[int, int] | None
-    advertise: tuple[str, ...]
-
-
-def way_to(site: Site) -> Way:
-    return Way(site.ssh, site.shared, site.ports, site.advertise)
-
-
 class RemoteStation:
     """A remote site. Nothing is opened before it is used."""
 
     def __init__(self, site: Site, premises: Premises, transport: Transport) -> None:
         assert site.ssh is not None
-        self.way = way_to(site)
+        self.way = site.way
         self._site, self._ssh, self._premises, self._transport = site, site.ssh, premises, transport
         self._lock = threading.Lock()  # of what follows
         self._depot: RemoteDepot | None = None
@@ -148,7 +135,7 @@ class Stations:
         """A remote site, by the way to it that its file says now."""
         with self._lock:
             known = self._remote.get(site.name)
-            if known is not None and known.way == way_to(site):
+            if known is not None and known.way == site.way:
                 return known
             made = self._remote[site.name] = RemoteStation(site, self._premises, self._transport(site))
         if known is not None:

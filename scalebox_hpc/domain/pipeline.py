@@ -155,7 +155,7 @@ class Module:
     places: tuple[Place, ...] = ()  # where it names several sites: one pool at each
     image: str | None = None  # as it is called; a path is absolute
     stored: Image | None = None  # what `image` was when the run was accepted
-    stored_at: Mapping[str, str] = field(default_factory=dict)  # with several sites: its path at remote ones
+    stored_at: Mapping[str, str] = field(default_factory=dict)  # its path at sites after the first
     container: Container = field(default_factory=Container)
     binds: tuple[Bind, ...] = ()
     kind: str = "task"  # or "mpi": a task takes whole nodes, and a pool for itself

@@ -80,6 +80,16 @@ class Transfers:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """What must stay as it is for a link to a site to be of use."""
+
+    ssh: Ssh | None
+    shared: str | None
+    ports: tuple[int, int] | None
+    advertise: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """One site file, checked."""
 
@@ -100,6 +110,11 @@ class Site:
     machines: Mapping[str, Machine] = field(default_factory=dict)
     ssh: Ssh | None = None  # None: this machine is its login node
     transfers: Transfers = Transfers()
+
+    @property
+    def way(self) -> Way:
+        """How it is reached."""
+        return Way(self.ssh, self.shared, self.ports, self.advertise)
 
     def default_machine(self) -> Machine | None:
         """The machine marked as default, else the only or first one."""

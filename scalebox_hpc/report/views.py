@@ -199,7 +199,10 @@ def closing_lines(
 
 def _place_lines(status: RunStatus) -> list[Line]:
     hint = status["report_hint"] or f"sbx export {status['run']} --csv {status['run']}.csv"
-    return [Line(f"results  {status['results']}"), Line(f"report   {hint}")]
+    there = [site for site in status["sites"] if site["remote"]]
+    lines = [Line(f"results  {status['results']}")] if len(there) < len(status["sites"]) or not there else []
+    lines += [Line(f"results  {site['results']} at {site['site']}") for site in there]
+    return [*lines, Line(f"report   {hint}")]
 
 
 def next_lines(status: RunStatus, examples: Examples, here: Path, found_here: bool) -> list[Line]:

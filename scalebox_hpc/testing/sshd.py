@@ -59,6 +59,11 @@ class Sshd:
         """The way to it."""
         return Ssh(host=HOST, port=self.port, key=str(self.key), known_hosts=str(self.known_hosts))
 
+    @property
+    def pid(self) -> int | None:
+        """Its process; None while it does not run."""
+        return self._process.pid if self._process is not None else None
+
     def new_host_key(self) -> None:
         """Make it another host, from its next start on."""
         make_key(self.folder / "host_key")

@@ -18,7 +18,7 @@ def main(words: list[str]) -> int:
             raise UsageError(f"{' '.join(words)!r} is no transfer", f"one of {', '.join(VERBS)}")
         import_module(VERBS[words[0]]).run(task_here(words[1:]))
     except SbxError as error:
-        print(f"{error.fact}\n    {error.hint}" if error.hint else error.fact, file=sys.stderr)
+        print(f"{error.fact}; {error.hint}" if error.hint else error.fact, file=sys.stderr)
         if isinstance(error, TransferFailed):
             return error.cause
         return Cause.USAGE if isinstance(error, UsageError) else Cause.OTHER

@@ -84,7 +84,7 @@ class Move:
     def __init__(self, order: Order, link: Link, slots: Slots, watch: Watch) -> None:
         self.order, self.link, self.watch = order, link, watch
         self.source, self.target = link.source, link.target
-        self.stop = threading.Event()
+        self.stop, self.counting = threading.Event(), threading.Lock()
         self._slots = slots
         self.source_path = self.source.full(order.source.path)
         self.target_path = self.target.full(order.target.path)
@@ -95,6 +95,11 @@ class Move:
     def delay_s(self) -> float:
         """How long a question takes from one end to the other and back."""
         return self.source.end.delay_s + self.target.end.delay_s
+
+    def aim(self, target: Place) -> None:
+        """Copy to that place of the same site instead."""
+        self.order = replace(self.order, target=target)
+        self.target_path = self.target.full(target.path)
 
     def also(self, order: Order) -> Move:
         """Another order between the same two ends, over the same link."""
@@ -144,7 +149,8 @@ class Move:
             if pair.is_equal and not pair.changed:
                 if not is_there:
                     self.target.ask("finish", temporary, target, not self.order.keep_source)
-                    outcome.moved_bytes += new.size_bytes
+                    with self.counting:
+                        outcome.moved_bytes += new.size_bytes
                 self.watch.report(name, new.size_bytes)
                 return Copied(name, new.size_bytes, new.mtime_ns, f"{self.algorithm}:{pair.source}")
             if not is_there and not pair.changed:
@@ -176,7 +182,8 @@ class Move:
             nonlocal first
             had = int(self.target.ask("begin", temporary, new.size_bytes, base))
             if mode is Mode.APPEND and first:
-                outcome.resumed_bytes += had
+                with self.counting:
+                    outcome.resumed_bytes += had
             first = False
             had = had if mode is Mode.APPEND else 0
             self.watch.report(new.name, had)

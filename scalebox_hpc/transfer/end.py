@@ -169,10 +169,10 @@ def _by_tool(tool: str, root: str, names: list[str], links: bool) -> Iterator[An
         found = {path: "link:" + os.readlink(path) for path in paths if links and os.path.islink(path)}
         there = [path for path in paths if path not in found and os.path.exists(path)]
         simple = [path for path in there if "\n" not in path]  # a line of the answer is a file
-        found.update(zip(simple, _by_command(tool, simple)))  # noqa: B905
+        found.update(zip(simple, _by_command(tool, simple)))
         for path in set(there) - set(simple):
             with open(path, "rb") as file:
-                found.update(zip([path], _by_command(tool, [], file)))  # noqa: B905
+                found.update(zip([path], _by_command(tool, [], file)))
         if not found.keys() >= set(there):
             raise OSError(errno.EIO, f"{tool} did not read all files", root)
         yield from (found.get(path) for path in paths)
@@ -338,7 +338,7 @@ def fits(directory: str, size: int) -> None:
 
 _CALLS = (facts, ping, look, walk, survey, digest, sample, lines, fits)
 _ORDERS = (begin, finish, settle, make, dress, drop, remove, prune)
-CALLS = {call.__name__: call for call in (*_CALLS, *_ORDERS)}
+CALLS: dict[str, Any] = {call.__name__: call for call in (*_CALLS, *_ORDERS)}
 
 
 def answered(do: Callable[[], Any]) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,9 @@ the link broke in between.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
+import os
 import posixpath
 import subprocess
 import tempfile
@@ -18,13 +20,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
+from scalebox_hpc.disk import problem_with
 from scalebox_hpc.domain.site import Site, Ssh
 from scalebox_hpc.sites.command_line import destination, ssh_words, stream_text
-from scalebox_hpc.transfer import end, parcel
+from scalebox_hpc.transfer import archives, end, parcel
 from scalebox_hpc.transfer.causes import Cause, TransferFailed, cause_of_command, cause_of_error, last_words
 from scalebox_hpc.transfer.rsync import FAST_CIPHER, Rsync, read_version
+from scalebox_hpc.transfer.streams import make_private, usual_folder
 
 _NOISE_LINES: Final = 1000  # what a site's shell may print before our program does
+_NUMBERS: Final = itertools.count()
 _BOOT: Final = (
     "import sys; exec(compile(eval(sys.stdin.buffer.readline()), 'end', 'exec'));"
     " serve({'pack': pack, 'unpack': unpack})"
@@ -46,6 +51,10 @@ class End(Protocol):
     def delay_s(self) -> float:
         """How long a question takes to travel there and back, as far as that is known."""
 
+    @property
+    def socket(self) -> str:
+        """Where a stream may join the connection that is open; "": nowhere."""
+
     def ask(self, call: str, *args: Any) -> Any:
         """Ask one of the questions of `end`. Raises TransferFailed."""
 
@@ -66,6 +75,7 @@ class Here:
 
     site: Site | None = None
     title = "this machine"
+    socket = ""
     delay_s = 0.0
 
     def ask(self, call: str, *args: Any) -> Any:
@@ -131,6 +141,7 @@ class There:
         self._one_at_a_time = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
+        self.socket = ""
 
     def ask(self, call: str, *args: Any) -> Any:
         with self._one_at_a_time, self._broken_link():
@@ -198,7 +209,7 @@ class There:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        words = remote_words(self._ssh, [self._ssh.python, "-c", _BOOT], FAST_CIPHER)
+        words = remote_words(self._ssh, [self._ssh.python, "-c", _BOOT], self._options())
         pipe = subprocess.PIPE
         self._process = process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=self._errors)
         assert process.stdin is not None
@@ -225,6 +236,18 @@ class There:
             fact = f"{self.title}: {last_words(said) or 'the link is lost'}"
             raise TransferFailed(cause, fact, self._hint(cause)) from error
 
+    def _options(self) -> tuple[str, ...]:
+        """Options of our own connection; one stream may go through it, which saves a second one."""
+        if self._ssh.master:
+            return FAST_CIPHER
+        folder = usual_folder()
+        try:
+            make_private(folder)
+        except OSError as error:
+            raise problem_with(folder, error, "use", "remove it if it is not yours") from error
+        self.socket = f"{folder}/{os.getpid()}-{next(_NUMBERS)}"
+        return ("-o", "ControlMaster=yes", "-o", f"ControlPath={self.socket}", *FAST_CIPHER)
+
     def _hint(self, cause: Cause) -> str:
         """What to type where a person has to; "" where the cause says enough."""
         name = self.site.name if self.site is not None else ""
@@ -235,6 +258,7 @@ class There:
     def _end(self) -> tuple[int, str]:
         process, errors = self._process, self._errors
         self._process = self._errors = None
+        self.socket = ""
         if process is None or errors is None:
             return 255, ""
         for pipe in (process.stdin, process.stdout):
@@ -260,8 +284,10 @@ class There:
 
 @functools.cache
 def _program() -> bytes:
-    """The source of `end` and `parcel` as one, on one line."""
-    texts = [Path(str(each.__file__)).read_text().splitlines(keepends=True) for each in (end, parcel)]
+    """The source of `end` and what goes with it as one, on one line."""
+    texts = [
+        Path(str(each.__file__)).read_text().splitlines(keepends=True) for each in (end, parcel, archives)
+    ]
     kept = ("from __future__", "from scalebox_hpc")
     lines = [line for text in texts for line in text if not line.startswith(kept)]
     return ascii("from __future__ import annotations\n" + "".join(lines)).encode() + b"\n"

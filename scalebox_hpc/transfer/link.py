@@ -18,7 +18,16 @@ from scalebox_hpc.transfer import through
 from scalebox_hpc.transfer.causes import Cause, TransferFailed, cause_of_command, last_words
 from scalebox_hpc.transfer.ends import Known, remote_words
 from scalebox_hpc.transfer.plan import Way, way
-from scalebox_hpc.transfer.rsync import Command, Mode, at_host, carrier, link_options, progress, words
+from scalebox_hpc.transfer.rsync import (
+    Command,
+    Mode,
+    at_host,
+    carrier,
+    own_link,
+    progress,
+    shared_link,
+    words,
+)
 
 _KEPT_LINES: Final = 50
 _GRACE_S: Final = 10.0
@@ -44,7 +53,7 @@ class Link:
         self.is_limited = limit_mib_s is not None
         self._limit_kib_s = max(1, round(limit_mib_s * 1024)) if limit_mib_s is not None else 0
         self.compress = False
-        self._lock = threading.Lock()
+        self._lock, self._line = threading.Lock(), threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
@@ -61,12 +70,27 @@ class Link:
             if piece.names is not None:
                 listed.write("".join(f"{name}\0" for name in piece.names).encode("utf-8", "surrogateescape"))
                 listed.seek(0)
-            exit_code, said = self._run(self._command(piece), listed, told)
+            with self._connection() as options:
+                exit_code, said = self._run(self._command(piece, options), listed, told)
         if exit_code:
             cause = cause_of_command(exit_code, said)
             raise TransferFailed(cause, f"rsync, {self.way}: {last_words(said) or f'exit code {exit_code}'}")
 
-    def _command(self, piece: Piece) -> Command:
+    @contextmanager
+    def _connection(self) -> Iterator[tuple[str, ...]]:
+        """Options of ssh for a push or pull: through the line of the remote end where no stream has it."""
+        end = (self.target if self.way is Way.PUSH else self.source).end
+        if self.way not in (Way.PUSH, Way.PULL) or end.site is None or end.site.ssh is None:
+            yield ()
+        elif not end.socket or not self._line.acquire(blocking=False):
+            yield own_link(end.site.ssh.master)
+        else:
+            try:
+                yield shared_link(end.socket)
+            finally:
+                self._line.release()
+
+    def _command(self, piece: Piece, options: tuple[str, ...]) -> Command:
         plain = Command(
             source=piece.source,
             target=piece.target,
@@ -80,11 +104,11 @@ class Link:
             case Way.PUSH:
                 ssh = _ssh(self.target.site)
                 far = at_host(destination(ssh), piece.target)
-                return replace(plain, target=far, shell=carrier(ssh_words(ssh), ssh.master))
+                return replace(plain, target=far, shell=carrier(ssh_words(ssh), options))
             case Way.PULL:
                 ssh = _ssh(self.source.site)
                 far = at_host(destination(ssh), piece.source)
-                return replace(plain, source=far, shell=carrier(ssh_words(ssh), ssh.master))
+                return replace(plain, source=far, shell=carrier(ssh_words(ssh), options))
             case Way.THROUGH:
                 far = at_host(through.FAR, piece.target)
                 return replace(plain, target=far, shell=through.helper(_ssh(self.source.site).python))
@@ -120,7 +144,7 @@ class Link:
             return through.start(_ssh(self.source.site), line, listed, _ssh(self.target.site), stack)
         if self.way is Way.WITHIN:
             ssh = _ssh(self.source.site)
-            line = remote_words(ssh, line, link_options(ssh.master))
+            line = remote_words(ssh, line, own_link(ssh.master))
         process = subprocess.Popen(line, stdin=listed, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert process.stdout is not None
         return process, stack.enter_context(process.stdout)

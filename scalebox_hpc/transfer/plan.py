@@ -156,9 +156,12 @@ def mode_for(new: Entry, old: Entry | None, path_way: Way) -> Mode:
     return Mode.DELTA
 
 
-def folder(source: Place, target: Place) -> str:
-    """The name of the directory, beside or in the target, for what is on its way between these two places."""
-    return ".sbx-" + _short(f"{source}\0{target}")
+def folder(source: Place, target: Place, names: Sequence[str] = ()) -> str:
+    """The name of the directory, beside or in the target, for what is on its way between these two places.
+
+    Transfers of other files of the same directory, which may run at once, have another.
+    """
+    return ".sbx-" + _short("\0".join([str(source), str(target), *names]))
 
 
 def version(new: Entry, mode: Mode) -> str:

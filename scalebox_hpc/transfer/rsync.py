@@ -110,15 +110,20 @@ def shell_text(shell: Sequence[str]) -> str:
     )
 
 
-def link_options(is_shared: bool) -> tuple[str, ...]:
-    """Options of ssh for one stream: a connection of its own, unless only the site's master may connect."""
-    return FAST_CIPHER if is_shared else (*_OWN_LINK, *FAST_CIPHER)
+def own_link(has_master: bool) -> tuple[str, ...]:
+    """Options of ssh for a connection of its own, unless only the site's master may connect."""
+    return FAST_CIPHER if has_master else (*_OWN_LINK, *FAST_CIPHER)
 
 
-def carrier(ssh: Sequence[str], is_shared: bool) -> tuple[str, ...]:
+def shared_link(socket: str) -> tuple[str, ...]:
+    """Options of ssh for going through a connection that exists, or else for one of its own."""
+    return ("-o", "ControlMaster=no", "-o", f"ControlPath={socket}", *FAST_CIPHER)
+
+
+def carrier(ssh: Sequence[str], options: Sequence[str]) -> tuple[str, ...]:
     """The words of ssh that carry one stream; the first of two options of one name wins."""
     program, *rest = ssh
-    return (program, *link_options(is_shared), *rest)
+    return (program, *options, *rest)
 
 
 def at_host(host: str, path: str) -> str:

@@ -5,6 +5,7 @@ A stream holds a lock on one of the files of its site; the system lets go of it 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -23,6 +24,14 @@ _LOOK_S: Final = 0.25
 def usual_folder() -> Path:
     """Where the lock files lie: on this machine, for locks on a shared file system may be refused."""
     return Path("/tmp") / f"sbx-streams-{os.getuid()}"
+
+
+def make_private(folder: Path) -> None:
+    """Make a directory that only its owner may enter. Raises OSError where it is another's."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = os.lstat(folder)
+    if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o077:
+        raise PermissionError(errno.EPERM, "is not a private directory of yours", str(folder))
 
 
 class Streams:
@@ -52,7 +61,7 @@ class Streams:
 
     def _try(self, path: Path) -> int | None:
         try:
-            self._make_folder()
+            make_private(self._folder)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise problem_with(path, error, "lock", "remove it if it is not yours") from error
@@ -62,9 +71,3 @@ class Streams:
             os.close(descriptor)
             return None
         return descriptor
-
-    def _make_folder(self) -> None:
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        status = os.lstat(self._folder)
-        if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode):
-            raise PermissionError(1, "is not a directory of yours")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from scalebox_hpc.transfer.place import Place, read_place
 from scalebox_hpc.transfer.progress import Watch, to_file
 from scalebox_hpc.units import size_bytes
 
+Message = tuple[str, Mapping[str, str]]  # body and headers
 _NO: Final = ("", "0", "no", "false", "off")
 
 
@@ -65,9 +66,14 @@ class Task:
 
     def send(self, body: str, headers: Mapping[str, str]) -> None:
         """Send a message on, where the module sends anything."""
+        self.send_all([(body, headers)])
+
+    def send_all(self, messages: Iterable[Message]) -> None:
+        """Send messages on; where there are none, the body is not sent on either."""
         if self.flag("SBX_SENDS", True):
             with (self.work / "messages.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"body": body, "headers": dict(headers)}) + "\n")
+                for body, headers in messages:
+                    file.write(json.dumps({"body": body, "headers": dict(headers)}) + "\n")
 
     def tell(self, text: str, input_bytes: int, output_bytes: int) -> None:
         """Say in the report what was done."""

@@ -15,7 +15,7 @@ from typing import IO, Final
 
 from scalebox_hpc.domain.site import Ssh
 from scalebox_hpc.transfer.ends import remote_words
-from scalebox_hpc.transfer.rsync import link_options
+from scalebox_hpc.transfer.rsync import own_link
 
 FAR: Final = "far"  # the host that the helper stands for
 
@@ -89,11 +89,11 @@ def start(
     listening = stack.enter_context(os.fdopen(says, "rb"))
     ours = [to_near, from_far, to_far, from_near, saying]
     try:
-        words = remote_words(source, [source.python, "-c", _NEAR], link_options(source.master))
+        words = remote_words(source, [source.python, "-c", _NEAR], own_link(source.master))
         near = subprocess.Popen(words, stdin=to_near, stdout=from_near, stderr=saying)
         with os.fdopen(os.dup(from_far), "wb") as order_pipe:
             order_pipe.write(len(first).to_bytes(8, "big") + first)
-        words = remote_words(target, [target.python, "-c", _REMOTE], link_options(target.master))
+        words = remote_words(target, [target.python, "-c", _REMOTE], own_link(target.master))
         far = subprocess.Popen(words, stdin=to_far, stdout=from_far, stderr=saying)
     finally:
         for descriptor in ours:

@@ -30,7 +30,7 @@ def copy_tree(move: Move) -> Outcome:
     found = difference(source, {each.name: each for each in target})
     move.watch.expect(sum(each.size_bytes for each in (*found.large, *found.small)))
     move.target.ask("make", move.target_path, ["", *(each.name for each in found.directories)])
-    temporary = folder(move.order.source, move.order.target)
+    temporary = folder(move.order.source, move.order.target, move.order.names or ())
     if found.small:
         move.target.ask("make", move.target_path, [temporary])
     _run(move, found, outcome, temporary)
@@ -170,7 +170,7 @@ def _leave_alone(move: Move, unchanged: Sequence[Entry], outcome: Outcome) -> No
                 wrong.append(pair.after or pair.before)
     if wrong:
         move.watch.expect(sum(each.size_bytes for each in wrong))
-        temporary = folder(move.order.source, move.order.target)
+        temporary = folder(move.order.source, move.order.target, move.order.names or ())
         move.target.ask("make", move.target_path, [temporary])
         _run(move, Difference((), tuple(wrong), (), (), (), (), ()), outcome, temporary)
 

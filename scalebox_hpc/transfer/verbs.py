@@ -8,6 +8,10 @@ from typing import Final
 VERBS: Final[Mapping[str, str]] = {
     "copy": "scalebox_hpc.transfer.copying",
     "checksum": "scalebox_hpc.transfer.summing",
+    "list": "scalebox_hpc.transfer.listing",
+    "pack": "scalebox_hpc.transfer.packing",
+    "unpack": "scalebox_hpc.transfer.unpacking",
+    "delete": "scalebox_hpc.transfer.deleting",
     "stage-in": "scalebox_hpc.transfer.stage_in",
     "stage-out": "scalebox_hpc.transfer.stage_out",
 }

@@ -42,6 +42,8 @@ def test_the_verbs_are_those_of_the_design() -> None:
     assert nouns == {
         "run", "check", "plan", "describe", "schema", "status", "ps", "show", "log", "retry", "resume",
         "cancel", "export", "image", "module", "daemon", "ledger", "doctor", "rm", "site",
+        "get", "put",
+        "graph",
     }  # fmt: skip
 
 

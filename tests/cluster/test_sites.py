@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster.box import Site, wait_until
 from tests.cluster.recovery import home_id
-from tests.cluster.site_faults import cut_link, kill_relay, relays, without_sshd
-from tests.cluster.two_sites import TwoSites
+from tests.cluster.site_faults import cut_link, end_connections, kill_relay, relays, without_sshd
+from tests.cluster.two_sites import SECOND_FACTOR_PORT, TwoSites, answering
 from tests.scenarios.lab import Lab
 
 LONG = """
@@ -55,8 +56,13 @@ def test_s14_primes_of_two_centres(lab_of_two: Lab, two_sites: TwoSites) -> None
     assert {row["host"] for row in rows if row["site"] == "b"} <= set(b.nodes)
     assert {row["outcome"] for row in rows} == {"SUCCEEDED"}
     wait_until(lambda: not relays(b), 60, "the end of the relay, which nobody needs")
-    shared = b.home / ".sbx" / "shared" / f"sbx-{home_id(lab)}"
+    shared = shared_at(lab, b)
     assert list((shared / "runs").iterdir()) == []
+
+
+def shared_at(lab: Lab, site: Site) -> Path:
+    """The shared folder of the lab's home at another site, from outside."""
+    return site.home / ".sbx" / "shared" / f"sbx-{home_id(lab)}"
 
 
 def start(lab: Lab) -> None:
@@ -119,6 +125,56 @@ def test_what_is_lost_in_the_middle_costs_no_task(
     start(lab_of_two)
     fault(lab_of_two, two_sites.b)
     assert_right(lab_of_two)
+
+
+def test_a_site_that_wants_a_code_waits_for_its_user_and_goes_on(
+    lab_of_two: Lab, two_sites: TwoSites
+) -> None:
+    lab, a, b = lab_of_two, two_sites.a, two_sites.b
+    lab.file("site-configs/b.toml", two_sites.file_of_b(ssh=f"port = {SECOND_FACTOR_PORT}\nmaster = true"))
+    login = f"{answering(a)} {lab.place.sbx} site login b"
+    lab.pipeline(LONG, far_sh=FAR)
+    refused = lab.sbx("run", "pipeline.toml", "--site", str(lab.place.site), "--detach")
+    assert (refused.exit_code, "sbx site login b" in refused.text) == (4, True), str(refused)
+    try:
+        assert lab.shell(login).exit_code == 0
+        start(lab)
+        end_connections(b)
+        lab.wait(lambda: site_b(lab)["todo"] == "sbx site login b", 120.0, "word that somebody has to log in")
+        assert "type: sbx site login b" in lab.sbx("status").text
+        assert lab.shell(login).exit_code == 0
+        assert_right(lab)
+    finally:
+        lab.sbx("daemon", "stop")
+        end_connections(b)
+
+
+IMAGE = """
+sbx = 1
+[pipeline]
+name = "contained"
+[modules.far]
+image = "/scratch/images/bb.sif"
+run = ["sh", "-c", "cat $SBX_SHARED/../../../contact.json; mkdir publish; hostname >publish/x"]
+seed = ["1"]
+site = "b"
+resources = { memory = "100M", time = "5m" }
+"""
+
+
+def test_an_image_is_put_there_by_its_content_and_sees_no_secret(
+    lab_of_two: Lab, two_sites: TwoSites
+) -> None:
+    lab, b = lab_of_two, two_sites.b
+    lab.pipeline(IMAGE)
+    lab.run("--site", str(lab.place.site))
+    (row,) = lab.rows()
+    assert (row["outcome"], row["stdout"], row["site"]) == ("SUCCEEDED", "", "b")
+    shared = shared_at(lab, b)
+    (stored,) = (shared / "images").iterdir()
+    assert stored.name == f"{row['image'].replace(':', '-')}.sif"
+    (published,) = (shared / "results" / lab.status()["run"]).iterdir()
+    assert published.read_text().strip() in b.nodes
 
 
 def test_user_partition_and_python_are_those_of_the_other_site(lab_of_two: Lab, two_sites: TwoSites) -> None:

@@ -175,3 +175,19 @@ def test_a_place_that_may_not_be_written_is_its_own_failure(push: Mover, small_d
     with pytest.raises(TransferFailed) as failed:
         push(Path(__file__), small_disk / "x")
     assert failed.value.cause is Cause.PERMISSION
+
+
+def test_small_files_that_find_no_room_say_so_too_and_the_line_goes_on(
+    push: Mover, small_disk: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for index in range(1500):
+        (source / f"{index}").write_bytes(bytes(4096))
+    with pytest.raises(TransferFailed) as failed:
+        push(source, small_disk / "out")
+    assert failed.value.cause is Cause.SPACE
+    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+    outcome = push(source, small_disk / "out")
+    assert len(outcome.files) == 1500
+    assert outcome.moved_bytes < 1500 * 4096, "those that had arrived were left alone"

@@ -144,3 +144,28 @@ def test_the_link_is_let_go_of_when_nobody_needs_it(make_world: MakeWorld) -> No
     assert world.core is not None
     book = world.core.book("sim")
     assert (book.linked, book.link_up) == (False, False)
+
+
+def test_memory_that_is_read_again_asks_for_the_link_once_more(make_world: MakeWorld) -> None:
+    """The turn that asked for it may have been forgotten; here its answer was."""
+    world = make_world(player(), site=REMOTE)
+    world.network.is_cut = True
+    world.accept(sums(), ONE)
+    world.run(for_s=1.0)
+    world.network.is_cut = False
+    assert world.core is not None
+    world.core.load(world.core.desk.now)
+    assert world.finish() is RunPhase.SUCCEEDED
+
+
+def test_a_site_file_that_names_another_way_makes_another_link(make_world: MakeWorld) -> None:
+    world = remote(make_world)
+    counting(world)
+    assert world.core is not None
+    desk, book = world.core.desk, world.core.book("sim")
+    assert book.way == REMOTE.way
+    other = replace(REMOTE, ssh=Ssh("elsewhere"))
+    desk.sites["sim"] = replace(desk.sites["sim"], site=other)
+    world.run(for_s=10.0)
+    assert (book.way, book.link_up) == (other.way, True)
+    assert world.finish() is RunPhase.SUCCEEDED

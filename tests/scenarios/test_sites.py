@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -103,6 +104,20 @@ echo "$1" > messages.txt
 """
 
 
+PUBLISH = """
+sbx = 1
+[pipeline]
+name = "publish"
+[modules.work]
+run = ["./work.sh", "{body}"]
+seed = ["x"]
+"""
+WORK = """#!/bin/sh
+mkdir publish
+echo "$1 at $SBX_SITE without a pipeline of its own$SBX_PIPELINE, $SBX_RESULTS" > publish/"$1".txt
+"""
+
+
 def test_s14_primes_are_counted_at_another_site(lab: Lab, other: Other) -> None:
     lab.run()
     assert lab.result("total.txt") == "1229\n"
@@ -120,8 +135,23 @@ def test_s14_primes_are_counted_at_another_site(lab: Lab, other: Other) -> None:
     assert lab.sbx("log", task).stdout == next(row["stdout"] for row in rows if row["task"] == task)
     assert "results there in" in lab.sbx("status").text
     lab.wait(lambda: not other.relays(), 60.0, "the end of the relay, which nobody needs")
+    tries = {path.name.split(".")[0] for path in (other.folder / "tries").iterdir()}
+    assert tries == {f"sbx-{lab.status()['run']}-default-b"}, "tokens of tries there, and of no others"
     left = {path.name for path in (other.folder / "runs").iterdir()}
     assert left == set(), "the run SUCCEEDED, so what its tasks shared is gone"
+
+
+def test_a_run_may_be_at_another_site_as_a_whole(lab: Lab, other: Other) -> None:
+    lab.pipeline(PUBLISH, work_sh=WORK)
+    done = lab.run("--site", "b")
+    there = other.folder / "results" / lab.status()["run"]
+    assert f"results  {there} at b" in done.text
+    assert (there / "x.txt").read_text() == f"x at b without a pipeline of its own, {there}\n"
+    assert {row["site"] for row in lab.rows()} == {"b"}
+    token = json.loads((lab.home / "daemon.json").read_text())["token"].encode()
+    key, tls_key = ((lab.home / name).read_bytes() for name in ("key", "tls.key"))
+    text = b"".join(path.read_bytes() for path in other.folder.rglob("*") if path.is_file())
+    assert [secret in text for secret in (token, key, key.hex().encode(), tls_key)] == [False] * 4
 
 
 def test_a_link_that_is_lost_pauses_the_site_and_loses_nothing(lab: Lab, other: Other) -> None:

@@ -28,12 +28,8 @@ def handle(core: Core, call: Call) -> None:
     digests = {name: module.spec.digest for name, module in run.modules.items()}
     images = {name: module.image for name, module in run.modules.items() if module.image is not None}
     again = {"pipeline": run.pipeline.file, "params": dict(run.pipeline.params), "site": run.pipeline.site}
-    sites = core.desk.sites
-    remote = {
-        name
-        for name, module in run.modules.items()
-        if all(sites[site].is_remote for site in run.pipeline.sites_of(module.spec))
-    }
+    pools, sites = run.pipeline.pools, core.desk.sites
+    remote = {name for name, module in run.modules.items() if sites[pools[module.spec.pool].site].is_remote}
     names, where = tuple(run.shared), run.pipeline.directory
     core.desk.commands.append(
         Compare(call, run.name, where, digests, names, again, images, frozenset(remote))

@@ -127,7 +127,7 @@ def test_files_and_messages_wait_together_and_one_message_goes_to_the_transfer(t
     desk.write("messages.txt", "a.x\nb\n")
     found = desk.collect(via={"next": "m-out"})
     waiting = "stage-out/m.7/7-00c0ffee-1"
-    own = {"h": "1", "_s": "2", "sbx_key": "m.7", "sbx_sender": "m.7", "sbx_stage": waiting}
+    own = {"h": "1", "sbx_key": "m.7", "sbx_sender": "m.7", "sbx_stage": waiting}
     assert found.messages == [("m-out", "the body", own)]
     folder = desk.shared / waiting
     assert (folder / "files" / "a.x").read_text() == "content"
@@ -155,3 +155,20 @@ def test_a_long_list_of_files_is_left_out_of_the_headers(tmp_path: Path) -> None
     left = Left(leaving, str(desk.work))
     assert left.rewritten(("next", "b", None)) == ("next", "b", None)
     assert left.rewritten(("next", f"{0:040}.x", None))[1] == desk.home(f"{0:040}.x")
+
+
+def test_headers_that_leave_no_room_stay_behind(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, takes="m-out", out=("*.x",))
+    desk.write("a.x")
+    desk.write("messages.txt", "b\n")
+    desk.offer["headers"] = {"long": "x" * 16_300}
+    ((_, body, headers),) = desk.collect().messages
+    assert (body, sorted(headers)) == ("the body", ["sbx_key", "sbx_sender", "sbx_stage"])
+
+
+def test_files_of_a_module_before_are_not_passed_off_as_its_own(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, out=("*.x",))
+    for number in range(300):
+        desk.write(f"{number:040}.x")
+    desk.offer["headers"] = {HOME_PATHS: "[]", "h": "1"}
+    assert desk.collect().messages == [("next", "the body", {"h": "1"})]
