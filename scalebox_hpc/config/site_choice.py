@@ -49,6 +49,11 @@ class SiteChoice:
             name = HERE
         return self.usual if name is None else self._named(name, table)
 
+    def is_here(self, table: Table) -> bool:
+        """Tell whether the tasks of a module run on this machine."""
+        site = self.of(table)
+        return site is not None and site.batch == "local"
+
     def here(self, table: Table) -> Site | None:
         """Return the site that is the daemon's machine."""
         return self._named(HERE, table)

@@ -50,7 +50,8 @@ class Session:
 
     last_sync: int = 0  # 0: none since this daemon started
     offers: dict[str, Offer] = field(default_factory=dict)
-    unstarted: Counter[int] = field(default_factory=Counter)  # leases not started, by module
+    held: Counter[int] = field(default_factory=Counter)  # leases, by module
+    unstarted: Counter[int] = field(default_factory=Counter)  # those not started
 
     def hear(
         self,
@@ -105,18 +106,21 @@ class Session:
     def add(self, offer: Offer) -> None:
         """Put a new lease into the agent's hands; the next answer will bear it."""
         self.offers[offer.lease] = offer
+        self.held[offer.module_id] += 1
         self.unstarted[offer.module_id] += not offer.started
 
     def drop(self, lease: str) -> Offer | None:
         """Forget a lease: reported, lapsed or cancelled."""
         offer = self.offers.pop(lease, None)
         if offer is not None:
+            self.held[offer.module_id] -= 1
             self.unstarted[offer.module_id] -= not offer.started
         return offer
 
     def clear(self) -> None:
         """Forget all leases: the agent is over."""
         self.offers.clear()
+        self.held.clear()
         self.unstarted.clear()
 
     def to_offer(self) -> list[Offer]:

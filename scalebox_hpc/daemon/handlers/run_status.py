@@ -69,7 +69,7 @@ def _site(core: Core, run: RunState, site: str, pools: list[PoolState]) -> dict[
     facts, book = core.desk.sites[site], core.book(site)
     counts: Counter[TaskState] = Counter()
     for module in (module for pool in pools for module in pool.modules):
-        counts.update(module.counts)
+        counts.update(_counts_at(core, module, site) if module.spec.places else module.counts)
     away = links.is_away(core.desk, core.books, site) and book.linked
     return {
         "site": site,
@@ -84,6 +84,22 @@ def _site(core: Core, run: RunState, site: str, pools: list[PoolState]) -> dict[
     }
 
 
+def _counts_at(core: Core, module: ModuleState, site: str) -> dict[TaskState, int]:
+    """Of a module with several sites: what waits, which each of them may take, and what is one's own."""
+    here = [agent for agent in core.desk.world.agents.values() if agent.pool.spec.site == site]
+    running = sum(
+        offer.started and offer.module_id == module.module_id
+        for agent in here
+        for offer in agent.session.offers.values()
+    )
+    return {
+        TaskState.READY: module.counts[TaskState.READY],
+        TaskState.LEASED: sum(agent.session.held[module.module_id] for agent in here) - running,
+        TaskState.RUNNING: running,
+        TaskState.SUCCEEDED: module.done_at[site],
+    }
+
+
 def _module(core: Core, module: ModuleState, progresses: Mapping[int, Any]) -> dict[str, Any]:
     counts, now_s = module.counts, core.desk.now.mono_s
     rate = module.rate.per_s(now_s)
@@ -91,7 +107,7 @@ def _module(core: Core, module: ModuleState, progresses: Mapping[int, Any]) -> d
     bad = counts[TaskState.FAILED] + counts[TaskState.CANCELLED]
     return {
         "module": module.spec.name,
-        "site": module.run.pipeline.pools[module.spec.pool].site,
+        "site": ", ".join(module.run.pipeline.sites_of(module.spec)),
         **{state.lower(): count for state, count in counts.items()},
         "ignored": module.ignored,
         "total": sum(counts.values()),
