@@ -154,6 +154,15 @@ def test_a_run_may_be_at_another_site_as_a_whole(lab: Lab, other: Other) -> None
     assert [secret in text for secret in (token, key, key.hex().encode(), tls_key)] == [False] * 4
 
 
+def test_elements_that_cannot_start_there_say_why(lab: Lab, other: Other) -> None:
+    site = lab.directory / "site-configs" / "b.toml"
+    site.write_text(site.read_text().replace('python = "python3"', 'python = "/nonexistent/python9"', 1))
+    lab.pipeline(PUBLISH, work_sh=WORK)
+    done = lab.run("--site", "b", exit_code=3)
+    assert "pool default is paused" in done.text
+    lab.wait(lambda: "python9" in lab.status()["pools"][0]["reason"], 30.0, "the words of a silent element")
+
+
 def test_a_link_that_is_lost_pauses_the_site_and_loses_nothing(lab: Lab, other: Other) -> None:
     start(lab, other)
     other.server.stop()
