@@ -94,6 +94,7 @@ class Clear:
     results: str = ""  # the directory with them
     agents: tuple[tuple[int, str], ...] = ()  # agent_id, incarnation
     tries: tuple[tuple[int, str], ...] = ()  # try_id, name
+    sites: tuple[str, ...] = ()  # at which the run was
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,8 @@ class Hands:
     def _clear(self, command: Clear, remote: list[SiteFacts]) -> None:
         clear(self._here(), command)
         what = f"remove what is left of run {command.run or command.run_id}"
-        self._there(remote, what, lambda depot: depot.clear(gone(command)))
+        used = [facts for facts in remote if facts.site.name in command.sites]
+        self._there(used, what, lambda depot: depot.clear(gone(command)))
         self._tell(Told("cleared", {"order": command}))
 
     def _measure(self, command: Measure) -> None:

@@ -380,6 +380,7 @@ class Removal:
     name: str
     modules: list[int]
     results: str  # the directory that goes too; "": it stays
+    sites: tuple[str, ...] = ()  # where it had pools
     waits: bool = False  # for files to be deleted
 
 

@@ -152,6 +152,18 @@ def test_a_run_may_be_at_another_site_as_a_whole(lab: Lab, other: Other) -> None
     key, tls_key = ((lab.home / name).read_bytes() for name in ("key", "tls.key"))
     text = b"".join(path.read_bytes() for path in other.folder.rglob("*") if path.is_file())
     assert [secret in text for secret in (token, key, key.hex().encode(), tls_key)] == [False] * 4
+    assert lab.sbx("rm", there.name, "--results", "--yes").exit_code == 0
+    lab.wait(lambda: not there.exists(), 60.0, "the removal of the run's results at b")
+    assert list((other.folder / "logs").iterdir()) == []
+
+
+def test_elements_that_cannot_start_there_say_why(lab: Lab, other: Other) -> None:
+    site = lab.directory / "site-configs" / "b.toml"
+    site.write_text(site.read_text().replace('python = "python3"', 'python = "/nonexistent/python9"', 1))
+    lab.pipeline(PUBLISH, work_sh=WORK)
+    done = lab.run("--site", "b", exit_code=3)
+    assert "pool default is paused" in done.text
+    lab.wait(lambda: "python9" in lab.status()["pools"][0]["reason"], 30.0, "the words of a silent element")
 
 
 def test_a_link_that_is_lost_pauses_the_site_and_loses_nothing(lab: Lab, other: Other) -> None:
