@@ -15,6 +15,7 @@ from tests.cluster.two_sites import SECOND_FACTOR_PORT, TwoSites, answering
 from tests.scenarios.lab import Lab
 
 MINUTE_S = 60.0
+AWAY_S = 10.0  # transfers try again within a second or two
 OF_SLURM = {"agent_lost", "node_lost", "preempted"}  # slurmctld is cut off from its nodes too, and loses them
 
 
@@ -62,9 +63,11 @@ def test_a_login_with_a_second_factor_is_lost(
     with copying(two_sites) as copies:
         start_both(lab, copies)
         end_connections(b)
+        struck = now()
         paused = until_paused(lab)
         assert paused["todo"] == "sbx site login b"
         assert "sbx site login b" in said(lab)
+        wait_until(lambda: (now() - struck).total_seconds() >= AWAY_S, 60, "the user, who was away")
         log_in(lab, a)
         fault = Fault("OpenSSH master ended, and logged in again", now(), set(), loses=False)
         judge_both(lab, two_sites, fault, record_property, copies)
