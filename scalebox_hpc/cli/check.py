@@ -48,12 +48,14 @@ def check(
     for warning in loaded.warnings:
         say.remark(f"warning: {warning}")
     also = f", {count(len(loaded.warnings), 'warning')}" if loaded.warnings else ""
-    modules = count(len(loaded.pipeline.modules), "module")
-    sites = sorted(set(_sites(loaded.pipeline).values()))
+    inserted = sum(module.inserted is not None for module in loaded.pipeline.modules.values())
+    modules = count(len(loaded.pipeline.modules) - inserted, "module")
+    modules += f" and {count(inserted, 'inserted transfer')}" if inserted else ""
+    sites = sorted({pool.site for pool in loaded.pipeline.pools.values()})
     where = f"site {sites[0]}" if len(sites) == 1 else f"sites {', '.join(sites)}"
     say.text(f"{loaded.pipeline.name}: no problems in {modules} at {where}{also}")
 
 
 def _sites(pipeline: Pipeline) -> dict[str, str]:
     """Where each module runs."""
-    return {name: pipeline.pools[module.pool].site for name, module in pipeline.modules.items()}
+    return {name: ", ".join(pipeline.sites_of(module)) for name, module in pipeline.modules.items()}

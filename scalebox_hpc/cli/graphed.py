@@ -118,7 +118,7 @@ def _quoted(text: str) -> str:
 
 
 def _site(pipeline: Pipeline, module: Module) -> str:
-    return pipeline.pools[module.pool].site
+    return ", ".join(pipeline.sites_of(module))
 
 
 def _text(template: Template) -> str:

@@ -52,7 +52,7 @@ def first_submissions(
     """
     planned = []
     for pool in pipeline.pools.values():
-        members = [module for module in pipeline.modules.values() if module.pool == pool.name]
+        members = pipeline.members(pool.name)
         if members:
             site = sites[pool.site]
             python = site.python or sys.executable

@@ -50,6 +50,17 @@ POOL: Final[Keys] = {
     "idle": _duration("an agent without work leaves after this long"),
 }
 
+PLACE: Final[Keys] = {
+    "name": _text("the site"),
+    "weight": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "description": "its share of the backlog, in proportion to those of the others; absent: 1",
+    },
+    "when_pending": _duration("it is asked once elements of the sites before have been pending for so long"),
+    "pool": _named("a pool of that site; absent: as `pool` of the module says"),
+}
+
 RESOURCES: Final[Keys] = {
     "cpus": _whole('processors; with kind = "mpi" those of one rank', 1),
     "memory": _size('memory, such as 500M or 16G; with kind = "mpi" that of one node'),
@@ -135,7 +146,27 @@ MODULE: Final[Keys] = {
         "items": {"type": "string", "pattern": "^[^:]+(:/[^:]*(:(ro|rw))?)?$"},
         "description": "files and directories that its container sees: SOURCE[:TARGET[:ro|rw]]",
     },
-    "site": _text("where it runs, whatever `--site` says; absent: the run's site"),
+    "site": {
+        "anyOf": [
+            {"type": "string"},
+            {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "anyOf": [
+                        {"type": "string"},
+                        {
+                            "type": "object",
+                            "properties": PLACE,
+                            "required": ["name"],
+                            "additionalProperties": False,
+                        },
+                    ]
+                },
+            },
+        ],
+        "description": "where it runs, whatever `--site` says; of several sites, the one that starts first",
+    },
     "use": _named("a standard module; its keys can be written anew here"),
     "kind": {
         "enum": ["task", "mpi", "transfer"],

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scalebox_hpc.config import keys, standard
+from scalebox_hpc.config.burst import at_each_site
 from scalebox_hpc.config.files import Shelf
 from scalebox_hpc.config.graph import check_graph
 from scalebox_hpc.config.modules import Reading, module_tables, read_module
@@ -92,13 +93,17 @@ def load_standards(path: Path) -> dict[str, Standard]:
 
 
 def load_module_sites(path: Path) -> dict[str, str]:
-    """Read only which site each module names itself, by module; not those that run at the run's site."""
+    """Read only which sites each module names itself, by module; not those that run at the run's site."""
     data, notes = read_toml(path)
     top = Table(data, (), notes)
-    usual = top.table("defaults").text("site")
-    named = {str(table.path[-1]): table.text("site") or usual for table in top.tables("modules")}
+    usual = top.table("defaults")
+    named = {}
+    for table in top.tables("modules"):
+        said = table if "site" in table.data else usual
+        sites = [each.text("site") or "" for _, each in at_each_site(said)]
+        named[str(table.path[-1])] = ", ".join(filter(None, sites))
     notes.raise_problems()
-    return {name: site for name, site in named.items() if site is not None}
+    return {name: sites for name, sites in named.items() if sites}
 
 
 def _read_modules(

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from scalebox_hpc.config import keys
+from scalebox_hpc.config.burst import NamedSite
 from scalebox_hpc.config.notes import did_you_mean
-from scalebox_hpc.config.site_choice import TRANSFER, TRANSFERS, SiteChoice
+from scalebox_hpc.config.site_choice import SiteChoice
 from scalebox_hpc.config.table import Table, kind_of
-from scalebox_hpc.domain.pipeline import Module, Pool, Ranks, Resources
+from scalebox_hpc.domain.pipeline import Module, Place, Pool, Ranks, Resources
 from scalebox_hpc.domain.site import Machine, Site
-from scalebox_hpc.domain.stage import WALLTIME_S
+from scalebox_hpc.domain.stage import KIND, POOL, WALLTIME_S
 from scalebox_hpc.units import show_duration, show_size
 
 DEFAULT: Final = "default"
@@ -46,14 +47,28 @@ def read_pools(top: Table, sites: SiteChoice) -> dict[str, DeclaredPool]:
     return found
 
 
-def choose_pool(
-    module: Table, name: str, kind: str, pools: dict[str, DeclaredPool], sites: SiteChoice
-) -> str:
-    """Return the name of a module's pool; one of its own is added to `pools`.
+def choose_places(
+    at_sites: Sequence[tuple[NamedSite, Table]],
+    name: str,
+    kind: str,
+    pools: dict[str, DeclaredPool],
+    sites: SiteChoice,
+) -> tuple[Place, ...]:
+    """Return a pool of a module for each of its sites; those of its own are added to `pools`.
 
     It has one of its own where it writes a table, and always when its kind is mpi. Each site has a
     default pool of its own, and all transfers share one.
     """
+    places = []
+    for index, (named, module) in enumerate(at_sites):
+        own = f"{name}-{named.name}" if index else name
+        chosen = _choose_at(module, own, kind, pools, sites)
+        places.append(Place(chosen, named.weight, named.when_pending_s))
+    return tuple(places)
+
+
+def _choose_at(module: Table, name: str, kind: str, pools: dict[str, DeclaredPool], sites: SiteChoice) -> str:
+    """Return the name of a module's pool at a site; `name`: of one of its own."""
     site = sites.of(module)
     chosen = _choose(module, name, kind, pools, sites)
     at = pools[chosen].pool.site
@@ -69,9 +84,9 @@ def _choose(module: Table, name: str, kind: str, pools: dict[str, DeclaredPool],
     value = module.data.get("pool")
     if kind == "mpi" and (value is None or _is_shared_default(module, value)):
         value = {}  # a pool for itself
-    if kind == TRANSFER and (value is None or _is_shared_default(module, value)):
-        pools.setdefault(TRANSFERS, DeclaredPool(_bare(TRANSFERS, site), None, None))
-        return TRANSFERS
+    if kind == KIND and (value is None or _is_shared_default(module, value)):
+        pools.setdefault(POOL, DeclaredPool(_bare(POOL, site), None, None))
+        return POOL
     if value is None:
         return _default_pool(pools, site, sites)
     if isinstance(value, str):
@@ -116,14 +131,14 @@ def finish_pools(
     """Return the pools that modules use, whole; note tasks that never fit, and pools without use."""
     finished: dict[str, Pool] = {}
     for name, declared in pools.items():
-        members = [module for module in modules.values() if module.pool == name]
-        may_be_inserted = name == TRANSFERS and any(module.stage is not None for module in modules.values())
+        members = [module for module in modules.values() if name in module.pools]
+        may_be_inserted = name == POOL and any(module.stage is not None for module in modules.values())
         if not members and not may_be_inserted:
             if declared.table is not None:
                 remedy = f'name it in a module: pool = "{name}", or take it out'
                 declared.table.notes.warn(declared.table.path, "no module uses this pool", remedy)
             continue
-        _refuse_company(members, tables)
+        _refuse_company(name, members, tables)
         least_s = WALLTIME_S if may_be_inserted else _LEAST_WALLTIME_S
         pool = replace(declared.pool, walltime_s=declared.walltime_s or _walltime_s(members, least_s))
         finished[name] = pool
@@ -135,12 +150,12 @@ def finish_pools(
     return finished
 
 
-def _refuse_company(members: list[Module], tables: Mapping[str, Table]) -> None:
+def _refuse_company(pool: str, members: list[Module], tables: Mapping[str, Table]) -> None:
     for module in members:
         if module.kind == "mpi" and len(members) > 1:
             others = ", ".join(other.name for other in members if other is not module)
             remedy = "leave `pool` out, or write a table: pool = { machine = ... }"
-            fact = f'a module of kind = "mpi" has a pool for itself, and {module.pool} also serves {others}'
+            fact = f'a module of kind = "mpi" has a pool for itself, and {pool} also serves {others}'
             tables[module.name].problem("pool", fact, remedy)
 
 

@@ -190,7 +190,7 @@ class Hands:
     def _first_request(self, facts: SiteFacts, pipeline: Pipeline, pool: Pool) -> AllocationRequest:
         """What a pool would ask for first. Raises UsageError where a task fits in no element."""
         machine = machine_of_site(facts.site, pool.machine)
-        members = [module for module in pipeline.modules.values() if module.pool == pool.name]
+        members = pipeline.members(pool.name)
         works = tuple(pools.ModuleWork(module.name, module.taken, 1) for module in members)
         ranks = members[0].ranks if members else None
         asked = pools.PoolFacts(pool.name, pool.slots, pool.walltime_s, machine, works, ranks=ranks)

@@ -147,36 +147,49 @@ def with_images(pipeline: Pipeline, sites: Mapping[str, SiteFacts], fetching: Fe
     """
     wanted = _wanted(pipeline, sites, fetching.ways)
     found = fetching.all_of(wanted.values())
-    outcomes = {name: found[each] for name, each in wanted.items()}
-    wrong = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, SbxError)}
+    outcomes = {key: found[each] for key, each in wanted.items()}
+    wrong = {name: outcome for (name, _), outcome in outcomes.items() if isinstance(outcome, SbxError)}
     if wrong:
         _raise_all(Path(pipeline.file), wrong)
-    images = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Image)}
-    modules = {name: _with(module, images.get(name)) for name, module in pipeline.modules.items()}
+    images: dict[str, dict[str, Image]] = {}
+    for (name, site), outcome in outcomes.items():
+        if isinstance(outcome, Image):
+            images.setdefault(name, {})[site] = outcome
+    modules = {name: _with(module, images.get(name, {})) for name, module in pipeline.modules.items()}
     return replace(pipeline, modules=modules)
 
 
-def _with(module: Module, image: Image | None) -> Module:
-    return module if image is None else with_image(module, image)
+def _with(module: Module, images: Mapping[str, Image]) -> Module:
+    """The module with its image at each of its sites; what it is, that of the first says."""
+    if not images:
+        return module
+    (_, first), *others = images.items()
+    return replace(with_image(module, first), stored_at={site: image.path for site, image in others})
 
 
-def _wanted(pipeline: Pipeline, sites: Mapping[str, SiteFacts], ways: Ways | None) -> dict[str, Wanted]:
-    """By module, of those that have an image and run at one of these sites."""
+def _wanted(
+    pipeline: Pipeline, sites: Mapping[str, SiteFacts], ways: Ways | None
+) -> dict[tuple[str, str], Wanted]:
+    """By module and site, of modules that have an image, in the order of their sites."""
     wanted = {}
     for module in pipeline.modules.values():
-        facts = sites.get(pipeline.pools[module.pool].site)
-        if module.image is not None and facts is not None:
-            wanted[module.name] = _wanted_at(facts, module.image, Path(pipeline.directory), ways)
+        at = [sites[site] for site in pipeline.sites_of(module) if site in sites]
+        here = next((facts for facts in at if not facts.is_remote), None)
+        for facts in at if module.image is not None else ():
+            of = _wanted_at(facts, here, f"{module.image}", Path(pipeline.directory), ways)
+            wanted[module.name, facts.site.name] = of
     return wanted
 
 
-def _wanted_at(facts: SiteFacts, text: str, base: Path, ways: Ways | None) -> Wanted:
-    site = facts.site
-    if facts.is_remote:  # made here, by what makes it here, then put there
-        assert ways is not None, "who asks for a remote site knows a way to it"
-        return Wanted(ways.store, text, base, there=There(site.name, ways.depot(facts), str(site.images)))
-    directory = directory_for(site.images, Path(facts.launch.shared))
-    return Wanted(directory, text, base, site.containers.runtime)
+def _wanted_at(facts: SiteFacts, here: SiteFacts | None, text: str, base: Path, ways: Ways | None) -> Wanted:
+    """What a site needs. What goes to a remote one is that of a site `here`, so that both have the same."""
+    if not facts.is_remote:
+        directory = directory_for(facts.site.images, Path(facts.launch.shared))
+        return Wanted(directory, text, base, facts.site.containers.runtime)
+    assert ways is not None, "who asks for a remote site knows a way to it"
+    there = There(facts.site.name, ways.depot(facts), f"{facts.site.images}")
+    made = Wanted(ways.store, text, base) if here is None else _wanted_at(here, here, text, base, ways)
+    return replace(made, there=there)
 
 
 def _raise_all(file: Path, wrong: Mapping[str, SbxError]) -> None:
@@ -202,7 +215,8 @@ def changed_images(
     found = fetching.all_of(wanted.values())
     result: dict[str, tuple[Module, str]] = {}
     for name, module in now.modules.items():
-        outcome = found[wanted[name]] if name in wanted else None
+        key = (name, now.sites_of(module)[0])
+        outcome = found[wanted[key]] if key in wanted else None
         if isinstance(outcome, SbxError):
             result[name] = module, f"its image cannot be used: {outcome.fact}"
         elif outcome is not None and (before := recorded.get(name)) is not None:

@@ -133,11 +133,13 @@ def load_run(desk: Desk, row: tuple[Any, ...]) -> RunState:
     for module_row in desk.store.rows("modules", (run.run_id,)):
         module = _module(desk, run, module_row)
         module.chunks = waiting.get(module.module_id, 0)
+        if module.spec.places:
+            module.done_at.update(dict(desk.store.rows("done_by_site", (module.module_id,))))
         run.modules[module.spec.name] = module
         desk.world.modules[module.module_id] = module
     run.link()
     for pool_id, name, _, state, reason, hello_less in desk.store.rows("pools", (run.run_id,)):
-        members = [module for module in run.modules.values() if module.spec.pool == name]
+        members = [module for module in run.modules.values() if name in module.spec.pools]
         pool = PoolState(pool_id, run, pipeline.pools[name], members, state, reason, hello_less)
         desk.world.pools[pool_id] = pool
     desk.world.runs[run.run_id] = run

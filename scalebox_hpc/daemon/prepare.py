@@ -115,7 +115,7 @@ def _memory_mib(site: Site) -> int:
 
 def _shipped_to(pipeline: Pipeline, site: str) -> set[ShippedFile]:
     """The files that modules at a site need."""
-    there = [each for each in pipeline.modules.values() if pipeline.pools[each.pool].site == site]
+    there = [each for each in pipeline.modules.values() if site in pipeline.sites_of(each)]
     return {*pipeline.bin, *(file for module in there for file in module.files)}
 
 

@@ -23,7 +23,7 @@ MESSAGE_LIMIT = 1_000_000
 
 def sheet_of(pipeline: Pipeline, module: Module, facts: SiteFacts, home: str) -> dict[str, Any]:
     """All of a module's sheet but what belongs to one run; `home` is the path of the home."""
-    image, gathers = module.stored, {}
+    image, gathers = _image_at(module, facts), {}
     command, env = _of_transfer(module) if module.kind == "transfer" else (module.command, module.env)
     receivers = module.to if module.via is None else tuple(module.via)
     for name in receivers:
@@ -58,6 +58,12 @@ def sheet_of(pipeline: Pipeline, module: Module, facts: SiteFacts, home: str) ->
         "message_limit": MESSAGE_LIMIT,
         "pipeline": "" if facts.is_remote else pipeline.directory,
     }
+
+
+def _image_at(module: Module, facts: SiteFacts) -> Image | None:
+    """The module's image as it lies at a site."""
+    image = module.stored
+    return image and replace(image, path=module.stored_at.get(facts.site.name, image.path))
 
 
 def _stage(pipeline: Pipeline, module: Module) -> dict[str, Any] | None:

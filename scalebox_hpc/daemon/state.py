@@ -7,7 +7,7 @@ ledger, in the same turn. Its size depends on runs, modules and agents, never on
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -70,6 +70,9 @@ class ModuleState:
     ignored: int = 0
     streak: Streak = field(default_factory=Streak)  # of launch failures
     broken: str = ""
+    given_up: dict[str, str] = field(default_factory=dict)  # of several sites, where it would not start: why
+    streaks: dict[str, Streak] = field(default_factory=dict)  # of several sites: of launch failures at each
+    done_at: Counter[str] = field(default_factory=Counter)  # of several sites: tasks that succeeded at each
     chunks: int = 0  # recorded, sent by it, not yet turned into tasks
     waiting_parts: int = 0  # parts open or changed
     fired_once: bool = False  # a part of it was fired
@@ -132,6 +135,17 @@ class ModuleState:
         """Count a launch failure."""
         self.streak = one_more(self.streak, node)
         self.dirty = True
+
+    def sheet_at(self, site: str) -> dict[str, Any]:
+        """What agents of a site are told of it."""
+        at_sites: Mapping[str, dict[str, Any]] = self.sheet.get("sites", {})
+        return at_sites.get(site, self.sheet)
+
+    def succeeded_at(self, site: str, count: int = 1) -> None:
+        """Note that it works there, and how often it did."""
+        if self.spec.places:
+            self.streaks.pop(site, None)
+            self.done_at[site] += count
 
     def took(self, times: Times) -> None:
         """Note how long a task of it ran."""
@@ -272,6 +286,10 @@ class PoolState:
         """Of the one module, of kind "mpi", that has this pool for itself."""
         return self.modules[0].spec.ranks if self.modules else None
 
+    def serves(self, module: ModuleState) -> bool:
+        """Whether a module's tasks may run in it."""
+        return self.run is module.run and self.spec.name in module.spec.pools
+
     @property
     def has_work(self) -> bool:
         """Whether a task of it waits for a lease."""
@@ -399,6 +417,6 @@ class World:
     def serves_elsewhere(self, module: ModuleState, node: str) -> bool:
         """Tell whether an agent of another node serves a module."""
         return any(
-            agent.node != node and agent.pool.run is module.run and agent.pool.spec.name == module.spec.pool
+            agent.node != node and agent.pool.serves(module) and agent.pool.spec.site not in module.given_up
             for agent in self.agents.values()
         )

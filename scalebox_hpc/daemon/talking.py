@@ -179,6 +179,7 @@ def sync(desk: Desk, call: Call) -> None:
     agent.prefetch, agent.leaving = said.prefetch, not stays
     agent.dead = {lease for lease in agent.dead if lease in said.held}
     leasing.take_in(desk, agent, heard)
+    agent.session.progressed(said.progress)
     recording.record(desk, agent, said.results)
     for lease in agent.acks.get("refused", ()):  # current, but its chunks are not all here
         leasing.give_back(desk, agent, lease)
@@ -259,7 +260,8 @@ def is_over(pool: PoolState) -> bool:
     """Tell whether nothing can come for a pool any more, so that its agents are to leave."""
     run = pool.run
     return run.phase not in ACTIVE or all(
-        module.spec.name in run.closed or module.broken for module in pool.modules
+        module.spec.name in run.closed or module.broken or pool.spec.site in module.given_up
+        for module in pool.modules
     )
 
 
@@ -284,7 +286,8 @@ def sheet(desk: Desk, call: Call) -> None:
     if module is None:
         desk.answer(call, {"error": f"no module {said.module}"}, 404)
         return
-    desk.answer(call, module.sheet)
+    agent = desk.world.agents.get(said.incarnation)
+    desk.answer(call, module.sheet_at(agent.pool.spec.site if agent is not None else ""))
 
 
 def ended(desk: Desk, call: Call) -> None:

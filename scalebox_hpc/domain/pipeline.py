@@ -30,8 +30,9 @@ CONTRACT_FILES: Final = (
     "removed-files.txt",
     "custom-out.txt",
     "task-exec.json",
+    "progress.json",
 )
-"""What the agent reads from the work directory after a program's exit."""
+"""What the agent reads from the work directory, the last one while the program runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +137,26 @@ class Inserted:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """One of the sites of a module that names several: its pool there, and when that asks for how much."""
+
+    pool: str
+    weight: float = 1.0  # its share of the backlog is in proportion to it
+    when_pending_s: float = 0.0  # it asks once elements of those before have been pending for so long
+
+
+@dataclass(frozen=True, slots=True)
 class Module:
     """One program with its image, resources and rules."""
 
     name: str
     command: Command
     to: tuple[str, ...] = ()
-    pool: str = "default"  # key of Pipeline.pools
+    pool: str = "default"  # key of Pipeline.pools; of several, the first
+    places: tuple[Place, ...] = ()  # where it names several sites: one pool at each
     image: str | None = None  # as it is called; a path is absolute
     stored: Image | None = None  # what `image` was when the run was accepted
+    stored_at: Mapping[str, str] = field(default_factory=dict)  # its path at sites after the first
     container: Container = field(default_factory=Container)
     binds: tuple[Bind, ...] = ()
     kind: str = "task"  # or "mpi": a task takes whole nodes, and a pool for itself
@@ -165,6 +177,11 @@ class Module:
     digest: str = (
         ""  # of image, container, binds, kind, command, files, env, parameters used, to, gather, stage
     )
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The names of the pools that serve it; one at each of its sites."""
+        return tuple(place.pool for place in self.places) or (self.pool,)
 
     @property
     def ranks(self) -> Ranks | None:
@@ -207,6 +224,14 @@ class Pipeline:
     bin: tuple[ShippedFile, ...] = ()  # shipped, first in PATH
     file: str = ""  # absolute path of the pipeline's file
 
+    def members(self, pool: str) -> list[Module]:
+        """The modules that a pool serves."""
+        return [module for module in self.modules.values() if pool in module.pools]
+
+    def sites_of(self, module: Module) -> tuple[str, ...]:
+        """The names of the sites that a module may run at, in its order."""
+        return tuple(self.pools[pool].site for pool in module.pools)
+
 
 def to_json(pipeline: Pipeline) -> dict[str, Any]:
     """Return plain data that `json` can write and `from_json` can read back."""
@@ -240,6 +265,7 @@ def _module(data: Mapping[str, Any]) -> Module:
                 shell=tuple(command["shell"]),
             ),
             "resources": build(Resources, data["resources"]),
+            "places": tuple(build(Place, place) for place in data.get("places", ())),
             "stored": image(data.get("stored")),
             "container": container(data.get("container", {})),
             "binds": binds(data.get("binds", ())),

@@ -96,7 +96,7 @@ def _order(name: str, at_s: float, seed: str, most: float, sent: dict[str, list[
         pools.append(_pool(rng, "ranks"))
         ranked = rng.choice(sorted(modules))
         modules[ranked] = replace(modules[ranked], kind="mpi", pool="ranks", resources=rng.choice(RANKS))
-    used = {module.pool for module in modules.values()}
+    used = {pool for module in modules.values() for pool in module.pools}
     pipeline = Pipeline(
         "drawn", "", "/nowhere", "sim", {}, modules, {pool.name: pool for pool in pools if pool.name in used}
     )
