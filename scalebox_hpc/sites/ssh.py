@@ -92,7 +92,8 @@ class SshTransport:
             channel.settimeout(OPEN_S)
             channel.exec_command(text)
         except (paramiko.SSHException, OSError, EOFError) as error:
-            raise SiteUnreachable(f"{self._site}: {self._ssh.host} starts nothing: {error}") from error
+            why = str(error) or "the link was lost"
+            raise SiteUnreachable(f"{self._site}: {self._ssh.host} starts nothing: {why}") from error
         return channel
 
     def _link(self) -> paramiko.Transport:

@@ -182,7 +182,6 @@ def check_nothing_left_at(site: Site, home: str, *, of_run: bool = True) -> None
 
     `of_run`: neither what tasks of the run shared, which is kept of a run that did not succeed.
     """
-    until_nodes_serve(site)
     queue = "squeue --me --noheader --array --format='%i %T %j'"
     wait_until(lambda: home not in site.run(site.login, queue).stdout, 60, "an empty queue at b")
     wait_until(lambda: not relays(site), 60, "the end of the relay, which nobody needs")
@@ -195,8 +194,9 @@ def check_nothing_left_at(site: Site, home: str, *, of_run: bool = True) -> None
     assert left == [], left
 
 
-def until_nodes_serve(site: Site) -> None:
-    """Wait until Slurm has its nodes again, which it misses while the cable is pulled."""
-    states = "sinfo --noheader --Node --format=%T"
-    served = {"idle", "mixed", "allocated", "completing"}
+def resume_nodes(site: Site) -> None:
+    """Have Slurm use all its nodes again, of which it lost sight: what an administrator types then."""
+    resume = f"scontrol update nodename={','.join(site.nodes)} state=resume"
+    site.run(site.login, resume, root=True, check=False)  # those that came back by themselves are refused
+    states, served = "sinfo --noheader --Node --format=%T", {"idle", "mixed", "allocated", "completing"}
     wait_until(lambda: set(site.run(site.login, states).stdout.split()) <= served, 60, "all nodes")

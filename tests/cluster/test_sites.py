@@ -1,20 +1,17 @@
 """One run over two clusters: modules at b are driven from a, through b's login host alone. S14.
 
-The link is cut, the relay and the daemon are killed in the middle; each task counts once all the same.
+What befalls such a run is in the files `test_site_faults_*`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.cluster.box import Site, wait_until
 from tests.cluster.recovery import home_id
-from tests.cluster.site_faults import cut_link, end_connections, kill_relay, relays, without_sshd
+from tests.cluster.site_faults import end_connections, relays
 from tests.cluster.two_sites import SECOND_FACTOR_PORT, TwoSites, answering
 from tests.scenarios.lab import Lab
 
@@ -80,13 +77,6 @@ def site_b(lab: Lab) -> dict[str, Any]:
     return next(site for site in lab.status()["sites"] if site["site"] == "b")
 
 
-def until_paused(lab: Lab) -> None:
-    paused = lab.wait(
-        lambda: site_b(lab)["state"] == "paused" and site_b(lab), 120.0, "word of the lost link"
-    )
-    assert paused["reason"]
-
-
 def assert_right(lab: Lab) -> None:
     """The run ends well, and each of its tasks has succeeded once."""
     assert lab.wait_for_end(180.0)["state"] == "SUCCEEDED"
@@ -94,37 +84,6 @@ def assert_right(lab: Lab) -> None:
     assert sorted(row["task"] for row in rows) == sorted(["near.1", *(f"far.{n}" for n in range(1, 41))])
     near = next(row["stdout"] for row in rows if row["module"] == "near")
     assert near == " ".join(map(str, range(1, 41))) + "\n"
-
-
-def lose_the_cable(lab: Lab, b: Site) -> None:
-    with cut_link(b):
-        until_paused(lab)
-
-
-def lose_sshd(lab: Lab, b: Site) -> None:
-    with without_sshd(b):
-        until_paused(lab)
-
-
-def lose_the_relay(lab: Lab, b: Site) -> None:
-    assert kill_relay(b) == 1
-
-
-def lose_the_daemon(lab: Lab, b: Site) -> None:
-    before = relays(b)
-    lab.kill_daemon()
-    assert lab.sbx("daemon", "start").exit_code == 0
-    until_done(lab, lab.module("far")["succeeded"] + 2)
-    assert relays(b) == before, "it was found alive"
-
-
-@pytest.mark.parametrize("fault", [lose_the_cable, lose_sshd, lose_the_relay, lose_the_daemon])
-def test_what_is_lost_in_the_middle_costs_no_task(
-    lab_of_two: Lab, two_sites: TwoSites, fault: Callable[[Lab, Site], None]
-) -> None:
-    start(lab_of_two)
-    fault(lab_of_two, two_sites.b)
-    assert_right(lab_of_two)
 
 
 def test_a_site_that_wants_a_code_waits_for_its_user_and_goes_on(
