@@ -64,6 +64,17 @@ def test_both_sites_work_on_one_module(two: Lab) -> None:
     assert {site: each["succeeded"] for site, each in status.items() if site != "local"} == sites(two)
 
 
+def test_counts_of_the_sites_are_right_when_the_daemon_was_killed(two: Lab) -> None:
+    two.pipeline(SUM.replace("SITES", '["a", "b"]'), work_sh=WORK)
+    assert two.sbx("run", "pipeline.toml", "--detach").exit_code == 0
+    two.wait(lambda: two.module("work")["succeeded"] >= 4, 60.0, "some tasks")
+    two.kill_daemon()
+    assert two.sbx("daemon", "start").exit_code == 0
+    assert two.wait_for_end()["state"] == "SUCCEEDED"
+    status = {each["site"]: each["succeeded"] for each in two.status()["sites"]}
+    assert {site: count for site, count in status.items() if site != "local" and count} == sites(two)
+
+
 def test_a_site_where_the_program_does_not_start_leaves_it_to_the_other(two: Lab) -> None:
     two.file("bin-of-a/tool", WORK)
     two.pipeline(SUM.replace("SITES", '["a", "b"]').replace("./work.sh", "tool"))
