@@ -17,6 +17,7 @@ from scalebox_hpc.agent.attempt import NOTHING, Attempt
 from scalebox_hpc.agent.broom import Broom
 from scalebox_hpc.agent.child import INF, Children, Process
 from scalebox_hpc.agent.chunks import Sender
+from scalebox_hpc.agent.clock import clock_us
 from scalebox_hpc.agent.contract import Collected, Place, collect, delete_removed
 from scalebox_hpc.agent.disk import NO_ROOM, describe, is_of_the_disk
 from scalebox_hpc.agent.launch import Launcher, LaunchTools
@@ -26,6 +27,7 @@ from scalebox_hpc.agent.logs import Frames, Segment
 from scalebox_hpc.agent.loop import Loop
 from scalebox_hpc.agent.node import Node
 from scalebox_hpc.agent.probe import OomCounter
+from scalebox_hpc.agent.progress import Watch
 from scalebox_hpc.agent.say import log
 from scalebox_hpc.agent.session import GAP_S, Session
 from scalebox_hpc.agent.spool import Spool
@@ -40,14 +42,6 @@ SMALL = 4096  # bytes of text in a result, below which its size need not be know
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 Collection = Generator[None, None, Collected]
-
-
-BEGAN_NS = time.time_ns() - time.monotonic_ns()
-
-
-def clock_us() -> int:
-    """Return the time of day in microseconds UTC; no step of it since our start lets a task end early."""
-    return (BEGAN_NS + time.monotonic_ns()) // 1000
 
 
 class Tools(NamedTuple):
@@ -79,6 +73,7 @@ class Agent:
         self._collecting: list[tuple[Attempt, Collection]] = []
         self._senders: dict[str, Sender] = {}  # of results in chunks, until acknowledged
         self._after: dict[str, Collected] = {}  # with what is to be deleted once the lease is recorded
+        self.watch = Watch(self._attempts)
         self.broom = Broom(self.loop, self.children, self.work)
         self._greeting = False
         self._due = 0.0  # when there is more to do than to start the next task
@@ -108,6 +103,8 @@ class Agent:
                 if self._collecting:
                     self._collect_a_slice()  # before starting: it frees slots
                 self._start_waiting()
+                if self.watch.look(loop.now):
+                    session.progressed(loop.now)
                 self._say()
                 self.broom.sweep()
                 self._due = self._wake_at()
@@ -147,7 +144,7 @@ class Agent:
         if self._collecting:
             return 0.0
         ready_at = INF if self._greeting else self.link.ready_at
-        return min(self.session.wake_at(ready_at), self.broom.wake_at())
+        return min(self.session.wake_at(ready_at), self.broom.wake_at(), self.watch.wake_at())
 
     # talking
 

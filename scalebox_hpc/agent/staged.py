@@ -49,6 +49,7 @@ class Stage:
         self.results: str = stage["results"]  # as they are called at home
         self.shared: str = sheet["shared"]
         self.pipeline: str = sheet["pipeline"]
+        self._here = f"{sheet['site']}:"
 
     def leaving(self, offer: dict[str, Any], links: Links) -> Leaving | None:
         """Return where the files of an attempt go; None where it leaves none."""
@@ -68,7 +69,8 @@ class Stage:
         offer["brought"] = folder = os.path.join(self.shared, brought) if brought else ""
         offer["staged"] = names = []
         for path, name in named(references):
-            target = os.path.join(folder, name) if folder else os.path.join(self.pipeline, path)
+            near = path[len(self._here) :] if path.startswith(self._here) else path
+            target = os.path.join(folder, name) if folder else os.path.join(self.pipeline, near)
             if not os.path.exists(target):
                 raise StageProblem(
                     f"{target} does not exist; look at `stage.in` and at who sends the message"

@@ -48,7 +48,9 @@ def check(
     for warning in loaded.warnings:
         say.remark(f"warning: {warning}")
     also = f", {count(len(loaded.warnings), 'warning')}" if loaded.warnings else ""
-    modules = count(len(loaded.pipeline.modules), "module")
+    inserted = sum(module.inserted is not None for module in loaded.pipeline.modules.values())
+    modules = count(len(loaded.pipeline.modules) - inserted, "module")
+    modules += f" and {count(inserted, 'inserted transfer')}" if inserted else ""
     sites = sorted({pool.site for pool in loaded.pipeline.pools.values()})
     where = f"site {sites[0]}" if len(sites) == 1 else f"sites {', '.join(sites)}"
     say.text(f"{loaded.pipeline.name}: no problems in {modules} at {where}{also}")

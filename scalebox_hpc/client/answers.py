@@ -45,6 +45,17 @@ class RunSummary(TypedDict):
     images: list[str]  # digests of what its modules run in
 
 
+class Progress(TypedDict):
+    """How far running tasks are, by their own word."""
+
+    done: float
+    total: float | None  # None: not known, as with what follows
+    rate_per_s: float | None
+    unit: str  # "": bytes
+    eta_s: float | None
+    tasks: NotRequired[int]  # of a module: those that say it
+
+
 class ModuleStatus(TypedDict):
     """How a module of a run is doing: tasks by state, and how fast they go."""
 
@@ -64,6 +75,7 @@ class ModuleStatus(TypedDict):
     closed: bool
     causes: dict[str, int]  # of failed tasks
     depth: int  # steps from the seeds
+    progress: NotRequired[Progress | None]  # of its running tasks together
 
 
 class PoolStatus(TypedDict):
@@ -130,6 +142,7 @@ class Task(TypedDict):
     not_before_us: int | None
     created_us: int
     incarnation: str | None
+    progress: NotRequired[Progress | None]  # while it runs and says so
 
 
 Attempt = dict[str, Any]

@@ -17,7 +17,6 @@ from scalebox_hpc.config.templates import Filler
 from scalebox_hpc.domain.pipeline import CONTRACT_FILES, Command, Part, Template
 
 BASH: Final = ("bash", "-euo", "pipefail", "-c")
-
 _OF_A_GATHER: Final = (("members",), ("bodies",))
 _EVAL: Final = re.compile(r"(?<![\w./-])eval(?![\w./-])")
 _POSIX_SHELL: Final = re.compile(r"(?:ba|da|k|z|a|mk)?sh$|busybox$")

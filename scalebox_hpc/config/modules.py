@@ -30,7 +30,7 @@ from scalebox_hpc.config.rules import (
     read_to,
 )
 from scalebox_hpc.config.seed_table import read_seed_table
-from scalebox_hpc.config.site_choice import TRANSFER, SiteChoice
+from scalebox_hpc.config.site_choice import SiteChoice
 from scalebox_hpc.config.stage import is_staged, read_stage
 from scalebox_hpc.config.standard import Standard, check_inputs, named_files, take
 from scalebox_hpc.config.table import Table
@@ -39,6 +39,7 @@ from scalebox_hpc.config.toml_lines import KeyPath
 from scalebox_hpc.domain.container import Bind, Container
 from scalebox_hpc.domain.pipeline import Module
 from scalebox_hpc.domain.site import Site
+from scalebox_hpc.domain.stage import KIND
 
 _OF_THE_MESSAGE = ("SBX_BODY", "SBX_BODIES", "SBX_HEADER", "SBX_MEMBERS")
 
@@ -160,7 +161,7 @@ def _files(
 def _image(table: Table, filler: Filler, reading: Reading, kind: str, site: Site | None) -> str | None:
     """Return the image; what moves data is our own program, outside of those that `[defaults]` names."""
     path = table.at("image")
-    if kind != TRANSFER:
+    if kind != KIND:
         return read_image(table, filler, reading.base(table, path), site)
     if "image" in table.data and table.notes.origin(path) == (table.notes, path):
         table.notes.problem(path, "what moves data runs in no image", "take it out")
@@ -182,7 +183,7 @@ def _warn_of_no_image(table: Table, module: Module) -> None:
 
 
 def _check_program(table: Table, run: Run, module: Module, reading: Reading, is_here: bool) -> None:
-    if module.kind == TRANSFER:
+    if module.kind == KIND:
         return  # ours, by the Python that we run in
     site = reading.sites.of(table)
     is_here = is_here and module.image is None and site is not None and not site.prologue
@@ -200,7 +201,7 @@ def _mentioned(run: Run, looks: tuple[FileLook, ...], bin_looks: tuple[FileLook,
 
 def _warn_of_unused_message(table: Table, run: Run, module: Module, said: frozenset[str]) -> None:
     is_of_message = run.uses_message or is_staged(module) or bool(said & set(_OF_THE_MESSAGE))
-    if module.kind == TRANSFER or is_of_message or not run.words:
+    if module.kind == KIND or is_of_message or not run.words:
         return
     what = "{members} or {bodies}" if module.gather is not None else "{body} or {headers.NAME}"
     variables = "$SBX_MEMBERS" if module.gather is not None else "$SBX_BODY"

@@ -14,11 +14,11 @@ from typing import Final
 from scalebox_hpc.config import keys
 from scalebox_hpc.config.burst import NamedSite
 from scalebox_hpc.config.notes import did_you_mean
-from scalebox_hpc.config.site_choice import TRANSFER, TRANSFERS, SiteChoice
+from scalebox_hpc.config.site_choice import SiteChoice
 from scalebox_hpc.config.table import Table, kind_of
 from scalebox_hpc.domain.pipeline import Module, Place, Pool, Ranks, Resources
 from scalebox_hpc.domain.site import Machine, Site
-from scalebox_hpc.domain.stage import WALLTIME_S
+from scalebox_hpc.domain.stage import KIND, POOL, WALLTIME_S
 from scalebox_hpc.units import show_duration, show_size
 
 DEFAULT: Final = "default"
@@ -84,9 +84,9 @@ def _choose(module: Table, name: str, kind: str, pools: dict[str, DeclaredPool],
     value = module.data.get("pool")
     if kind == "mpi" and (value is None or _is_shared_default(module, value)):
         value = {}  # a pool for itself
-    if kind == TRANSFER and (value is None or _is_shared_default(module, value)):
-        pools.setdefault(TRANSFERS, DeclaredPool(_bare(TRANSFERS, site), None, None))
-        return TRANSFERS
+    if kind == KIND and (value is None or _is_shared_default(module, value)):
+        pools.setdefault(POOL, DeclaredPool(_bare(POOL, site), None, None))
+        return POOL
     if value is None:
         return _default_pool(pools, site, sites)
     if isinstance(value, str):
@@ -132,7 +132,7 @@ def finish_pools(
     finished: dict[str, Pool] = {}
     for name, declared in pools.items():
         members = [module for module in modules.values() if name in module.pools]
-        may_be_inserted = name == TRANSFERS and any(module.stage is not None for module in modules.values())
+        may_be_inserted = name == POOL and any(module.stage is not None for module in modules.values())
         if not members and not may_be_inserted:
             if declared.table is not None:
                 remedy = f'name it in a module: pool = "{name}", or take it out'

@@ -7,15 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.domain.site import Site
+from scalebox_hpc.domain.stage import HERE, KIND, POOL
 from scalebox_hpc.errors import PipelineErrors, Problem, UsageError
-
-TRANSFER: Final = "transfer"  # the kind of modules that move data
-TRANSFERS: Final = "transfers"  # their pool
-HERE: Final = "local"  # the site that is the daemon's machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +42,7 @@ class SiteChoice:
         What moves data runs on the daemon's machine, whatever the run's site is.
         """
         name = table.text("site")
-        if table.data.get("kind") == TRANSFER or table.path == ("pools", TRANSFERS):
+        if table.data.get("kind") == KIND or table.path == ("pools", POOL):
             if name not in (None, HERE):
                 fact = f"transfers run on the daemon's machine, not at site {name}"
                 table.problem("site", fact, "take it out; the places say where the data is")

@@ -11,7 +11,7 @@ from scalebox_hpc.config.site_choice import SiteChoice
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.config.templates import Filler
 from scalebox_hpc.domain.pipeline import CONTRACT_FILES, Module, Pipeline, Stage, Template
-from scalebox_hpc.domain.stage import files_of, routes, with_transfers
+from scalebox_hpc.domain.stage import KIND, files_of, routes, with_transfers
 
 
 def read_stage(module: Table, filler: Filler, kind: str) -> Stage | None:
@@ -20,7 +20,7 @@ def read_stage(module: Table, filler: Filler, kind: str) -> Stage | None:
         return None
     table = module.table("stage")
     table.allow(keys.STAGE)
-    if kind == "transfer":
+    if kind == KIND:
         remedy = "its program moves files itself; take `stage` out"
         module.problem("stage", 'has no meaning with kind = "transfer"', remedy)
     if "gather" in module.data and table.data.get("in"):

@@ -238,9 +238,9 @@ class Core:
         self._settle()
         if now.mono_s >= self.timers.decide_s:
             self.timers.decide_s = now.mono_s + DECIDE_EVERY_S
+            links.keep(desk, self.books)
             allocating.decide(desk, self.books, leaving=self.leaving)
             self._settle()  # a run all of whose pools were paused just now
-        links.keep(desk, self.books)
         looking.look(desk, self.books)
         if self.settings.metrics_file is not None and now.mono_s >= self.timers.metrics_s:
             self._publish()

@@ -39,6 +39,7 @@ class SiteBook:
     link_up: bool = False  # and it is, as far as we know
     link_why: str = ""  # why it is not
     link_todo: str = ""  # the command that a person has to type first
+    link_lost_s: float | None = None  # since when it is down, monotonic; None: it is up, or never was
     link_again_s: float = 0.0  # when a hand that could not begin is asked again, monotonic
 
 

@@ -24,6 +24,7 @@ from scalebox_hpc.daemon.home import SHARED_PARTS, remote_shared
 from scalebox_hpc.daemon.premises import Premises
 from scalebox_hpc.disk import problem_with
 from scalebox_hpc.domain.site import Site
+from scalebox_hpc.errors import SiteUnreachable
 from scalebox_hpc.relay.folder import Parcel
 from scalebox_hpc.sites.base import Transport
 from scalebox_hpc.sites.depot import Depot, LocalDepot, RemoteDepot
@@ -57,6 +58,16 @@ class RemoteStation:
         """Its shared folder; made, with our programs in it, at the first use. Raises EnvironmentProblem."""
         with self._lock:
             return self._depot or self._open()
+
+    def again(self) -> RemoteDepot:
+        """The same, made anew where it was removed meanwhile. Raises EnvironmentProblem."""
+        depot = self.depot()
+        try:
+            depot.make([""])
+        except (SiteUnreachable, OSError):
+            with self._lock:
+                return self._open()
+        return depot
 
     def batch(self) -> SlurmCli:
         """Its Slurm. Raises EnvironmentProblem."""
@@ -146,7 +157,7 @@ class Stations:
         """A site's shared folder, made if need be. Raises EnvironmentProblem, UsageError."""
         if site.ssh is None:
             return LocalDepot(str(self._premises.contact.open_shared(site)))
-        return self.remote(site).depot()
+        return self.remote(site).again()
 
     def depot(self, facts: SiteFacts) -> Depot:
         """The shared folder of a site of a run. Raises EnvironmentProblem where that is remote."""

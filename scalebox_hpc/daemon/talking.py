@@ -179,6 +179,7 @@ def sync(desk: Desk, call: Call) -> None:
     agent.prefetch, agent.leaving = said.prefetch, not stays
     agent.dead = {lease for lease in agent.dead if lease in said.held}
     leasing.take_in(desk, agent, heard)
+    agent.session.progressed(said.progress)
     recording.record(desk, agent, said.results)
     for lease in agent.acks.get("refused", ()):  # current, but its chunks are not all here
         leasing.give_back(desk, agent, lease)

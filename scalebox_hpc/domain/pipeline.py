@@ -30,8 +30,9 @@ CONTRACT_FILES: Final = (
     "removed-files.txt",
     "custom-out.txt",
     "task-exec.json",
+    "progress.json",
 )
-"""What the agent reads from the work directory after a program's exit."""
+"""What the agent reads from the work directory, the last one while the program runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,9 @@ from scalebox_hpc.domain.pipeline import (
 )
 from scalebox_hpc.domain.site import Site
 
-POOL: Final = "transfers"
+KIND: Final = "transfer"  # of modules that move data
+POOL: Final = "transfers"  # theirs
+HERE: Final = "local"  # the site that is the daemon's machine
 SENDER: Final = "sbx_sender"
 """The header in which a message to an `-out` transfer names the task whose files it takes home."""
 
@@ -120,7 +122,7 @@ def with_transfers(pipeline: Pipeline, found: Routes) -> Pipeline:
         modules[name] = _rewritten(module, found)
         if name in found.outs:
             modules[found.outs[name]] = _transfer_out(found.outs[name], module, found)
-    pool = pipeline.pools.get(POOL) or Pool(POOL, "local", walltime_s=WALLTIME_S, idle_s=2.0)
+    pool = pipeline.pools.get(POOL) or Pool(POOL, HERE, walltime_s=WALLTIME_S, idle_s=2.0)
     for name, module in modules.items():
         if module.inserted is not None:
             time_s = min(TIME_S, pool.walltime_s / WALLTIME_PER_TIME)
@@ -174,7 +176,7 @@ def _transfer(name: str, verb: str, inserted: Inserted, references: tuple[Templa
         name=name,
         command=command,
         pool=POOL,
-        kind="transfer",
+        kind=KIND,
         env={"FROM": inserted.source, "TO": inserted.target},
         resources=Resources(memory_mib=256),
         retry=(

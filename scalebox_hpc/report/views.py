@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scalebox_hpc.client import DaemonStatus, ModuleStatus, PoolStatus, RunStatus, RunSummary, SiteStatus
 from scalebox_hpc.report.failures import Examples, Failure, failures
+from scalebox_hpc.report.progress import progress_lines
 from scalebox_hpc.report.text import Line, clip, count, rate, table, when
 from scalebox_hpc.units import show_duration, show_size
 
@@ -28,8 +29,8 @@ def overview(
 ) -> list[Line]:
     """A run as it stands. With `height` it is folded to that many lines (at least about a dozen)."""
     head = head_lines(status, now_us)
-    tail = [*failure_lines(status, examples), *pool_lines(status["pools"]), *site_lines(status["sites"])]
-    tail += note_lines(status["notes"])
+    tail = [*progress_lines(status["modules"]), *failure_lines(status, examples)]
+    tail += [*pool_lines(status["pools"]), *site_lines(status["sites"]), *note_lines(status["notes"])]
     room = None if height is None else max(LEAST_MODULE_ROWS, height - len(head) - len(tail))
     lines = [*head, *module_lines(status["modules"], room), *tail]
     return [Line(clip(line.text, width), line.style) for line in lines]

@@ -132,6 +132,7 @@ class Hands:
     def _spool(self, command: Fetch) -> list[Any] | None:
         """What the spool of a remote agent holds; None where nobody can tell now."""
         if self.world.network.is_cut or command.incarnation in self.world.unreadable:
+            self.world.saw("unreadable", command.incarnation)
             return None
         return list(self.world.spools.get(command.incarnation, []))
 

@@ -230,11 +230,13 @@ class World:
 
     def cut(self, why: str = "the cable is out", todo: str = "") -> None:
         """Lose the link to the site: nobody there is heard, and the daemon is told."""
+        self.saw("link", why)
         self.network.is_cut = True
         self.daemon.tell(Told("link", self.link_news(why, todo)))
 
     def mend(self) -> None:
         """Let the link be up again."""
+        self.saw("link", "is up")
         self.network.is_cut = False
         self.daemon.tell(Told("link", self.link_news()))
 

@@ -175,7 +175,7 @@ def test_module_ls_lists_those_of_the_directory_too(sbx: Say, directory: Path) -
     assert head == "name"
     assert {"own", "copy", "python", "shell"} <= set(names)
     found = json.loads(sbx(None, "module", "ls", "--json").stdout)["standard"]
-    assert found[0]["directory"] == str(own)
+    assert {each["name"]: each["directory"] for each in found}["own"] == str(own)
 
 
 def test_module_show_says_what_goes_in_and_what_comes_out(sbx: Say, directory: Path) -> None:
@@ -270,3 +270,18 @@ def test_a_module_called_as_an_inserted_transfer_is_refused(sbx: Say, staged: Pa
     (problem,) = caught.value.problems
     assert problem.key == "modules.align.stage"
     assert "call [modules.align-in] otherwise" in problem.remedy
+
+
+def test_check_counts_what_is_inserted_and_the_pool_of_transfers_may_be_written(
+    sbx: Say, staged: Path
+) -> None:
+    (staged / "pipeline.toml").write_text(STAGED + "[pools.transfers]\nslots = 3\n")
+    result = sbx(None, "check")
+    assert result.output == "survey: no problems in 3 modules and 2 inserted transfers at sites b, local\n"
+    (transfers,) = [
+        p for p in json.loads(sbx(None, "plan", "--json").stdout)["pools"] if p["pool"] == "transfers"
+    ]
+    assert transfers["modules"] == ["align-in", "align-out"]
+    together = STAGED.replace('site = "b"\n', "") + "[pools.transfers]\nslots = 3\n"
+    (staged / "pipeline.toml").write_text(together)
+    assert sbx(None, "check").output == "survey: no problems in 3 modules at site local\n"

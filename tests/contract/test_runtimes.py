@@ -282,6 +282,15 @@ def test_several_run_at_once(lab: Lab) -> None:
     assert {result["slot"] for result in out["results"].values()} == {0, 1, 2, 3}
 
 
+def test_how_far_it_is_is_told_while_it_runs(lab: Lab) -> None:
+    says = '{"done": 1, "total": 2, "rate": 3, "unit": "laps"}'
+    script = f"echo '{says}' > p; mv p progress.json; while [ ! -e {lab.seen}/go ]; do sleep 0.01; done"
+    steps = ["progress", 1], ["write", f"{lab.seen}/go", ""], ["results", 1]
+    out = lab.run(script, add("x"), *steps)
+    assert out["seen"] == [[1, 2, 3, "laps"]]
+    assert out["results"]["1"]["outcome"] == "ok"
+
+
 def test_a_program_that_is_absent_is_launch(lab: Lab) -> None:
     out = lab.run("", add("x"), ["results", 1], words=["no-such-program"])
     assert (out["results"]["1"]["cause"], out["results"]["1"]["exit_code"]) == (

@@ -60,6 +60,18 @@ def test_no_lease_lapses_while_the_link_is_down(make_world: MakeWorld) -> None:
     assert attempts(world, "count.1") == [("SUCCEEDED", "")]
 
 
+def test_a_run_keeps_word_of_how_long_its_site_was_away(make_world: MakeWorld) -> None:
+    world = remote(make_world)
+    counting(world)
+    world.cut()
+    world.run(for_s=100.0)
+    world.mend()
+    assert world.finish() is RunPhase.SUCCEEDED
+    (note,) = world.command("run.status", run="run-1").body["notes"]
+    assert note.startswith("site ")
+    assert "could not be reached for 1m40s, until 20" in note
+
+
 def test_a_short_cut_counts_against_no_agent_either(make_world: MakeWorld) -> None:
     """Shorter than what tells that a whole site is silent, longer than what is borne of one agent."""
     world = make_world(player(count=slower), site=replace(REMOTE, lost_after_s=45.0))

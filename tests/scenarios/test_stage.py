@@ -260,3 +260,31 @@ def test_a_repeated_key_means_what_it_means_without_a_transfer(
     assert two.states("sink") == states
     assert two.module("sink")["ignored"] == ignored
     assert two.states("sink-in") == {"SUCCEEDED": 3}
+
+
+MUTE = """
+sbx = 1
+[pipeline]
+name = "mute"
+[modules.direct]
+run = "touch $SBX_PIPELINE/results/$SBX_RUN/count.1; printf 'total,2\\\\ncount,x\\\\n' > messages.txt"
+seed = ["go"]
+to = ["total", "count"]
+[modules.count]
+site = "b"
+gather = { by = "all" }
+run = "wc -l < {bodies} > count.txt; echo 1 > messages.txt"
+stage = { out = ["count.txt"] }
+to = ["total"]
+[modules.total]
+gather = { regex = "([0-9]+)" }
+run = "cat {bodies}"
+"""
+
+
+def test_what_did_not_come_home_may_be_missing_in_any_group(two: Lab) -> None:
+    """A file lies where the results of `count.1` should go; the group of that name is not its own."""
+    two.pipeline(MUTE)
+    two.run(exit_code=1)
+    assert two.states("count-out") == {"FAILED": 1}
+    assert [(task["body"], task["cause"]) for task in two.tasks("total")] == [("2", "incomplete")]

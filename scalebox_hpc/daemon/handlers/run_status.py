@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from scalebox_hpc.daemon import links
 from scalebox_hpc.daemon.events import Call
+from scalebox_hpc.daemon.handlers import progress
 from scalebox_hpc.daemon.handlers.finding import run_of
 from scalebox_hpc.daemon.runs import results_at
 from scalebox_hpc.daemon.state import ACTIVE, ModuleState, PoolState, RunState
@@ -36,6 +38,7 @@ def status(core: Core, run: RunState) -> dict[str, Any]:
         counts.update(module.counts)
     pools = [pool for pool in core.desk.world.pools.values() if pool.run is run]
     sites = {pool.spec.site: [each for each in pools if each.spec.site == pool.spec.site] for pool in pools}
+    progresses = progress.of_modules(core.desk.world, run)
     return {
         "run": run.name,
         "pipeline": run.pipeline.name,
@@ -54,7 +57,7 @@ def status(core: Core, run: RunState) -> dict[str, Any]:
         "results": run.results,
         "report_hint": f"sbx export {run.name} --csv {run.name}.csv",
         "params": dict(run.pipeline.params),
-        "modules": [_module(core, module) for module in run.modules.values()],
+        "modules": [_module(core, module, progresses) for module in run.modules.values()],
         "pools": [_pool(core, pool) for pool in pools],
         "sites": [_site(core, run, site, members) for site, members in sites.items()],
         "notes": list(run.notes),
@@ -97,7 +100,7 @@ def _counts_at(core: Core, module: ModuleState, site: str) -> dict[TaskState, in
     }
 
 
-def _module(core: Core, module: ModuleState) -> dict[str, Any]:
+def _module(core: Core, module: ModuleState, progresses: Mapping[int, Any]) -> dict[str, Any]:
     counts, now_s = module.counts, core.desk.now.mono_s
     rate = module.rate.per_s(now_s)
     left = module.open_tasks
@@ -114,6 +117,7 @@ def _module(core: Core, module: ModuleState) -> dict[str, Any]:
         "closed": module.spec.name in module.run.closed,
         "causes": _causes(core, module, bad),
         "depth": module.depth,
+        "progress": progresses.get(module.module_id),
     }
 
 

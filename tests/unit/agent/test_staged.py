@@ -24,7 +24,9 @@ class Desk:
         for each in (self.work, self.shared, root / "pipeline"):
             each.mkdir()
         stage = {"in": [], "out": list(out), "to": takes, "results": str(root / "results")}
-        self.stage = Stage({"stage": stage, "shared": str(self.shared), "pipeline": str(root / "pipeline")})
+        self.stage = Stage(
+            {"stage": stage, "shared": str(self.shared), "pipeline": str(root / "pipeline"), "site": "b"}
+        )
         self.offer: dict[str, Any] = {"task": "m.7", "lease": LEASE, "headers": {"h": "1", "_s": "2"}}
 
     def enter(self, *references: str) -> list[str]:
@@ -59,7 +61,7 @@ def test_files_lie_under_their_base_names_in_the_order_of_their_references(tmp_p
     desk = Desk(tmp_path)
     (tmp_path / "pipeline" / "near").write_text("near")
     (tmp_path / "far").write_text("far")
-    assert desk.enter(str(tmp_path / "far"), json.dumps(["near"])) == ["far", "near"]
+    assert desk.enter(f"b:{tmp_path}/far", json.dumps(["near"])) == ["far", "near"]
     assert [(desk.work / name).read_text() for name in ("far", "near")] == ["far", "near"]
     assert desk.offer["brought"] == ""
 

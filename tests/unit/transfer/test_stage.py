@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from scalebox_hpc.domain import stage
 from scalebox_hpc.errors import UsageError
 from scalebox_hpc.transfer import stage_in, stage_out
-from scalebox_hpc.transfer.causes import TransferFailed
+from scalebox_hpc.transfer.causes import Cause, TransferFailed
 from scalebox_hpc.transfer.task import Task, task_here
 
 
@@ -123,3 +124,8 @@ def test_an_attempt_cut_short_is_done_again_from_what_waits(
 def test_only_folders_of_ours_are_taken_home(desk: Desk, folder: str) -> None:
     with pytest.raises(UsageError, match="no folder of staged files"):
         stage_out.run(desk.task(headers={"sbx_stage": folder}))
+
+
+def test_retry_rules_of_inserted_transfers_name_the_exit_codes_of_transfers() -> None:
+    named = (stage.NETWORK, stage.MISSING, stage.CHANGED, stage.CHECKSUM)
+    assert named == (Cause.NETWORK, Cause.MISSING, Cause.CHANGED, Cause.CHECKSUM)
