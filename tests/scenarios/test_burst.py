@@ -97,3 +97,27 @@ def test_a_site_that_stands_by_is_not_asked_while_the_first_starts_at_once(two: 
     two.run()
     assert set(sites(two)) == {"a"}
     assert next(each for each in two.status()["pools"] if each["site"] == "b")["pool"] == "work-b"
+
+
+MORE = """
+sbx = 1
+[pipeline]
+name = "more"
+[modules.work]
+run = "[ $SBX_MEMORY_MIB -gt 300 ] || exit 5"
+seed = ["1", "2", "3", "4"]
+site = ["a", "b"]
+pool = { machine = "one" }
+retry = [{ on = 5, retries = 1, memory = "x2" }]
+resources = { memory = "300M", time = "5m" }
+"""
+
+
+def test_a_retry_that_needs_more_memory_than_one_site_has_runs_at_the_other(two: Lab) -> None:
+    for name, memory in (("a", "400M"), ("b", "1G")):
+        of_site = (two.directory / f"site-configs/{name}.toml").read_text()
+        two.file(f"site-configs/{name}.toml", f'{of_site}[machines.one]\ncpus = 1\nmemory = "{memory}"\n')
+    two.pipeline(MORE)
+    two.run()
+    assert {row["site"] for row in two.rows() if row["outcome"] == "SUCCEEDED"} == {"b"}
+    assert all(pool["state"] == "ok" for pool in two.status()["pools"])
