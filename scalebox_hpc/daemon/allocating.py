@@ -94,7 +94,7 @@ def _facts_of(
         slots=pool.spec.slots,
         walltime_s=pool.spec.walltime_s,
         machine=machine_of(pool, facts),
-        modules=tuple(_work(desk, module, _open(desk, pool, module, split)) for module in pool.modules),
+        modules=tuple(_work(desk, pool, module, _open(desk, pool, module, split)) for module in pool.modules),
         allocations=tuple(
             allocation_facts(allocation, known)
             for allocation in pool.allocations.values()
@@ -121,14 +121,18 @@ def _open(desk: Desk, pool: PoolState, module: ModuleState, split: Mapping[tuple
     return module.counts[TaskState.LEASED] + module.counts[TaskState.RUNNING] + bursting.ready(desk, module)
 
 
-def _work(desk: Desk, module: ModuleState, open_tasks: int) -> pools.ModuleWork:
+def _work(desk: Desk, pool: PoolState, module: ModuleState, open_tasks: int) -> pools.ModuleWork:
     median_s = module.durations.median()
     longest_s = 0.0
     if median_s is None and module.counts[TaskState.RUNNING]:
         row = desk.store.one("oldest_running", (module.module_id,))
         longest_s = (desk.now.wall_us - row[0]) / 1e6 if row is not None and row[0] is not None else 0.0
     needs = module.spec.taken
-    needs = dataclasses.replace(needs, memory_mib=max(needs.memory_mib, module.raised_mib))
+    raised_mib = module.raised_mib
+    most_mib = desk.sites[pool.spec.site].most_memory_mib(pool.spec.machine)
+    if most_mib is not None:  # more than that another of its sites has
+        raised_mib = min(raised_mib, most_mib)
+    needs = dataclasses.replace(needs, memory_mib=max(needs.memory_mib, raised_mib))
     return pools.ModuleWork(module.spec.name, needs, open_tasks, median_s, longest_s)
 
 

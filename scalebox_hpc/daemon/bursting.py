@@ -10,6 +10,7 @@ from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.living import allocation_facts, greeted, lives
 from scalebox_hpc.daemon.looking import SiteBook
 from scalebox_hpc.daemon.state import ModuleState, PoolState
+from scalebox_hpc.domain.pipeline import Place
 from scalebox_hpc.domain.task import TaskState
 from scalebox_hpc.engine.burst import PlaceFacts, shares
 
@@ -27,10 +28,7 @@ def split(desk: Desk, books: Mapping[str, SiteBook]) -> dict[tuple[int, int], in
         if not module.spec.places:
             continue
         at = pools_of(desk, module)
-        facts = [
-            _place(desk, books, module, at[place.pool], place.weight, place.when_pending_s)
-            for place in module.spec.places
-        ]
+        facts = [_facts_of(desk, books, module, at[place.pool], place) for place in module.spec.places]
         for place, share in zip(module.spec.places, shares(ready(desk, module), facts), strict=True):
             pool = at[place.pool]
             found[module.module_id, pool.pool_id] = held(desk, module, pool) + share
@@ -48,13 +46,8 @@ def held(desk: Desk, module: ModuleState, pool: PoolState) -> int:
     return sum(agent.session.held[module.module_id] for agent in agents if agent.pool is pool)
 
 
-def _place(
-    desk: Desk,
-    books: Mapping[str, SiteBook],
-    module: ModuleState,
-    pool: PoolState,
-    weight: float,
-    when_pending_s: float,
+def _facts_of(
+    desk: Desk, books: Mapping[str, SiteBook], module: ModuleState, pool: PoolState, place: Place
 ) -> PlaceFacts:
     site, known = pool.spec.site, greeted(desk)
     is_lost = links.is_away(desk, books, site) and bool(books[site].link_why if site in books else "")
@@ -65,8 +58,8 @@ def _place(
     if not living and pool.reason:  # it asked in vain
         waits_s = inf
     return PlaceFacts(
-        weight,
-        when_pending_s,
+        place.weight,
+        place.when_pending_s,
         usable=pool.state == "ok"
         and not is_lost
         and not pool.holds(desk.now.mono_s)

@@ -183,6 +183,11 @@ class SiteFacts:
         """Whether it is reached through ssh."""
         return self.site.ssh is not None
 
+    def most_memory_mib(self, machine: str | None) -> int | None:
+        """The most memory that an element of a machine, else of the default one, can have; None: unknown."""
+        found = self.site.default_machine() if machine is None else self.site.machines.get(machine)
+        return (found.memory_mib if found is not None else None) or self.memory_mib
+
 
 @dataclass(slots=True)
 class Ids:

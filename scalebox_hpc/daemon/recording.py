@@ -16,7 +16,6 @@ from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.headers import inherited_by, read_headers
 from scalebox_hpc.daemon.routing import Batch, Sizes, route, sizes_problem
 from scalebox_hpc.daemon.state import AgentState, ModuleState
-from scalebox_hpc.domain.pipeline import Pool
 from scalebox_hpc.domain.task import (
     HELD,
     Cause,
@@ -232,17 +231,12 @@ def _fail(desk: Desk, task: TaskRow, agent_id: int, result: Result) -> None:
 
 def _within(desk: Desk, module: ModuleState, decision: Again | GiveUp) -> Again | GiveUp:
     """Give up a retry that asks for more memory than any element of its pools can have."""
-    known = [_most_mib(desk, module.run.pipeline.pools[name]) for name in module.spec.pools]
+    pools = [module.run.pipeline.pools[name] for name in module.spec.pools]
+    known = [desk.sites[pool.site].most_memory_mib(pool.machine) for pool in pools]
     most_mib = max((most for most in known if most is not None), default=None) if None not in known else None
     if isinstance(decision, GiveUp) or most_mib is None or decision.memory_mib <= most_mib:
         return decision
     return GiveUp(f"its retry needs {decision.memory_mib} MiB of memory, and the machine has {most_mib} MiB")
-
-
-def _most_mib(desk: Desk, pool: Pool) -> int | None:
-    facts = desk.sites[pool.site]
-    machine = facts.site.machines.get(pool.machine) if pool.machine else facts.site.default_machine()
-    return (machine.memory_mib if machine is not None else None) or facts.memory_mib
 
 
 def _ended(task: TaskRow, cause: Cause, exit_code: int | None, walltime_share: float = 0.0) -> Ended:

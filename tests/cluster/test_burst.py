@@ -10,6 +10,7 @@ import pytest
 
 from tests.cluster.box import Site, wait_until
 from tests.cluster.recovery import home_id
+from tests.cluster.site_faults import cut_link
 from tests.cluster.slurm import state_of
 from tests.cluster.two_sites import TwoSites
 from tests.scenarios.lab import Lab
@@ -104,3 +105,17 @@ def test_a_site_stands_by_until_elements_of_the_first_have_waited(
         rows = [row for row in lab_of_two.rows() if row["module"] == "work"]
         nothing_waits(lab_of_two, two_sites.a)
     assert min(float(row["queue_s"]) for row in rows) >= 15.0
+
+
+def test_while_the_link_to_one_site_is_cut_the_other_does_what_waits(
+    lab_of_two: Lab, two_sites: TwoSites
+) -> None:
+    a = str(lab_of_two.place.site)
+    lab_of_two.pipeline(WIDE.replace("SITES", f'["{a}", "b"]').replace("AT", a), work_sh=WORK)
+    assert lab_of_two.sbx("run", "pipeline.toml", "--site", a, "--detach").exit_code == 0
+    lab_of_two.wait(lambda: {"b"} <= {row["site"] for row in lab_of_two.rows()}, 90.0, "a task done at b")
+    with cut_link(two_sites.b):
+        lab_of_two.wait(lambda: lab_of_two.module("work")["ready"] == 0, 90.0, "the other site")
+    assert lab_of_two.wait_for_end(180.0)["state"] == "SUCCEEDED"
+    rows = [row for row in lab_of_two.rows() if row["outcome"] == "SUCCEEDED"]
+    assert sorted(row["task"] for row in rows) == sorted(["total.1", *(f"work.{n}" for n in range(1, 61))])

@@ -64,6 +64,17 @@ def test_both_sites_work_on_one_module(two: Lab) -> None:
     assert {site: each["succeeded"] for site, each in status.items() if site != "local"} == sites(two)
 
 
+def test_counts_of_the_sites_are_right_when_the_daemon_was_killed(two: Lab) -> None:
+    two.pipeline(SUM.replace("SITES", '["a", "b"]'), work_sh=WORK)
+    assert two.sbx("run", "pipeline.toml", "--detach").exit_code == 0
+    two.wait(lambda: two.module("work")["succeeded"] >= 4, 60.0, "some tasks")
+    two.kill_daemon()
+    assert two.sbx("daemon", "start").exit_code == 0
+    assert two.wait_for_end()["state"] == "SUCCEEDED"
+    status = {each["site"]: each["succeeded"] for each in two.status()["sites"]}
+    assert {site: count for site, count in status.items() if site != "local" and count} == sites(two)
+
+
 def test_a_site_where_the_program_does_not_start_leaves_it_to_the_other(two: Lab) -> None:
     two.file("bin-of-a/tool", WORK)
     two.pipeline(SUM.replace("SITES", '["a", "b"]').replace("./work.sh", "tool"))
@@ -86,3 +97,27 @@ def test_a_site_that_stands_by_is_not_asked_while_the_first_starts_at_once(two: 
     two.run()
     assert set(sites(two)) == {"a"}
     assert next(each for each in two.status()["pools"] if each["site"] == "b")["pool"] == "work-b"
+
+
+MORE = """
+sbx = 1
+[pipeline]
+name = "more"
+[modules.work]
+run = "[ $SBX_MEMORY_MIB -gt 300 ] || exit 5"
+seed = ["1", "2", "3", "4"]
+site = ["a", "b"]
+pool = { machine = "one" }
+retry = [{ on = 5, retries = 1, memory = "x2" }]
+resources = { memory = "300M", time = "5m" }
+"""
+
+
+def test_a_retry_that_needs_more_memory_than_one_site_has_runs_at_the_other(two: Lab) -> None:
+    for name, memory in (("a", "400M"), ("b", "1G")):
+        of_site = (two.directory / f"site-configs/{name}.toml").read_text()
+        two.file(f"site-configs/{name}.toml", f'{of_site}[machines.one]\ncpus = 1\nmemory = "{memory}"\n')
+    two.pipeline(MORE)
+    two.run()
+    assert {row["site"] for row in two.rows() if row["outcome"] == "SUCCEEDED"} == {"b"}
+    assert all(pool["state"] == "ok" for pool in two.status()["pools"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from scalebox_hpc.daemon.images import (
     must_be_there,
     with_images,
 )
+from scalebox_hpc.daemon.sheets import sheet_of
 from scalebox_hpc.domain.allocation import Launch
 from scalebox_hpc.domain.image import Image
 from scalebox_hpc.domain.pipeline import Pipeline, from_json, to_json
@@ -205,3 +207,27 @@ def test_a_directory_is_no_image_for_a_remote_site(pipeline: Pipeline, tmp_path:
     with pytest.raises(PipelineErrors, match="is a directory, and site local is remote") as refused:
         with_images(local, facts, Fetching(fetch, ways=ways))
     assert "sbx image build" in refused.value.problems[0].remedy
+
+
+def test_a_module_with_several_sites_has_the_same_image_at_each(pipeline: Pipeline, tmp_path: Path) -> None:
+    toml = TOML.replace("[modules.first]\n", '[modules.first]\nsite = ["local", "far"]\n')
+    (tmp_path / "pipeline.toml").write_text(toml)
+    far = Site("far", images="/far/images", ssh=Ssh("far"))
+    several = load(tmp_path / "pipeline.toml", sites={"local": SITE, "far": far}).pipeline
+    facts = {**sites(tmp_path), "far": SiteFacts(far, Launch("0" * 16, "/far/shared", "python3"))}
+    asked: list[Wanted] = []
+
+    def note(wanted: Wanted) -> Image:
+        asked.append(wanted)
+        image = fetched(wanted)
+        return image if wanted.there is None else replace(image, path="/far/images/a")
+
+    ways = Ways(tmp_path / "store", lambda _: LocalDepot(str(tmp_path / "b")))
+    first = with_images(several, facts, Fetching(note, ways=ways)).modules["first"]
+    assert first.stored == fetched(asked[0])
+    assert first.stored_at == {"far": "/far/images/a"}
+    assert {each.directory for each in asked} == {tmp_path / "shared" / "images"}, "one image, made once"
+    told = {
+        name: sheet_of(several, first, each, "/home")["container"]["image"] for name, each in facts.items()
+    }
+    assert told == {"local": "/store/a", "far": "/far/images/a"}
