@@ -16,6 +16,7 @@ from tests.scenarios.lab import Lab, Row, attempts_of
 
 PRIMES_BELOW_A_MILLION = 78498
 PROPERTY = "recovery"
+GIVEN_BACK = "preempted"  # an element may start while it is given back as surplus, and its attempt be cut
 Tell = Callable[[str, object], None]  # pytest's record_property
 
 PRIMES = """
@@ -105,7 +106,7 @@ def judge(lab: Lab, fault: Fault, tell: Tell, *, deadline_s: float = 60.0) -> li
     rows = lab.rows()
     check_counts(rows)
     lost = [row for row in rows if row["outcome"] != "SUCCEEDED"]
-    assert {row["cause"] for row in lost} <= set(fault.causes), lost
+    assert {row["cause"] for row in lost} <= {*fault.causes, GIVEN_BACK}, lost
     assert {row["cause"] for row in lost} >= set(fault.lost_by), lost
     assert lost or not fault.loses, "the fault ended no attempt"
     check_explained(lab, lost)

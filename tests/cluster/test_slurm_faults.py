@@ -82,7 +82,7 @@ def test_elements_are_taken_away(
     lab: Lab, site: Site, record_property: Tell, strike: Callable[[Lab, Site], None], name: str
 ) -> None:
     """An element is told to end by SIGTERM: its agent says so of each attempt, and a new one begins."""
-    start(lab, tasks=60, pause="1" if strike is cut else "0.5")
+    start(lab, tasks=60, pause="2" if strike is cut else "0.5")
     until_done(lab, 10)
     strike(lab, site)
     rows = judge(lab, Fault(name, now(), {"preempted"}), record_property)
