@@ -22,6 +22,12 @@ SbxError                      exit  retry
 │   │   ├── SubmitRefused       4   never        it said no, and would say no again
 │   │   ├── SubmitLimited       4   safe         it takes no more of ours now: fewer, or later
 │   │   └── SubmitUnconfirmed   4   after look   we do not know whether it said yes
+│   ├── SiteUnreachable         4   safe         the login node of a site cannot be reached now
+│   │   ├── SiteTimeout         4   after look   a command there did not end in time
+│   │   ├── LoginNeeded         4   safe         a person has to log in there first
+│   │   ├── LoginRefused        4   never        it does not take the user's keys
+│   │   ├── HostKeyUnknown      4   never        the user has never accepted its host key
+│   │   └── HostKeyChanged      4   never        its host key is another than the one accepted
 │   ├── StorageFull             4   safe         a disk has no room
 │   ├── RuntimeAbsent           4   safe         nothing here pulls or builds images
 │   ├── RegistryUnreachable     4   safe         a registry does not answer
@@ -188,6 +194,38 @@ class SubmitUnconfirmed(BatchProblem):
     """The batch system may or may not have taken the request."""
 
     retry = Retry.AFTER_LOOK
+
+
+class SiteUnreachable(EnvironmentProblem):
+    """The login node of a site cannot be reached now."""
+
+
+class SiteTimeout(SiteUnreachable):
+    """A command at a site did not end in time; it may still be running."""
+
+    retry = Retry.AFTER_LOOK
+
+
+class LoginNeeded(SiteUnreachable):
+    """A person has to log in at a site first; the hint is the command to type."""
+
+
+class LoginRefused(SiteUnreachable):
+    """A site does not take the user's keys."""
+
+    retry = Retry.NEVER
+
+
+class HostKeyUnknown(SiteUnreachable):
+    """The user has never accepted this host key; the hint says how to."""
+
+    retry = Retry.NEVER
+
+
+class HostKeyChanged(SiteUnreachable):
+    """The host key is another than the one that the user accepted."""
+
+    retry = Retry.NEVER
 
 
 class StorageFull(EnvironmentProblem):

@@ -7,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from scalebox_hpc.testing.postgres import programs
+from scalebox_hpc.testing.sshd import program
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 TINY = (
     "--rounds 1 --tasks 20 --hq-tasks 5 --parallel-tasks 5 --rows 128,256"
     " --queued 500 --members 300 --steps 25 --idle-s 0.2"
+    " --relay-connections 5,10 --relay-mib 1 --relay-syncs 20"
 )
 TINY_CROWDS = (
     "--parts scale,idle-agents,thunder --scale-tasks 2000 --scale-queued 1000 --scale-postgres 2000"
@@ -31,11 +35,11 @@ def test_every_part_runs_and_its_figures_are_written(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     titles = (
         *("no-op tasks: 20", "claiming 64", "with 500 queued", "300 members", "from ready to started"),
-        "an idle daemon",
+        *("an idle daemon", "the relay of a remote site"),
     )
     assert [title for title in titles if title not in done.stdout] == []
     figures = json.loads((tmp_path / "bench.json").read_text())
-    assert {"machine", "noop", "claims", "queued", "gather", "latency", "idle"} == set(figures)
+    assert {"machine", "noop", "claims", "queued", "gather", "latency", "idle", "relay"} == set(figures)
 
 
 def test_played_agents_do_all_tasks_and_their_figures_are_written(tmp_path: Path) -> None:
@@ -50,6 +54,19 @@ def test_played_agents_do_all_tasks_and_their_figures_are_written(tmp_path: Path
     assert [(run["ledger"], run["tasks"]) for run in runs] == sizes
     assert figures["idle_agents"]["agents"] == 5
     assert [storm["statuses"] for storm in figures["thunder"]["storms"]] != []
+
+
+def test_transfers_are_measured_beside_their_peers(tmp_path: Path) -> None:
+    if program() is None:
+        pytest.skip("needs an sshd")
+    words = (
+        "--parts transfers --rounds 1 --large-mib 1 --small-files 60 --many-files 80 --far-mib 1 --streams 2"
+    )
+    done = bench(tmp_path, *words.split(), "--json", str(tmp_path / "bench.json"))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "bench.json").read_text())["transfers"]
+    assert set(figures) == {"large", "small", "again", "far", "many"}
+    assert all("rsync -a" in each and each["rsync -a"]["wall_s"] for each in figures.values())
 
 
 def test_a_ratio_to_hyperqueue_is_never_quoted_without_its_caveat() -> None:

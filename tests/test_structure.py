@@ -21,10 +21,12 @@ DOORS = {
     "cryptography": ("daemon/keys.py",),
     "spython": ("containers/",),
     "orjson": ("daemon/gate.py",),
+    "paramiko": ("sites/ssh.py",),
     "sqlalchemy": ("ledger/server.py", "ledger/postgres.py", "testing/postgres.py"),
     "psycopg": ("ledger/server.py", "ledger/session.py"),
     "prometheus_client": ("daemon/metrics.py",),
     "pyslurm": ("batch/slurm_child.py",),
+    "xxhash": ("transfer/end.py",),
 }
 VAGUE = {"utils", "helpers", "common", "manager", "misc", "util", "helper"}
 MOST_LINES = 450

@@ -17,6 +17,7 @@ from scalebox_hpc.agent.attempt import NOTHING, Attempt
 from scalebox_hpc.agent.broom import Broom
 from scalebox_hpc.agent.child import INF, Children, Process
 from scalebox_hpc.agent.chunks import Sender
+from scalebox_hpc.agent.clock import clock_us
 from scalebox_hpc.agent.contract import Collected, Place, collect, delete_removed
 from scalebox_hpc.agent.disk import NO_ROOM, describe, is_of_the_disk
 from scalebox_hpc.agent.launch import Launcher, LaunchTools
@@ -26,6 +27,7 @@ from scalebox_hpc.agent.logs import Frames, Segment
 from scalebox_hpc.agent.loop import Loop
 from scalebox_hpc.agent.node import Node
 from scalebox_hpc.agent.probe import OomCounter
+from scalebox_hpc.agent.progress import Watch
 from scalebox_hpc.agent.say import log
 from scalebox_hpc.agent.session import GAP_S, Session
 from scalebox_hpc.agent.spool import Spool
@@ -40,14 +42,6 @@ SMALL = 4096  # bytes of text in a result, below which its size need not be know
 ENCODE = json.JSONEncoder(separators=(",", ":")).encode
 
 Collection = Generator[None, None, Collected]
-
-
-BEGAN_NS = time.time_ns() - time.monotonic_ns()
-
-
-def clock_us() -> int:
-    """Return the time of day in microseconds UTC; no step of it since our start lets a task end early."""
-    return (BEGAN_NS + time.monotonic_ns()) // 1000
 
 
 class Tools(NamedTuple):
@@ -78,7 +72,8 @@ class Agent:
         self._attempts: dict[str, Attempt] = {}  # with a process
         self._collecting: list[tuple[Attempt, Collection]] = []
         self._senders: dict[str, Sender] = {}  # of results in chunks, until acknowledged
-        self._after: dict[str, list[str]] = {}  # files to delete once the lease is recorded
+        self._after: dict[str, Collected] = {}  # with what is to be deleted once the lease is recorded
+        self.watch = Watch(self._attempts)
         self.broom = Broom(self.loop, self.children, self.work)
         self._greeting = False
         self._due = 0.0  # when there is more to do than to start the next task
@@ -108,6 +103,8 @@ class Agent:
                 if self._collecting:
                     self._collect_a_slice()  # before starting: it frees slots
                 self._start_waiting()
+                if self.watch.look(loop.now):
+                    session.progressed(loop.now)
                 self._say()
                 self.broom.sweep()
                 self._due = self._wake_at()
@@ -147,7 +144,7 @@ class Agent:
         if self._collecting:
             return 0.0
         ready_at = INF if self._greeting else self.link.ready_at
-        return min(self.session.wake_at(ready_at), self.broom.wake_at())
+        return min(self.session.wake_at(ready_at), self.broom.wake_at(), self.watch.wake_at())
 
     # talking
 
@@ -205,10 +202,11 @@ class Agent:
             one.received_us = now_us
             self.supplies.get(one)
         for one in effects.recorded:
-            removed = self._after.pop(one.lease, None)
-            if removed:
-                for problem in delete_removed(removed, self.node.scratch_root):
-                    log(f"removed-files.txt of {one.offer['task']}: {problem}")
+            found = self._after.pop(one.lease, NOTHING)
+            for problem in delete_removed(found.removed, self.node.scratch_root):
+                log(f"removed-files.txt of {one.offer['task']}: {problem}")
+            if found.folder:
+                self.work.remove(found.folder)
         if self._senders:
             self._forget(effects.recorded)
         self._forget(effects.dropped)
@@ -315,8 +313,8 @@ class Agent:
             attempt.left = self.work.names(attempt.slot)
         except OSError as problem:  # what it says of itself cannot be read: no success to be believed
             attempt.fail(attempt.cause or "output", describe(problem, attempt.slot.work))
-        rules = attempt.recipe.rules
-        if not attempt.left and (attempt.cause is not None or rules.sends_nothing):
+        rules, stage = attempt.recipe.rules, attempt.recipe.stage
+        if not attempt.left and (attempt.cause is not None or (rules.sends_nothing and stage is None)):
             self._collected(attempt, NOTHING, attempt.times["ended"])
             return
         offer = attempt.held.offer
@@ -328,6 +326,8 @@ class Agent:
             offer.get("headers") or {},
             f"{self.node.scratch_root}/{CHUNKS}/{attempt.held.lease}",
             attempt.recipe.walls,
+            None if stage is None else stage.leaving(offer, attempt.recipe.links),
+            offer.get("brought", ""),
         )
         collection = collect(place, rules, attempt.cause is None)
         if not self._step(attempt, collection):
@@ -390,8 +390,8 @@ class Agent:
     def _deliver(self, attempt: Attempt, found: Collected) -> None:
         """Make the result, and hand it to the session; its chunks go ahead of it."""
         one, session = attempt.held, self.session
-        if found.removed:
-            self._after[one.lease] = found.removed
+        if found.removed or found.folder:
+            self._after[one.lease] = found
         is_small = attempt.text_bytes < SMALL and len(found.messages) < 2
         if is_small and not found.chunks:
             session.finished(one, attempt, SMALL)  # `_collected` has said when it is due

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from scalebox_hpc.agent.child import INF, Children, Process
 from scalebox_hpc.agent.loop import Loop
-from scalebox_hpc.agent.workdir import WorkDirs, removal
+from scalebox_hpc.agent.workdir import WorkDirs
 
 EVERY_S = 1.0  # between two removers
 LAST_S = 30.0  # for the last one
@@ -45,7 +45,7 @@ class Broom:
         """Kill every descendant that is left, then remove the agent's scratch directory."""
         self._children.kill_all()
         gone: list[Process] = []
-        self._start(removal([self._work.root]), gone.append)
+        self._start(self._work.all_to_remove(), gone.append)
         until = self._loop.now + LAST_S
         while not gone and self._loop.now < until:
             self._loop.turn(until)

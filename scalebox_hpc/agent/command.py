@@ -20,12 +20,14 @@ from scalebox_hpc.agent.mounts import of_tasks
 from scalebox_hpc.agent.node import Node
 from scalebox_hpc.agent.ranks import Ranks
 from scalebox_hpc.agent.runtimes.base import which
+from scalebox_hpc.agent.staged import Stage
 from scalebox_hpc.agent.walls import Walls, walls_of
 
 Template = Union[str, list[Any]]
 """Constant text, or parts: text, or a placeholder such as ["body"] or ["headers", NAME]."""
 
 PASSED_ON = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "TMPDIR", "SLURM_JOB_ID")
+SSH_AGENT = "SSH_AUTH_SOCK"
 PASSED_TO_CONTAINERS = ("HOME", "USER", "LOGNAME", "TZ", "SLURM_JOB_ID")
 OWN = ("pipeline", "results", "shared")
 """The directories of a module, as its sheet calls them, that its containers may write to."""
@@ -59,6 +61,8 @@ class Recipe:
         self.note = ""  # to be said of every attempt
         self.output_limit: int = sheet.get("output_limit", 65536)
         self.results: str = sheet.get("results", "")
+        self.stage = Stage(sheet) if sheet.get("stage") else None
+        self._references = [_compiled(each) for each in self.stage.inputs] if self.stage else []
         self._node = node
         self.ranks: Ranks | None = None  # of kind "mpi": what runs on the host, and starts ranks in the image
         if sheet.get("kind") == "mpi":
@@ -97,6 +101,13 @@ class Recipe:
             words = self._argv_inside[has_bash]
         return [word if isinstance(word, str) else self._fill(word, held, slot, gather_dir) for word in words]
 
+    def enter(self, held: Held, work: str) -> None:
+        """Make the links to what is staged for an attempt. Raises MissingHeader, StageProblem, OSError."""
+        if self.stage is not None:
+            parts = self._references
+            texts = [each if isinstance(each, str) else self._fill(each, held, 0, "") for each in parts]
+            self.stage.enter(work, texts, held.offer)
+
     def program(self, word: str) -> str:
         """Return the path to execute for a first word. Raises CannotLaunch when it cannot be."""
         if self.ranks is not None and self.ranks.problem:
@@ -128,6 +139,8 @@ class Recipe:
             env[b"SBX_HEADERS"] = ENCODE(headers).encode()
             for name, value in headers.items():
                 env[b"SBX_HEADER_" + _variable(name)] = value.encode()
+        if "staged" in offer:
+            env[b"SBX_STAGED"] = "\n".join(offer["staged"]).encode()
         if gather_dir:
             for name in ("members", "bodies", "missing"):
                 env[b"SBX_" + name.upper().encode()] = os.fsencode(gather_path(gather_dir, name))
@@ -181,6 +194,10 @@ class Recipe:
             env.update({name: value for name, value in environ.items() if name.startswith("LC_")})
         if self.ranks is not None:
             env.update(self.ranks.env)
+        if sheet.get("kind") == "transfer" and SSH_AGENT in environ:
+            env[SSH_AGENT] = environ[
+                SSH_AGENT
+            ]  # of the daemon's machine, where it runs, as is the daemon's own
         env.update(sheet.get("env", {}))
         if self.wanted is None:
             env["PATH"] = self._search
@@ -213,7 +230,7 @@ class Recipe:
             value = (offer.get("headers") or {}).get(part[1])
             if value is None:
                 raise MissingHeader(
-                    f"`run` asks for header {part[1]}, which the message does not carry; send it"
+                    f"`run` or `stage` asks for header {part[1]}, which the message does not carry; send it"
                 )
             return str(value)
         return gather_path(gather_dir, kind)

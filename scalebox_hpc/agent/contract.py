@@ -14,20 +14,19 @@ from collections.abc import Callable, Generator, Iterator
 from typing import BinaryIO, NamedTuple
 
 from scalebox_hpc.agent import disk
-from scalebox_hpc.agent.messages import REFUSALS, BadMessage, Headers, Message, Rules, read_json, read_text
+from scalebox_hpc.agent.messages import (
+    REFUSALS,
+    BadMessage,
+    Headers,
+    Message,
+    Rules,
+    read_json,
+    read_text,
+)
 from scalebox_hpc.agent.publish import PublishError, publish
+from scalebox_hpc.agent.staged import Leaving, Left, Outlet, StageProblem, Waiting
 from scalebox_hpc.agent.walls import Walls, has, has_open, resolved
 
-FILES = (
-    "messages.txt",
-    "messages.jsonl",
-    "timestamps.txt",
-    "input-files.txt",
-    "output-files.txt",
-    "removed-files.txt",
-    "custom-out.txt",
-    "task-exec.json",
-)
 INLINE_BYTES = 64 << 10  # messages sent with their report
 CHUNK_BYTES = 1 << 20
 LINE_BYTES = 1 << 20  # longer lines break the limits whatever they say
@@ -51,6 +50,8 @@ class Place(NamedTuple):
     headers: Headers
     chunk_prefix: str  # where files of chunks may be written
     walls: Walls = ()  # beyond which nothing is read, published or removed for it
+    leaving: Leaving | None = None  # how its files go to the results; None: it stages none
+    brought: str = ""  # the folder of files that were brought for it
 
 
 class Collected:
@@ -67,6 +68,7 @@ class Collected:
         self.user_text = ""
         self.user_times: dict[str, str] = {}
         self.removed: list[str] = []  # to be deleted once the attempt is recorded
+        self.folder = ""  # one of ours, to be removed then
 
 
 def collect(place: Place, rules: Rules, succeeded: bool) -> Generator[None, None, Collected]:
@@ -75,20 +77,34 @@ def collect(place: Place, rules: Rules, succeeded: bool) -> Generator[None, None
     try:
         yield from _read_user_files(place, found)
         if succeeded and found.status == 0:
-            yield from _read_messages(place, rules, found)
-            found.removed = [path for _, path in _paths(place, "removed-files.txt", found)]
-            if "publish" in place.left:
-                for size in publish(os.path.join(place.work, "publish"), place.results, place.walls):
-                    found.out_bytes += size
-                    yield
-    except (BadMessage, PublishError) as problem:
+            yield from _take(place, rules, found)
+    except (BadMessage, PublishError, StageProblem) as problem:
         found.problem = str(problem)
     except OSError as problem:
         found.problem = f"what it left could not be taken in: {disk.describe(problem, place.work)}"
     found.in_bytes, found.out_bytes = min(found.in_bytes, MOST_INTEGER), min(found.out_bytes, MOST_INTEGER)
     if found.problem or found.status:
+        leaving = place.leaving
         found.messages, found.removed = [], []
+        found.folder = leaving.folder if leaving is not None and leaving.waits else ""
     return found
+
+
+def _take(place: Place, rules: Rules, found: Collected) -> Slices:
+    """Take what a success leaves. Raises what makes it none."""
+    left = None if place.leaving is None else Left(place.leaving, place.work)
+    yield from _read_messages(place, rules, found, left)
+    found.removed = [path for _, path in _paths(place, "removed-files.txt", found)]
+    found.folder = place.brought
+    copies: list[Generator[int, None, None]] = []
+    if "publish" in place.left:
+        copies.append(publish(os.path.join(place.work, "publish"), place.results, place.walls))
+    if left is not None:
+        copies.append(left.move(place.walls))
+    for copy in copies:
+        for size in copy:
+            found.out_bytes += size
+            yield
 
 
 # messages
@@ -97,12 +113,14 @@ def collect(place: Place, rules: Rules, succeeded: bool) -> Generator[None, None
 class _Packer:
     """Keeps few messages in memory and writes many to files of chunks."""
 
-    def __init__(self, prefix: str, found: Collected) -> None:
-        self.prefix, self.found, self.count = prefix, found, 0
+    def __init__(self, prefix: str, found: Collected, via: dict[str, str]) -> None:
+        self.prefix, self.found, self.via, self.count = prefix, found, via, 0
         self.texts: list[str] = []
         self.size = 0
 
     def add(self, message: Message) -> None:
+        if self.via:
+            message = (self.via[message[0]], *message[1:])
         text = ENCODE(message)
         if self.size + len(text) > CHUNK_BYTES:
             self.flush()
@@ -129,18 +147,23 @@ class _Packer:
             self.found.messages = []
 
 
-def _read_messages(place: Place, rules: Rules, found: Collected) -> Slices:
-    packer = _Packer(place.chunk_prefix, found)
+def _read_messages(place: Place, rules: Rules, found: Collected, left: Left | None) -> Slices:
+    packer: Outlet = _Packer(place.chunk_prefix, found, rules.via)
+    if left is not None and left.leaving.waits:
+        packer = Waiting(left, place.body, place.headers, found.messages)
     inherited = {name: value for name, value in place.headers.items() if name.startswith("_")}
     readers = (("messages.txt", read_text), ("messages.jsonl", read_json))
     present = [(name, read) for name, read in readers if name in place.left]
     if not present:
         to = rules.forwards_to()
         if to:
-            message = (to, place.body, place.headers or None)
+            message: Message = (to, place.body, place.headers or None)
+            if left is not None:
+                message = left.rewritten(message)
             rules.check(message, inherited)
             packer.add(message)
-    for name, read in present:
+    for name, reader in present:
+        read = reader if left is None else left.reader(reader)
         yield from _read_message_file(place, name, read, rules, inherited, packer)
     packer.close()
 
@@ -151,7 +174,7 @@ def _read_message_file(
     read: Callable[[bytes, Rules], Message],
     rules: Rules,
     inherited: Headers,
-    packer: _Packer,
+    packer: Outlet,
 ) -> Slices:
     for number, line in _lines(place, name):
         try:

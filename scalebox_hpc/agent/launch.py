@@ -24,6 +24,7 @@ from scalebox_hpc.agent.mounts import missing_source, plan_view
 from scalebox_hpc.agent.node import Node
 from scalebox_hpc.agent.runtimes import Runtime, Unavailable, choose
 from scalebox_hpc.agent.say import log
+from scalebox_hpc.agent.staged import StageProblem
 from scalebox_hpc.agent.workdir import TMP, Slot, WorkDirs
 
 CLOSE_S = 3.0  # in which containers end of their own accord
@@ -56,6 +57,14 @@ class Launcher:
     def start(self, attempt: Attempt, work: int, now_us: int) -> None:
         """Start an attempt in its slot, whose work directory is open as `work`, perhaps later."""
         recipe = attempt.recipe
+        try:
+            recipe.enter(attempt.held, attempt.slot.work)
+        except (MissingHeader, StageProblem) as problem:
+            self._fail(attempt, "output", str(problem))
+            return
+        except OSError as problem:
+            self._fail(attempt, "launch", recipe.explain("", attempt.slot.work, problem))
+            return
         if recipe.wanted is not None:
             self._ask_for_container(attempt)
             return

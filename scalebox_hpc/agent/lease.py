@@ -39,6 +39,15 @@ def read_amounts(resources: Json) -> Amounts:
     return (get("cpus", 0), get("memory_mib", 0), get("gpus", 0), get("scratch_mib", 0))
 
 
+class Told(NamedTuple):
+    """How far a task is by its own word, as syncs bear it."""
+
+    done: float
+    total: float  # 0: not known
+    rate: float  # a second; 0: not known
+    unit: str  # "": bytes
+
+
 class Held:
     """One lease in our hands and what we know of it."""
 
@@ -47,6 +56,7 @@ class Held:
         "module",
         "need",
         "offer",
+        "progress",
         "rank",
         "received_us",
         "result",
@@ -71,9 +81,18 @@ class Held:
         self.taken_at = self.started_at = now
         self.received_us = 0
         self.result: object = None
+        self.progress: Told | None = None  # its own word, the newest
         self.size = 0  # of the result as JSON, in bytes, about
         self.spooled = False
         self.sending = False  # ENDED, and only its chunks are still to be sent
+
+
+class Flight(NamedTuple):
+    """A sync under way."""
+
+    number: int
+    parked: bool
+    leaving: bool  # and holding nothing any more
 
 
 class Effects:

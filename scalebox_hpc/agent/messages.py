@@ -13,11 +13,24 @@ Headers = dict[str, str]
 Message = tuple[str, str, Optional[Headers]]
 """(module it goes to, body, headers that the program wrote)"""
 
+FILES = (
+    "messages.txt",
+    "messages.jsonl",
+    "timestamps.txt",
+    "input-files.txt",
+    "output-files.txt",
+    "removed-files.txt",
+    "custom-out.txt",
+    "task-exec.json",
+)
+"""What a program may leave in its work directory to be read."""
+
 BODY_BYTES = 64 << 10
 HEADERS_BYTES = 16 << 10
 KEY_BYTES = 4 << 10
 SUFFIXES_MOST = 256  # places tried for the beginning of headers
-OURS = ("sbx_key", "sbx_order")
+OURS = ("sbx_key", "sbx_order", "sbx_files")
+OF_TRANSFERS = ("sbx_staged",)  # what an inserted transfer writes too
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
 # Numbers keep the text they were written with.
 DECODER = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
@@ -39,6 +52,8 @@ class Rules:
         self.sends_nothing = not self.to or self.to == (self.name,)  # when no message file is written
         self.forward: bool = sheet.get("forward", False)
         self.limit: int = sheet.get("message_limit", 1_000_000)
+        self.via: dict[str, str] = sheet.get("via") or {}  # receivers whose messages another module gets
+        self.ours = (*OURS, *OF_TRANSFERS) if sheet.get("inserted") else OURS
         self.headers: dict[str, str] = {}  # gather module to the header it groups by
         self.patterns: dict[str, re.Pattern[str]] = {}  # gather module to its regular expression
         for name, gather in sheet.get("gathers", {}).items():
@@ -72,7 +87,7 @@ class Rules:
         if not _is_text(body):
             raise BadMessage("its body holds half a surrogate pair, which is no text; write it as UTF-8")
         if headers:
-            _check_headers(headers)
+            check_headers(headers, self.ours)
         if to in self.headers or to in self.patterns:
             self._check_group(to, body, headers, inherited)
 
@@ -171,14 +186,15 @@ def _headers(value: dict[str, Any]) -> Headers:
     return headers
 
 
-def _check_headers(headers: Headers) -> None:
+def check_headers(headers: Headers, ours: tuple[str, ...]) -> None:
+    """Check names, limits and texts; `ours` are those that may begin with sbx_. Raises BadMessage."""
     size = 0
     for name, content in headers.items():
         size += len(name.encode("utf-8", "replace")) + len(content.encode("utf-8", "replace")) + 6
         if not NAME.fullmatch(name):
             raise BadMessage(f"its header {name!r} is no name; use letters, digits, _ . and -")
-        if name.startswith("sbx_") and name not in OURS:
-            raise BadMessage(f"its header {name!r} starts with sbx_; of these only {' and '.join(OURS)} work")
+        if name.startswith("sbx_") and name not in ours:
+            raise BadMessage(f"its header {name!r} starts with sbx_; of these only {', '.join(OURS)} work")
         if "\0" in content or not _is_text(content):
             raise BadMessage(f"its header {name!r} holds what is not text (a NUL or half a surrogate pair)")
     if size > HEADERS_BYTES:

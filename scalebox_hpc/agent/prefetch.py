@@ -1,12 +1,37 @@
-"""How many tasks to hold unstarted: from measured run times, per module. Pure."""
+"""How many tasks to hold unstarted: from the room there is and measured run times, per module. Pure."""
 
 from __future__ import annotations
 
-from scalebox_hpc.agent.lease import Amounts, width
+from collections.abc import Iterable, Mapping
+
+from scalebox_hpc.agent.lease import PREPARING, Amounts, Held, fits, take, width
 
 CAP = 1000  # leases of one module held unstarted beside those that have room
 SHARE_NEW = 0.2  # of the newest run time in the running mean
 SHORTEST_S = 1e-4
+
+
+def room(
+    left: list[int], waiting: Mapping[int, Iterable[Held]], held: Iterable[Held]
+) -> tuple[list[int], dict[int, int]]:
+    """Return what is free of `left` beside all leases that have room, and how many have none, per module.
+
+    Those that wait have room first, then those of `held` that are being prepared.
+    """
+    left, surplus = list(left), {}
+    for module, queue in waiting.items():
+        heads = iter(queue)
+        without = 0
+        for one in heads:
+            if not fits(one.need, left):
+                without = 1 + sum(1 for _ in heads)
+                break
+            take(one.need, left)
+        surplus[module] = without
+    for one in held:
+        if one.state == PREPARING and fits(one.need, left):
+            take(one.need, left)
+    return [max(0, amount) for amount in left], surplus
 
 
 class RunTimes:

@@ -7,7 +7,7 @@ file. The source is not deleted: the work directory goes as a whole.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 from scalebox_hpc.agent.walls import Walls, has, has_open, walls_of
 
@@ -25,15 +25,23 @@ def publish(source: str, results: str, walls: Walls = ()) -> Generator[int, None
     """
     if not os.path.isdir(source):
         raise PublishError("publish is not a directory; make it one and put files into it")
-    for relative in _files(source):
+    yield from put(source, _files(source), results, walls, "publish/")
+
+
+def put(
+    source: str, names: Iterable[str], results: str, walls: Walls, what: str
+) -> Generator[int, None, None]:
+    """Copy these files of a directory as `publish` does; `what` stands before their names in errors."""
+    within = walls and walls_of([results])
+    for relative in names:
         target = os.path.join(results, relative)
         if not os.path.isfile(os.path.join(source, relative)):
-            raise PublishError(f"publish/{relative} is not a plain file; remove it or make it one")
+            raise PublishError(f"{what}{relative} is not a plain file; remove it or make it one")
         try:
-            yield from _copy(os.path.join(source, relative), target, walls, walls and walls_of([results]))
+            yield from _copy(os.path.join(source, relative), target, walls, within)
         except OSError as problem:
             raise PublishError(
-                f"publish/{relative} could not be written to {target}: {problem.strerror};"
+                f"{what}{relative} could not be written to {target}: {problem.strerror};"
                 " look for room and permission there"
             ) from None
 

@@ -11,7 +11,6 @@ acknowledged). A DOOMED one is no longer ours; only its process still takes up r
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
 from scalebox_hpc.agent.lease import (
     AMOUNTS,
@@ -23,33 +22,28 @@ from scalebox_hpc.agent.lease import (
     RUNNING,
     WAITING,
     Effects,
+    Flight,
     Held,
     Json,
     Terms,
+    Told,
     fits,
     take,
 )
-from scalebox_hpc.agent.prefetch import RunTimes
+from scalebox_hpc.agent.prefetch import RunTimes, room
 
 INF = float("inf")
 GAP_S = 0.2  # between two syncs under load, unless slots would run dry
 LEAVING_GAP_S = 1.0  # between two syncs while what still runs is awaited; they are answered at once
 SYNCS_AHEAD = 3  # that prefetched tasks bridge: what we hold nobody else can run
 TELL_S = 0.5  # after which a task that still runs is said to have started
+NEWS_GAP_S = 5.0  # between a sync and the next one that goes only to say how far tasks are
 RESULTS_BYTES = 4 << 20  # results in one sync; the daemon reads bodies up to 8 MiB
 HEAD_WAIT_S = 10.0  # after this long the oldest waiting task is not overtaken any more
 TERM_PATIENCE_S = 5.0  # without an answer after SIGTERM, before results are spooled instead
 SPOOL_AGAIN_S = 60.0  # after the spool could not be written
 KEEP_S = 86400.0  # without an answer, after which results that nobody can be told are given up
 SHARE_NEW = 0.2  # of the newest answer time in the running mean
-
-
-class Flight(NamedTuple):
-    """A sync under way."""
-
-    number: int
-    parked: bool
-    leaving: bool  # and holding nothing any more
 
 
 class Session:
@@ -75,6 +69,7 @@ class Session:
         self._flight: Flight | None = None
         self._order = 0
         self._tell_at = INF  # when what started is to be told, if no sync goes before
+        self._has_news = False  # of how far tasks are
         self._urgent = True
         self._unspooled = 0  # results
         self._spool_not_before = -INF
@@ -120,14 +115,15 @@ class Session:
         held += [
             [one.lease, 1 if one.state >= RUNNING else 0] for one in self.held.values() if one.state < DONE
         ]
-        free, surplus = self._room()
+        are_some_preparing = len(self.held) > self._waiting_count + self._running + len(self._done)
+        free, surplus = room(self._left, self._waiting, self.held.values() if are_some_preparing else ())
         self.number += 1
         wait = not results and self.leaving is None
         self._flight = Flight(self.number, wait, self.leaving is not None and not held)
         self._urgent = False
         self._sent_at = now
         self._tell_at = INF
-        return {
+        sync: Json = {
             "incarnation": self.incarnation,
             "sync": self.number,
             "took": self.took,
@@ -143,23 +139,17 @@ class Session:
             "leaving": self.leaving,
             "reason": self.reason,
         }
+        if progress := self._progress():
+            sync["progress"] = progress
+        return sync
 
-    def _room(self) -> tuple[list[int], dict[int, int]]:
-        """Return what is free beside all leases that have room, and how many have none, per module."""
-        left, surplus = list(self._left), {}
-        for module, queue in self._waiting.items():
-            placed = 0
-            for one in queue:
-                if not fits(one.need, left):
-                    break
-                take(one.need, left)
-                placed += 1
-            surplus[module] = len(queue) - placed
-        if len(self.held) > self._waiting_count + self._running + len(self._done):
-            for one in self.held.values():
-                if one.state == PREPARING and fits(one.need, left):
-                    take(one.need, left)
-        return [max(0, amount) for amount in left], surplus
+    def _progress(self) -> dict[str, Told]:
+        """Return how far what runs says it is, if any of it has said something new since it was told."""
+        if not self._has_news:
+            return {}
+        self._has_news = False
+        running = (one for one in self.held.values() if one.state == RUNNING)
+        return {one.lease: one.progress for one in running if one.progress is not None}
 
     def _ahead_s(self) -> float:
         """Return how far ahead to prefetch: a few syncs, at most `prefetch_s`."""
@@ -176,6 +166,7 @@ class Session:
         if self._flight is None or self._flight.number != number:
             return
         self._flight = None
+        self._has_news = True  # some may have been in it
         self._not_before = now + retry_s
         self._idle_since = None  # while the daemon is silent we are not idle
 
@@ -298,6 +289,11 @@ class Session:
         self._tell_at = min(self._tell_at, now + TELL_S)
         self._running += 1
         take(one.need, self._left)
+
+    def progressed(self, now: float) -> None:
+        """Say that what runs has said something new of how far it is."""
+        self._has_news = True
+        self._tell_at = min(self._tell_at, max(now, self._sent_at + NEWS_GAP_S))
 
     def not_started(self, one: Held) -> None:
         """Say that the lease of which `started` was said just now waits again, before all others."""

@@ -138,6 +138,7 @@ class WorkDirs:
         self.aside = os.path.join(root, ASIDE)
         self._count = 0
         self._waiting: list[str] = []
+        self._elsewhere: list[str] = []  # also of these what a remover has in its hands, who may be killed
 
     def make(self) -> None:
         """Make the directories that all attempts share. Raises OSError."""
@@ -261,6 +262,11 @@ class WorkDirs:
         with contextlib.suppress(OSError):
             self.put_aside(path)
 
+    def remove(self, path: str) -> None:
+        """Let a directory be removed that lies elsewhere, where it is."""
+        self._waiting.append(path)
+        self._elsewhere = [*filter(os.path.lexists, self._elsewhere), path]
+
     @property
     def has_waiting(self) -> bool:
         """Whether something was put aside and waits to be removed."""
@@ -272,6 +278,10 @@ class WorkDirs:
             return []
         paths, self._waiting = self._waiting[:ASIDE_MOST], self._waiting[ASIDE_MOST:]
         return removal(paths)
+
+    def all_to_remove(self) -> list[str]:
+        """Return the command that removes the root, and what was to be removed elsewhere."""
+        return removal([self.root, *self._elsewhere])
 
 
 def scratch_root(scratch: str, incarnation: str) -> str:

@@ -78,7 +78,7 @@ class _Try:
 
 
 class LocalBatch:
-    """The BatchSystem of one home on this machine. It has no job ids.
+    """The BatchSystem of one home and site on this machine. It has no job ids.
 
     `clock` gives monotonic seconds; `kill_after_s` is the time from TERM to KILL.
     """
@@ -88,11 +88,12 @@ class LocalBatch:
         home_dir: Path,
         home_id: str,
         *,
+        site: str = "local",
         environ: Mapping[str, str] | None = None,
         kill_after_s: float = 15.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._root = home_dir.absolute() / "local"
+        self._root = home_dir.absolute() / ("local" if site == "local" else f"local-{site}")
         self._home = home_id
         self._environ = stripped(os.environ if environ is None else environ)
         self._kill_after_s = kill_after_s

@@ -7,7 +7,6 @@ to look again, is the engine's business.
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,12 +14,17 @@ from typing import Final
 
 from scalebox_hpc.batch import slurm_answers, slurm_listing
 from scalebox_hpc.batch.base import belongs
+from scalebox_hpc.batch.runner import LocalRunner, Ran, Runner
 from scalebox_hpc.batch.slurm_script import script
-from scalebox_hpc.batch.surroundings import for_slurm
 from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, Listing, TrySeen
-from scalebox_hpc.errors import BatchProblem, EnvironmentProblem, SubmitUnconfirmed
+from scalebox_hpc.errors import (
+    BatchProblem,
+    EnvironmentProblem,
+    SiteTimeout,
+    SiteUnreachable,
+    SubmitUnconfirmed,
+)
 
-HERE: Final = "is Slurm installed here? To run on this machine alone use `--site local`"
 NAMES_AT_ONCE: Final = 200  # to sacct
 DISABLED_S: Final = 3600.0  # how long we believe that there is no accounting
 BROKEN_S: Final = 300.0  # and that slurmdbd does not answer
@@ -46,7 +50,7 @@ class SlurmFacts:
 
 
 class SlurmCli:
-    """The BatchSystem of one home on the Slurm that this machine's commands speak to.
+    """The BatchSystem of one home on the Slurm that commands speak to: this machine's, or a runner's.
 
     `clock` gives monotonic seconds. `accounting_interval_s` is the least time between two sacct.
     """
@@ -56,12 +60,13 @@ class SlurmCli:
         home_id: str,
         *,
         environ: Mapping[str, str] | None = None,
+        runner: Runner | None = None,
         timeouts: Timeouts | None = None,
         accounting_interval_s: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._home = home_id
-        self._environ = for_slurm(os.environ if environ is None else environ)
+        self._run = runner or LocalRunner(os.environ if environ is None else environ)
         self._timeouts = timeouts or Timeouts()
         self._accounting_interval_s = accounting_interval_s
         self._clock = clock
@@ -71,8 +76,8 @@ class SlurmCli:
     def submit(self, request: AllocationRequest) -> str:
         """Ask by one sbatch, the script on its stdin. See BatchSystem."""
         done = self._sbatch(request, ["--parsable"])
-        if done.returncode != 0:
-            raise slurm_answers.problem_of(request, done.stderr, done.returncode)
+        if done.status != 0:
+            raise slurm_answers.problem_of(request, done.stderr, done.status)
         job_id = slurm_answers.job_id_of(done.stdout)
         if job_id is None:
             said = " ".join(done.stdout.split())[:200]
@@ -85,8 +90,8 @@ class SlurmCli:
             done = self._sbatch(request, ["--test-only"])
         except SubmitUnconfirmed as error:
             raise BatchProblem(error.fact, error.hint) from error
-        if done.returncode != 0:
-            problem = slurm_answers.problem_of(request, done.stderr, done.returncode)
+        if done.status != 0:
+            problem = slurm_answers.problem_of(request, done.stderr, done.status)
             if isinstance(problem, SubmitUnconfirmed):
                 raise BatchProblem(problem.fact)
             raise problem
@@ -94,13 +99,13 @@ class SlurmCli:
     def observe(self, expected: Collection[str]) -> Listing:
         """Look by one squeue, and for expected names that it lacks by at most one sacct. See BatchSystem."""
         began = self._clock()
-        command = ["squeue", f"--user={os.getuid()}", "--all", "--states=all", "--noheader"]
+        command = ["squeue", f"--user={self._run.uid}", "--all", "--states=all", "--noheader"]
         try:
-            done = self._call([*command, f"--format={slurm_listing.SQUEUE_FORMAT}"], self._timeouts.query_s)
-            if done.returncode != 0:
+            done = self._run([*command, f"--format={slurm_listing.SQUEUE_FORMAT}"], self._timeouts.query_s)
+            if done.status != 0:
                 return self._failed(began, slurm_answers.slurm_words(done.stderr) or "squeue failed")
             tries = slurm_listing.from_squeue(done.stdout, self._home)
-        except (EnvironmentProblem, subprocess.TimeoutExpired, slurm_listing.UnreadableListing) as error:
+        except (EnvironmentProblem, slurm_listing.UnreadableListing) as error:
             return self._failed(began, str(error))
         tries.update(self.accounted([name for name in expected if name not in tries]))
         return Listing(complete=True, tries=tries, duration_s=self._clock() - began)
@@ -121,15 +126,15 @@ class SlurmCli:
         if not missing or now < self._accounting_from:
             return {}
         self._accounting_from = now + self._accounting_interval_s
-        command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--user={os.getuid()}"]
+        command = ["sacct", "--allocations", "--noheader", "--parsable2", f"--user={self._run.uid}"]
         options = ["--starttime=now-30days", f"--format={slurm_listing.SACCT_FORMAT}"]
         try:
             names = ",".join(missing[:NAMES_AT_ONCE])
-            done = self._call([*command, *options, f"--name={names}"], self._timeouts.accounting_s)
-        except (EnvironmentProblem, subprocess.TimeoutExpired):
+            done = self._run([*command, *options, f"--name={names}"], self._timeouts.accounting_s)
+        except EnvironmentProblem:
             self._accounting_from = now + BROKEN_S
             return {}
-        if done.returncode != 0:
+        if done.status != 0:
             disabled = "disabled" in done.stderr.lower()
             self._accounting_from = now + (DISABLED_S if disabled else BROKEN_S)
             return {}
@@ -150,10 +155,10 @@ class SlurmCli:
         if self._facts is not None and now < self._facts[0]:
             return self._facts[1]
         try:
-            done = self._call(["scontrol", "show", "config"], self._timeouts.query_s)
-        except (EnvironmentProblem, subprocess.TimeoutExpired):
+            done = self._run(["scontrol", "show", "config"], self._timeouts.query_s)
+        except EnvironmentProblem:
             return SlurmFacts(None, None)
-        if done.returncode != 0:
+        if done.status != 0:
             return SlurmFacts(None, None)
         values = slurm_listing.config_values(done.stdout)
         size = values.get("MaxArraySize", "")
@@ -168,52 +173,35 @@ class SlurmCli:
     def read(self, *command: str) -> str:
         """Return what one of Slurm's commands that only looks prints; "" where it fails or is not there."""
         try:
-            done = self._call(list(command), self._timeouts.accounting_s)
-        except (EnvironmentProblem, subprocess.TimeoutExpired):
+            done = self._run(list(command), self._timeouts.accounting_s)
+        except EnvironmentProblem:
             return ""
-        return done.stdout if done.returncode == 0 else ""
+        return done.stdout if done.status == 0 else ""
 
-    def _sbatch(self, request: AllocationRequest, options: list[str]) -> subprocess.CompletedProcess[str]:
+    def _sbatch(self, request: AllocationRequest, options: list[str]) -> Ran:
         try:
-            return self._call(["sbatch", *options], self._timeouts.submit_s, script(request))
-        except subprocess.TimeoutExpired as error:
+            return self._run(["sbatch", *options], self._timeouts.submit_s, script(request))
+        except SiteUnreachable as error:  # too late, or on the way there or back
             raise SubmitUnconfirmed(
-                f"{request.name}: no answer from sbatch in {self._timeouts.submit_s:g} s",
+                f"{request.name}: {error.fact}",
                 "nothing to do: the daemon looks for it by name before it asks again",
             ) from error
 
     def _scancel(self, target: CancelTarget, job: str) -> None:
         """Cancel what bears the target's name and, where there is one, this id."""
-        command = ["scancel", "--quiet", f"--user={os.getuid()}", f"--name={target.name}"]
+        command = ["scancel", "--quiet", f"--user={self._run.uid}", f"--name={target.name}"]
         command += ["--state=PENDING"] if target.only_pending else []
         try:
-            done = self._call([*command, *([job] if job else [])], self._timeouts.query_s)
-        except subprocess.TimeoutExpired as error:
-            raise BatchProblem(f"no answer from scancel in {self._timeouts.query_s:g} s") from error
+            done = self._run([*command, *([job] if job else [])], self._timeouts.query_s)
+        except SiteTimeout as error:
+            raise BatchProblem(error.fact) from error
         words = slurm_answers.slurm_words(done.stderr)
         over = ("invalid job id", "already completing or completed", "no jobs")
-        if done.returncode != 0 and words and not any(word in words.lower() for word in over):
+        if done.status != 0 and words and not any(word in words.lower() for word in over):
             raise BatchProblem(f"scancel failed: {words}")
 
     def _failed(self, began: float, problem: str) -> Listing:
         return Listing(complete=False, tries={}, duration_s=self._clock() - began, problem=problem)
-
-    def _call(self, command: list[str], timeout_s: float, text: str = "") -> subprocess.CompletedProcess[str]:
-        """Run one of Slurm's commands, out of reach of a Ctrl-C meant for us."""
-        try:
-            return subprocess.run(
-                command,
-                input=text,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                env=self._environ,
-                timeout=timeout_s,
-                check=False,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise EnvironmentProblem(f"{command[0]} cannot be run: {error.strerror}", HERE) from error
 
 
 def _compact(elements: Iterable[int]) -> str:

@@ -15,12 +15,15 @@ from scalebox_hpc.cli import (
     describe,
     doctor,
     export,
+    get,
+    graph,
     image,
     ledger,
     log,
     module,
     plan,
     ps,
+    put,
     resume,
     retry,
     rm,
@@ -28,6 +31,7 @@ from scalebox_hpc.cli import (
     say,
     schema,
     show,
+    site,
     status,
 )
 from scalebox_hpc.errors import PipelineErrors, SbxError
@@ -42,6 +46,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("check")(check.check)
 app.command("plan")(plan.plan)
+app.command("graph")(graph.graph)
 app.command("describe")(describe.describe)
 app.command("schema")(schema.schema)
 app.command("doctor")(doctor.doctor)
@@ -54,8 +59,11 @@ app.command("resume")(resume.resume)
 app.command("cancel")(cancel.cancel)
 app.command("export")(export.export)
 app.command("rm")(rm.rm)
+app.command("get")(get.get)
+app.command("put")(put.put)
 app.add_typer(module.app, name="module")
 app.add_typer(image.app, name="image")
+app.add_typer(site.app, name="site")
 app.add_typer(daemon.app, name="daemon")
 app.add_typer(ledger.app, name="ledger")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -10,6 +11,9 @@ from scalebox_hpc.cli import say
 from scalebox_hpc.cli.loading import load
 from scalebox_hpc.cli.options import PIPELINE, AsJson, Params, PipelineArgument, SiteOption
 from scalebox_hpc.errors import PipelineErrors
+
+if TYPE_CHECKING:
+    from scalebox_hpc.domain.pipeline import Pipeline
 
 
 def check(
@@ -38,10 +42,20 @@ def check(
         say.json_object({"problems": [asdict(problem) for problem in error.problems], "warnings": []})
         raise typer.Exit(error.exit_code) from None
     if as_json:
-        say.json_object({"problems": [], "warnings": [asdict(warning) for warning in loaded.warnings]})
+        warnings = [asdict(warning) for warning in loaded.warnings]
+        say.json_object({"problems": [], "warnings": warnings, "sites": _sites(loaded.pipeline)})
         return
     for warning in loaded.warnings:
         say.remark(f"warning: {warning}")
     also = f", {count(len(loaded.warnings), 'warning')}" if loaded.warnings else ""
-    modules = count(len(loaded.pipeline.modules), "module")
-    say.text(f"{loaded.pipeline.name}: no problems in {modules}{also}")
+    inserted = sum(module.inserted is not None for module in loaded.pipeline.modules.values())
+    modules = count(len(loaded.pipeline.modules) - inserted, "module")
+    modules += f" and {count(inserted, 'inserted transfer')}" if inserted else ""
+    sites = sorted({pool.site for pool in loaded.pipeline.pools.values()})
+    where = f"site {sites[0]}" if len(sites) == 1 else f"sites {', '.join(sites)}"
+    say.text(f"{loaded.pipeline.name}: no problems in {modules} at {where}{also}")
+
+
+def _sites(pipeline: Pipeline) -> dict[str, str]:
+    """Where each module runs."""
+    return {name: ", ".join(pipeline.sites_of(module)) for name, module in pipeline.modules.items()}

@@ -1,4 +1,4 @@
-"""`sbx describe`: which parameters a pipeline takes, and which standard modules it uses."""
+"""`sbx describe`: which parameters a pipeline takes, which standard modules it uses, and which sites."""
 
 from __future__ import annotations
 
@@ -14,28 +14,32 @@ if TYPE_CHECKING:
 
 
 def describe(pipeline: PipelineArgument = PIPELINE, as_json: AsJson = False) -> None:
-    """Show which parameters a pipeline takes, and which standard modules it uses.
+    """Show which parameters a pipeline takes, which standard modules it uses, and which sites.
 
     Each parameter with its type, default and rules; set them by `sbx run -p NAME=VALUE`.
+    Each module that names a site of its own; the others run at the run's site.
 
     \b
     Example:
       sbx describe pipeline.toml
     """
-    from scalebox_hpc.config.pipeline import load_parameters, load_standards
+    from scalebox_hpc.config.pipeline import load_module_sites, load_parameters, load_standards
     from scalebox_hpc.report.text import table
 
     path = pipeline_path(pipeline)
-    parameters, standards = load_parameters(path), load_standards(path)
+    parameters, standards, sites = load_parameters(path), load_standards(path), load_module_sites(path)
     if as_json:
         uses = [{"module": name, **standard.as_data()} for name, standard in standards.items()]
-        say.json_object({"params": [_as_data(parameter) for parameter in parameters], "standard": uses})
+        params = [_as_data(parameter) for parameter in parameters]
+        say.json_object({"params": params, "standard": uses, "sites": sites})
         return
     rows = [["parameter", "type", "default", "rules", "meaning"], *map(_row, parameters)]
     say.text("\n".join(table(rows)) if parameters else "no parameters")
     if standards:
         uses_rows = [[name, standard.name, standard.description] for name, standard in standards.items()]
         say.text("\n" + "\n".join(table([["module", "uses", "which is to"], *uses_rows])))
+    if sites:
+        say.text("\n" + "\n".join(table([["module", "runs at"], *map(list, sites.items())])))
 
 
 def _as_data(parameter: Parameter) -> dict[str, object]:

@@ -14,8 +14,8 @@ from scalebox_hpc.cli.options import AsJson
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from scalebox_hpc.doctor.examine import Examination
     from scalebox_hpc.doctor.facts import Probing
+    from scalebox_hpc.doctor.finding import Finding
     from scalebox_hpc.report.text import Line
 
 SiteExamined = Annotated[
@@ -30,7 +30,7 @@ MachineProbed = Annotated[
 Wait = Annotated[
     str, typer.Option("--wait", metavar="DURATION", help="With --probe: how long to wait for the element.")
 ]
-STYLES = {"ok": "good", "warn": "title", "fail": "bad"}
+STYLES = {"ok": "good", "skip": "dim", "warn": "title", "fail": "bad"}
 
 
 def doctor(
@@ -54,8 +54,9 @@ def doctor(
     """
     from scalebox_hpc.doctor.examine import examine
     from scalebox_hpc.doctor.finding import Verdict
+    from scalebox_hpc.report.text import Line
 
-    found = examine(Path.cwd(), site, _probing(probe, machine, wait))
+    found = examine(Path.cwd(), site, probing_of(probe, machine, wait))
     if as_json:
         say.json_object(
             {
@@ -66,12 +67,14 @@ def doctor(
             }
         )
     else:
-        say.lines(_shown(found))
+        say.lines([Line(f"site {found.site}, seen from {found.host}", "title")])
+        for each in found.findings:
+            say.lines(shown(each))
     if found.verdict is Verdict.FAIL:
         raise typer.Exit(4)
 
 
-def _probing(probe: bool, machine: str | None, wait: str) -> Probing | None:
+def probing_of(probe: bool, machine: str | None, wait: str) -> Probing | None:
     """What is wanted of a probe; None: none. Raises UsageError."""
     from scalebox_hpc.doctor.facts import Probing
     from scalebox_hpc.errors import UsageError
@@ -79,7 +82,7 @@ def _probing(probe: bool, machine: str | None, wait: str) -> Probing | None:
 
     if not probe:
         if machine is not None:
-            raise UsageError("--machine says where a probe goes, and there is none", "add --probe")
+            raise UsageError("--machine says where a probe goes, and there is none", "ask for a probe, too")
         return None
     try:
         return Probing(machine, duration_s(wait))
@@ -87,11 +90,10 @@ def _probing(probe: bool, machine: str | None, wait: str) -> Probing | None:
         raise UsageError(f"--wait: {error}") from None
 
 
-def _shown(found: Examination) -> Iterator[Line]:
+def shown(finding: Finding) -> Iterator[Line]:
+    """One check as people read it, with what to do about it below."""
     from scalebox_hpc.report.text import Line, printable
 
-    yield Line(f"site {found.site}, seen from {found.host}", "title")
-    for each in found.findings:
-        yield Line(f"{each.verdict:<5} {each.check:<12} {printable(each.fact)}", STYLES[each.verdict])
-        if each.remedy:
-            yield Line(f"{'':<18} {printable(each.remedy)}")
+    yield Line(f"{finding.verdict:<5} {finding.check:<12} {printable(finding.fact)}", STYLES[finding.verdict])
+    if finding.remedy:
+        yield Line(f"{'':<18} {printable(finding.remedy)}")

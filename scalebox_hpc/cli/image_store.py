@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ def store_of(site_name: str | None) -> ImageStore:
     from scalebox_hpc.containers.store import directory_for
 
     site = load_site(site_name or usual_site(Path(PIPELINE)), search_path(Path.cwd()))
+    if site.ssh is not None:  # images for it are made here; a run puts them there
+        site = replace(site, images=None, shared=None)
     directory = directory_for(site.images, _shared(site))
     return ImageStore(directory, SpythonRuntime(site.containers.runtime), say=remark)
 

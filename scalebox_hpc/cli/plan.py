@@ -14,6 +14,7 @@ from scalebox_hpc.units import show_duration, show_size
 
 if TYPE_CHECKING:
     from scalebox_hpc.cli.planned import PlannedPool
+    from scalebox_hpc.daemon.home import Home
     from scalebox_hpc.domain.site import Site
 
 
@@ -35,9 +36,9 @@ def plan(
     from scalebox_hpc.cli.planned import first_submissions
 
     checked = load(pipeline, param, site)
-    assert checked.site is not None  # a pipeline without its site is a problem, which load raises
-    home_id, shared = _places(pipeline_path(pipeline), checked.site)
-    planned = first_submissions(checked.pipeline, checked.site, home_id, shared)
+    home = _home(pipeline_path(pipeline))
+    shared = {name: _shared(home, each) for name, each in checked.sites.items()}
+    planned = first_submissions(checked.pipeline, checked.sites, home.id, shared)
     if as_json:
         say.json_object({"pools": [asdict(pool) for pool in planned]})
         return
@@ -45,18 +46,24 @@ def plan(
         say.text(_as_text(pool))
 
 
-def _places(pipeline: Path, site: Site) -> tuple[str, str]:
-    """The id of the pipeline's home, and the shared folder at the site."""
+def _home(pipeline: Path) -> Home:
+    """The pipeline's home, made or not."""
     from scalebox_hpc.client import home_of_pipeline
-    from scalebox_hpc.daemon.home import NO_HOME_YET, Home, shared_path
+    from scalebox_hpc.daemon.home import NO_HOME_YET, Home
     from scalebox_hpc.errors import UsageError
 
     home = Home(home_of_pipeline(pipeline), NO_HOME_YET)
     try:
-        home = Home(home.path, home.recorded()["id"])
+        return Home(home.path, home.recorded()["id"])
     except UsageError:
-        pass  # there is none so far, and a plan makes none
-    return home.id, str(shared_path(home, site.shared))
+        return home  # there is none so far, and a plan makes none
+
+
+def _shared(home: Home, site: Site) -> str:
+    """The shared folder of a site; of a remote one as it is written, for nobody is asked there."""
+    from scalebox_hpc.daemon.home import remote_shared, shared_path
+
+    return str(shared_path(home, site.shared)) if site.ssh is None else remote_shared(home, site.shared)
 
 
 def _as_text(pool: PlannedPool) -> str:
@@ -70,7 +77,7 @@ def _as_text(pool: PlannedPool) -> str:
         f"  first submission {pool.when}: {pool.elements} {noun} of {_element(pool)}, "
         f"{show_duration(pool.walltime_s)}; {tasks}"
     )
-    facts = "\n".join([facts, *(f"  {line}" for line in pool.containers)])
+    facts = "\n".join([facts, *(f"  {line}" for line in (*pool.containers, *pool.inserted))])
     script = pool.script or "  started as a process of this machine, without sbatch\n"
     return f"{head}\n{facts}\n{script}"
 

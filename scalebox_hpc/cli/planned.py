@@ -7,15 +7,19 @@ there, and where a module waits for others, as many tasks as the pool has slots 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
 from scalebox_hpc.batch.slurm_script import script
+from scalebox_hpc.cli.graphed import moves
 from scalebox_hpc.config.pools import cpus_here, memory_here_mib
 from scalebox_hpc.domain.allocation import AllocationRequest, Launch
 from scalebox_hpc.domain.pipeline import Module, Pipeline, Pool
 from scalebox_hpc.domain.site import Machine, Site
 from scalebox_hpc.engine import pools
+from scalebox_hpc.engine.burst import PlaceFacts, shares
+from scalebox_hpc.units import show_duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,9 @@ class PlannedPool:
     site: str
     machine: str
     modules: tuple[str, ...]
-    when: str  # "at once" | "when messages reach MODULE, ..."
+    when: (
+        str  # "at once" | "when messages reach MODULE, ..." | "when elements of MODULE have been pending ..."
+    )
     elements: int  # the size of the array; 0: what it needs does not fit
     slots_per_element: int
     cpus: int
@@ -38,15 +44,23 @@ class PlannedPool:
     script: str  # for sbatch; "" where agents start as processes of this machine
     problem: str = ""
     containers: tuple[str, ...] = ()  # of its modules that have an image, a line each
+    inserted: tuple[str, ...] = ()  # of its transfers that stand in no file, a line each
 
 
-def first_submissions(pipeline: Pipeline, site: Site, home_id: str, shared: str) -> list[PlannedPool]:
-    """The first submission of each pool that a module uses, in the order of the pools."""
-    launch = Launch(home_id, shared, site.python or sys.executable, site.prologue, site.scratch)
+def first_submissions(
+    pipeline: Pipeline, sites: Mapping[str, Site], home_id: str, shared: Mapping[str, str]
+) -> list[PlannedPool]:
+    """The first submission of each pool that a module uses, in the order of the pools.
+
+    `sites` and the shared folders are by the name of the site.
+    """
     planned = []
     for pool in pipeline.pools.values():
-        members = [module for module in pipeline.modules.values() if module.pool == pool.name]
+        members = pipeline.members(pool.name)
         if members:
+            site = sites[pool.site]
+            python = site.python or sys.executable
+            launch = Launch(home_id, shared[pool.site], python, site.prologue, site.scratch)
             planned.append(_planned(pipeline, pool, members, site, launch))
     return planned
 
@@ -58,7 +72,7 @@ def _planned(
     any_seeded = any(module.seed is not None for module in members)
     local = pools.LocalMachine(cpus_here(), memory_here_mib()) if site.batch == "local" else None
     ranks = members[0].ranks
-    work = [pools.ModuleWork(each.name, each.taken, _open(each, pool, any_seeded)) for each in members]
+    work = [pools.ModuleWork(each.name, each.taken, _asked(each, pool, any_seeded)) for each in members]
     facts = pools.PoolFacts(pool.name, pool.slots, pool.walltime_s, machine, tuple(work), ranks=ranks)
     decisions = pools.decide([facts], pools.SiteFacts(limits=site.limits, local=local), now=0.0)
     asked = next((decision for decision in decisions if isinstance(decision, pools.Submit)), None)
@@ -69,7 +83,7 @@ def _planned(
         site=site.name,
         machine=machine.name if machine else "",
         modules=tuple(module.name for module in members),
-        when="at once" if any_seeded else f"when messages reach {' or '.join(one.name for one in members)}",
+        when=_when(pipeline, pool, members, any_seeded),
         elements=asked.elements if asked else 0,
         slots_per_element=shape.slots,
         cpus=shape.cpus,
@@ -81,6 +95,9 @@ def _planned(
         script=script(_request(pipeline.name, facts, asked, launch)) if asked and not local else "",
         problem=paused,
         containers=tuple(_container(module, site) for module in members if module.image is not None),
+        inserted=tuple(
+            f"{each.name} {moves(each.inserted)}" for each in members if each.inserted is not None
+        ),
     )
 
 
@@ -91,6 +108,37 @@ def _container(module: Module, site: Site) -> str:
     own = {bind.target: bind for bind in (*site.containers.binds, *module.binds)}
     shown = ", ".join(f"{bind.target}{' (ro)' if bind.mode == 'ro' else ''}" for bind in own.values())
     return f"{module.name} in {module.image} by {runtime}{each}" + (f", with {shown}" if shown else "")
+
+
+def _when(pipeline: Pipeline, pool: Pool, members: list[Module], any_seeded: bool) -> str:
+    """When the pool first asks for elements."""
+    waits = [_wait(pipeline, pool, module) for module in members]
+    if all(waits):
+        return f"when {' or '.join(waits)}"
+    return "at once" if any_seeded else f"when messages reach {' or '.join(one.name for one in members)}"
+
+
+def _wait(pipeline: Pipeline, pool: Pool, module: Module) -> str:
+    """For what a module with several sites waits before its pool here is asked; "" for nothing."""
+    index = module.pools.index(pool.name)
+    wait_s = module.places[index].when_pending_s if module.places else 0.0
+    before = ", ".join(pipeline.sites_of(module)[:index])
+    return (
+        f"elements of {module.name} have been pending for {show_duration(wait_s)} at {before}"
+        if wait_s
+        else ""
+    )
+
+
+def _asked(module: Module, pool: Pool, any_seeded: bool) -> int:
+    """For how many tasks of the module its pool asks first; of those with several sites for its share."""
+    asked = _open(module, pool, any_seeded)
+    if not module.places:
+        return asked
+    facts = [
+        PlaceFacts(place.weight, 0.0, usable=True, delivers=False, waits_s=0.0) for place in module.places
+    ]
+    return shares(asked, facts)[module.pools.index(pool.name)]
 
 
 def _open(module: Module, pool: Pool, any_seeded: bool) -> int:

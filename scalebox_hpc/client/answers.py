@@ -45,10 +45,22 @@ class RunSummary(TypedDict):
     images: list[str]  # digests of what its modules run in
 
 
+class Progress(TypedDict):
+    """How far running tasks are, by their own word."""
+
+    done: float
+    total: float | None  # None: not known, as with what follows
+    rate_per_s: float | None
+    unit: str  # "": bytes
+    eta_s: float | None
+    tasks: NotRequired[int]  # of a module: those that say it
+
+
 class ModuleStatus(TypedDict):
     """How a module of a run is doing: tasks by state, and how fast they go."""
 
     module: str
+    site: str
     ready: int
     leased: int
     running: int
@@ -63,6 +75,7 @@ class ModuleStatus(TypedDict):
     closed: bool
     causes: dict[str, int]  # of failed tasks
     depth: int  # steps from the seeds
+    progress: NotRequired[Progress | None]  # of its running tasks together
 
 
 class PoolStatus(TypedDict):
@@ -80,6 +93,25 @@ class PoolStatus(TypedDict):
     reason: str  # the batch system's pending reason, or why it is paused
 
 
+class SiteStatus(TypedDict):
+    """How a run is doing at one of its sites."""
+
+    site: str
+    remote: bool
+    state: str  # "ok" | "paused": it cannot be reached, and what is there waits
+    reason: str  # why it is paused
+    todo: str  # the command that a person has to type first; "": it goes on by itself
+    results: str  # where what is published there is
+    agents: int
+    tasks: int  # of the modules there; then by state
+    ready: int
+    leased: int
+    running: int
+    succeeded: int
+    failed: int
+    cancelled: int
+
+
 class RunStatus(RunSummary):
     """One run in full. `version` grows with every change."""
 
@@ -91,6 +123,7 @@ class RunStatus(RunSummary):
     params: dict[str, str]
     modules: list[ModuleStatus]
     pools: list[PoolStatus]
+    sites: list[SiteStatus]
     notes: list[str]
 
 
@@ -109,6 +142,7 @@ class Task(TypedDict):
     not_before_us: int | None
     created_us: int
     incarnation: str | None
+    progress: NotRequired[Progress | None]  # while it runs and says so
 
 
 Attempt = dict[str, Any]

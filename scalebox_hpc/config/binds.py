@@ -27,6 +27,7 @@ class Sight:
 
     directory: Path | None  # the pipeline's, which every node sees; None: there is none
     is_here: bool  # tasks run on this machine
+    is_remote: bool = False  # nothing of the site can be seen from here
 
     def lacks(self, path: Path) -> bool | None:
         """Tell whether `path` is missing where tasks run; None where that cannot be known here.
@@ -35,6 +36,8 @@ class Sight:
         and on a mounted file system: the root file system and /dev, /tmp and their like may
         differ on a compute node.
         """
+        if self.is_remote:
+            return None
         nearest = _nearest(path)
         if nearest == path:
             return False

@@ -14,21 +14,9 @@ from scalebox_hpc.config import templates
 from scalebox_hpc.config.shell_text import ShellText, ShellWord, scan
 from scalebox_hpc.config.table import Table, kind_of
 from scalebox_hpc.config.templates import Filler
-from scalebox_hpc.domain.pipeline import Command, Part, Template
+from scalebox_hpc.domain.pipeline import CONTRACT_FILES, Command, Part, Template
 
 BASH: Final = ("bash", "-euo", "pipefail", "-c")
-CONTRACT_FILES: Final = (
-    "messages.txt",
-    "messages.jsonl",
-    "timestamps.txt",
-    "input-files.txt",
-    "output-files.txt",
-    "removed-files.txt",
-    "custom-out.txt",
-    "task-exec.json",
-)
-"""What the agent reads from the work directory after a program's exit."""
-
 _OF_A_GATHER: Final = (("members",), ("bodies",))
 _EVAL: Final = re.compile(r"(?<![\w./-])eval(?![\w./-])")
 _POSIX_SHELL: Final = re.compile(r"(?:ba|da|k|z|a|mk)?sh$|busybox$")

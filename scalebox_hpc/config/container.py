@@ -9,13 +9,13 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from scalebox_hpc.config import keys
+from scalebox_hpc.config import keys, site_keys
 from scalebox_hpc.config.binds import Sight, read_binds
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.config.templates import Filler
+from scalebox_hpc.config.toml_lines import KeyPath
 from scalebox_hpc.domain.container import COPIES, RUNTIMES, Container, Containers
 
-SITE_CONTAINER_KEYS: Final = ("runtime", "binds", "args", "local_copy")
 _BIND: Final = re.compile(r"(?:--bind|--volume|--mount)(?:=|$)|-[Bb]")
 
 
@@ -31,17 +31,26 @@ def read_container(module: Table, filler: Filler) -> Container:
     )
 
 
-def read_containers(top: Table, expand: Callable[[str], str], *, is_here: bool) -> Containers:
+def read_containers(
+    top: Table, expand: Callable[[str], str], *, is_here: bool, is_remote: bool
+) -> Containers:
     """Read `[containers]` of a site file.
 
-    `expand` fills variables into a path; `is_here`: the site's tasks run on this machine.
+    `expand` fills variables of this machine into a path; `is_here`: the site's tasks run on this
+    machine; `is_remote`: nothing of the site can be seen from here.
     """
     table = top.table("containers")
-    table.allow(SITE_CONTAINER_KEYS)
+    table.allow(site_keys.CONTAINERS)
+
+    def fill(text: str, path: KeyPath) -> str:
+        if is_remote and text.startswith(("~", "$")):
+            table.notes.problem(path, f"{text} is not a full path", "write it in full, as it is at the site")
+        return text if is_remote else expand(text)
+
     runtime = "" if table.data.get("runtime") == "" else table.choice("runtime", RUNTIMES, "")
     return Containers(
         runtime=runtime,
-        binds=read_binds(table, lambda text, _: expand(text), lambda _: None, Sight(None, is_here)),
+        binds=read_binds(table, fill, lambda _: None, Sight(None, is_here, is_remote)),
         args=_args(table),
         local_copy=table.choice("local_copy", COPIES, "no"),
     )

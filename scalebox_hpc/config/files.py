@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from scalebox_hpc.config.command import CONTRACT_FILES, Run
+from scalebox_hpc.config.command import Run
 from scalebox_hpc.config.notes import Notes, did_you_mean
 from scalebox_hpc.config.toml_lines import KeyPath
-from scalebox_hpc.domain.pipeline import ShippedFile
+from scalebox_hpc.domain.pipeline import CONTRACT_FILES, ShippedFile
 from scalebox_hpc.units import show_size
 
 MOST_BYTES: Final = 64 << 20

@@ -23,7 +23,7 @@ _OTHERS: Final = ("docker-daemon",)
 def read_image(module: Table, filler: Filler, directory: Path, site: Site | None) -> str | None:
     """Return the absolute path or the address; None when the module runs on the bare host.
 
-    A relative path is looked for beside the pipeline, then in the site's `paths.images`.
+    A relative path is looked for beside the pipeline, then in the site's `paths.images` where that is here.
     """
     text = module.text("image")
     if text is None:
@@ -63,7 +63,8 @@ def _is_there(path: Path) -> bool:
 
 
 def _file(module: Table, text: str, directory: Path, site: Site | None) -> str:
-    folders = [directory] + ([Path(site.images)] if site is not None and site.images else [])
+    is_here = site is not None and site.ssh is None
+    folders = [directory] + ([Path(site.images)] if is_here and site is not None and site.images else [])
     candidates = [folder / Path(text).expanduser() for folder in folders]
     for path in candidates:
         if _is_there(path):

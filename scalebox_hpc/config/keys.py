@@ -6,51 +6,26 @@ The one place that lists keys: reading and `sbx schema` both go by it. It reads 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
+from scalebox_hpc.config.key_kinds import ENV_NAME as ENV_NAME
+from scalebox_hpc.config.key_kinds import NAME as NAME
+from scalebox_hpc.config.key_kinds import Keys, environment
+from scalebox_hpc.config.key_kinds import duration as _duration
+from scalebox_hpc.config.key_kinds import named as _named
+from scalebox_hpc.config.key_kinds import size as _size
+from scalebox_hpc.config.key_kinds import text as _text
+from scalebox_hpc.config.key_kinds import texts as _texts
+from scalebox_hpc.config.key_kinds import whole as _whole
 from scalebox_hpc.domain.container import RUNTIMES
 
-Keys = Mapping[str, Mapping[str, Any]]
-
-NAME: Final = "[a-z][a-z0-9-]*"
 PARAM_NAME: Final = "[A-Za-z_][A-Za-z0-9_-]*"
 HEADER_NAME: Final = "[A-Za-z0-9_.-]+"
-ENV_NAME: Final = "[A-Za-z_][A-Za-z0-9_]*"
 USER_CAUSES: Final = ("exit", "timeout", "oom", "output")
 """Causes that spend a user's retries; the others are retried without a rule."""
 
-
-def _text(help_: str, **more: Any) -> dict[str, Any]:
-    return {"type": "string", "description": help_, **more}
-
-
-def _whole(help_: str, least: int) -> dict[str, Any]:
-    return {"type": "integer", "minimum": least, "description": help_}
-
-
-def _texts(help_: str) -> dict[str, Any]:
-    return {"type": "array", "items": {"type": "string"}, "description": help_}
-
-
-def _named(help_: str) -> dict[str, Any]:
-    return {"type": "string", "pattern": f"^{NAME}$", "description": help_}
-
-
-def _duration(help_: str) -> dict[str, Any]:
-    return _text(help_, pattern=r"^(\d+(\.\d+)?(ms|s|m|h|d))+$")
-
-
-def _size(help_: str) -> dict[str, Any]:
-    return _text(help_, pattern=r"^\d+(\.\d+)?[KMGT](i?B)?$")
-
-
 _SCALAR: Final = {"type": ["string", "integer", "number", "boolean"]}
-_ENV: Final = {
-    "type": "object",
-    "propertyNames": {"pattern": f"^{ENV_NAME}$"},
-    "additionalProperties": {"type": ["string", "integer", "number"]},
-    "description": "environment variables; {params.NAME} may be used",
-}
+_ENV: Final = environment("environment variables; {params.NAME} may be used")
 
 PIPELINE: Final[Keys] = {
     "name": _named("short name; runs are called after it"),
@@ -68,10 +43,22 @@ PARAM: Final[Keys] = {
 }
 
 POOL: Final[Keys] = {
+    "site": _text("the site that its modules run at; absent: the run's site"),
     "machine": _text("a machine of the site; absent: the site's default one"),
     "slots": _whole("most tasks at once", 1),
     "walltime": _duration("how long one element may live"),
     "idle": _duration("an agent without work leaves after this long"),
+}
+
+PLACE: Final[Keys] = {
+    "name": _text("the site"),
+    "weight": {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "description": "its share of the backlog, in proportion to those of the others; absent: 1",
+    },
+    "when_pending": _duration("it is asked once elements of the sites before have been pending for so long"),
+    "pool": _named("a pool of that site; absent: as `pool` of the module says"),
 }
 
 RESOURCES: Final[Keys] = {
@@ -119,6 +106,11 @@ GATHER: Final[Keys] = {
     "missing": {"enum": ["fail", "run"], "description": "what to do when a sender failed"},
 }
 
+STAGE: Final[Keys] = {
+    "in": _texts("files that a message refers to, as {body} or {headers.NAME}: each task gets links to them"),
+    "out": _texts("patterns in the work directory: what matches goes home, to the results of the task"),
+}
+
 SEED: Final[Keys] = {
     "file": _text("a file with a message a line"),
     "stdin": {"enum": [True], "description": "a message a line from standard input"},
@@ -154,8 +146,32 @@ MODULE: Final[Keys] = {
         "items": {"type": "string", "pattern": "^[^:]+(:/[^:]*(:(ro|rw))?)?$"},
         "description": "files and directories that its container sees: SOURCE[:TARGET[:ro|rw]]",
     },
+    "site": {
+        "anyOf": [
+            {"type": "string"},
+            {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "anyOf": [
+                        {"type": "string"},
+                        {
+                            "type": "object",
+                            "properties": PLACE,
+                            "required": ["name"],
+                            "additionalProperties": False,
+                        },
+                    ]
+                },
+            },
+        ],
+        "description": "where it runs, whatever `--site` says; of several sites, the one that starts first",
+    },
     "use": _named("a standard module; its keys can be written anew here"),
-    "kind": {"enum": ["task", "mpi"], "description": "mpi: a task spans nodes and starts ranks"},
+    "kind": {
+        "enum": ["task", "mpi", "transfer"],
+        "description": "mpi: a task spans nodes and starts ranks; transfer: it moves data",
+    },
     "seed": {
         "anyOf": [
             {"type": "array", "minItems": 1, "items": {"type": ["string", "integer"]}},
@@ -203,9 +219,15 @@ MODULE: Final[Keys] = {
         "description": "without a message file the body goes on to every module in `to`",
     },
     "shell": _texts("the interpreter of a `run` text, up to and with -c"),
+    "stage": {
+        "type": "object",
+        "properties": STAGE,
+        "additionalProperties": False,
+        "description": "files that go with its messages, from site to site where these differ",
+    },
 }
 
-NO_DEFAULT: Final = ("run", "seed", "to", "gather", "use")
+NO_DEFAULT: Final = ("run", "seed", "to", "gather", "use", "stage")
 DEFAULTS: Final[Keys] = {key: rule for key, rule in MODULE.items() if key not in NO_DEFAULT}
 MERGED: Final = ("resources", "env", "container")
 """Tables of a module of which each key has its own default; other values win as a whole."""
@@ -216,7 +238,7 @@ INPUT: Final[Keys] = {
     "file": {"type": "boolean", "description": "of env.NAME: what stands before a `:` is shipped"},
 }
 
-STANDARD_OWN: Final = ("use", "seed", "to")
+STANDARD_OWN: Final = ("use", "seed", "to", "site")
 """Keys of a module that no standard module has: they say how one pipeline uses it."""
 STANDARD: Final = (*(key for key in MODULE if key not in STANDARD_OWN), "description", "inputs", "outputs")
 
@@ -257,12 +279,11 @@ TOP: Final[Keys] = {
 
 _LATER: Final = (
     "workdir setup check teardown batch log_limit keep max_tasks open env_file "
-    "on_failure requires site stage affinity window"
+    "on_failure requires affinity window"
 )
 LATER: Final = frozenset(_LATER.split())
 LATER_RETRY: Final = frozenset({"to"})
 LATER_SEED: Final = frozenset({"watch", "directory", "every", "settle"})
-LATER_SITE: Final = frozenset({"ssh"})
 
 _IN_RESOURCES: Final = "it belongs to resources: resources = {{ {0} = ... }}"
 _IN_POOL: Final = "it belongs to a pool: pool = {{ {0} = ... }}"
@@ -270,6 +291,8 @@ MISPLACED: Final[Mapping[str, str]] = {
     **{key: _IN_RESOURCES.format(key) for key in RESOURCES},
     **{key: _IN_POOL.format(key) for key in POOL},
     **{key: f"it belongs to container: container = {{ {key} = ... }}" for key in CONTAINER},
+    **{key: f"it belongs to stage: stage = {{ {key} = ... }}" for key in STAGE},
+    "site": "it belongs to [pipeline], or to a module",
     **dict.fromkeys(("bind", "mounts", "mount", "volumes"), 'write binds = ["/data:/data:ro"]'),
     **dict.fromkeys(("command", "cmd", "script", "exec", "entrypoint"), "write `run = ...`"),
     **dict.fromkeys(

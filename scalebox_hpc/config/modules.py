@@ -12,12 +12,13 @@ from typing import Any
 
 from scalebox_hpc.config import keys
 from scalebox_hpc.config.binds import Sight, read_binds
+from scalebox_hpc.config.burst import at_each_site
 from scalebox_hpc.config.command import Run, read_run
 from scalebox_hpc.config.container import read_container
 from scalebox_hpc.config.files import FileLook, Shelf, mentions
 from scalebox_hpc.config.image import read_image
 from scalebox_hpc.config.params import Parameter, variable
-from scalebox_hpc.config.pools import DeclaredPool, choose_pool
+from scalebox_hpc.config.pools import DeclaredPool, choose_places
 from scalebox_hpc.config.program import check_program, surroundings
 from scalebox_hpc.config.rules import (
     read_env,
@@ -29,6 +30,8 @@ from scalebox_hpc.config.rules import (
     read_to,
 )
 from scalebox_hpc.config.seed_table import read_seed_table
+from scalebox_hpc.config.site_choice import SiteChoice
+from scalebox_hpc.config.stage import is_staged, read_stage
 from scalebox_hpc.config.standard import Standard, check_inputs, named_files, take
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.config.templates import Filler
@@ -36,6 +39,7 @@ from scalebox_hpc.config.toml_lines import KeyPath
 from scalebox_hpc.domain.container import Bind, Container
 from scalebox_hpc.domain.pipeline import Module
 from scalebox_hpc.domain.site import Site
+from scalebox_hpc.domain.stage import KIND
 
 _OF_THE_MESSAGE = ("SBX_BODY", "SBX_BODIES", "SBX_HEADER", "SBX_MEMBERS")
 
@@ -45,7 +49,7 @@ class Reading:
     """What reading a module needs besides its own table."""
 
     directory: Path
-    site: Site | None
+    sites: SiteChoice
     params: Mapping[str, Parameter]
     names: tuple[str, ...]  # of all modules
     pools: dict[str, DeclaredPool]
@@ -94,20 +98,25 @@ def module_tables(top: Table, search: Sequence[Path]) -> tuple[dict[str, Table],
 def read_module(table: Table, reading: Reading) -> Module:
     """Read a module; every problem is noted, and what could not be read has its default."""
     table.allow(keys.MODULE)
+    at_sites = at_each_site(table)
+    table = at_sites[0][1]
     name = str(table.path[-1])
     values = {param.name: param.value for param in reading.params.values() if param.value is not None}
     filler = Filler(values, reading.params.keys(), table.notes, set())
     run = read_run(table, filler, is_gather="gather" in table.data)
-    kind, env = read_kind(table), read_env(table, filler)
+    kind, env, site = read_kind(table), read_env(table, filler), reading.sites.of(table)
+    is_here = all(reading.sites.is_here(each) for _, each in at_sites)
+    places = choose_places(at_sites, name, kind, reading.pools, reading.sites)
     looks = _files(table, filler, run, env, reading)
     module = Module(
         name=name,
         command=run.command,
         to=read_to(table, reading.names),
-        pool=choose_pool(table, name, kind, reading.pools, reading.site),
-        image=read_image(table, filler, reading.base(table, table.at("image")), reading.site),
+        pool=places[0].pool,
+        places=places if len(places) > 1 else (),
+        image=_image(table, filler, reading, kind, site),
         container=read_container(table, filler),
-        binds=_binds(table, filler, reading),
+        binds=_binds(table, filler, reading, is_here),
         kind=kind,
         seed=read_seed_table(table, filler, reading.directory),
         resources=read_resources(table, kind),
@@ -118,11 +127,12 @@ def read_module(table: Table, reading: Reading) -> Module:
         repeat=table.choice("repeat", ["refuse", "ignore", "again"], "refuse"),
         output_limit_bytes=read_output_limit(table),
         forward=table.flag("forward", False),
+        stage=read_stage(table, filler, kind),
     )
     if name in reading.standards:
         check_inputs(table, reading.standards[name], env)
     _warn_of_no_image(table, module)
-    _check_program(table, run, module, reading)
+    _check_program(table, run, module, reading, is_here)
     said = _mentioned(run, looks, reading.bin)
     _warn_of_unused_message(table, run, module, said)
     return replace(module, digest=_digest(module, filler.used, said, reading))
@@ -148,8 +158,17 @@ def _files(
     return tuple(found[name] for name in sorted(found))
 
 
-def _binds(table: Table, filler: Filler, reading: Reading) -> tuple[Bind, ...]:
-    is_here = reading.site is not None and reading.site.batch == "local"
+def _image(table: Table, filler: Filler, reading: Reading, kind: str, site: Site | None) -> str | None:
+    """Return the image; what moves data is our own program, outside of those that `[defaults]` names."""
+    path = table.at("image")
+    if kind != KIND:
+        return read_image(table, filler, reading.base(table, path), site)
+    if "image" in table.data and table.notes.origin(path) == (table.notes, path):
+        table.notes.problem(path, "what moves data runs in no image", "take it out")
+    return None
+
+
+def _binds(table: Table, filler: Filler, reading: Reading, is_here: bool) -> tuple[Bind, ...]:
     sight = Sight(reading.directory, is_here)
     return read_binds(table, filler.text, lambda path: reading.base(table, path), sight)
 
@@ -163,9 +182,11 @@ def _warn_of_no_image(table: Table, module: Module) -> None:
             )
 
 
-def _check_program(table: Table, run: Run, module: Module, reading: Reading) -> None:
-    site = reading.site
-    is_here = site is not None and site.batch == "local" and module.image is None and not site.prologue
+def _check_program(table: Table, run: Run, module: Module, reading: Reading, is_here: bool) -> None:
+    if module.kind == KIND:
+        return  # ours, by the Python that we run in
+    site = reading.sites.of(table)
+    is_here = is_here and module.image is None and site is not None and not site.prologue
     env = {**(site.env if site is not None else {}), **module.env}
     bin_names = frozenset(look.shipped.name for look in reading.bin)
     directory = reading.base(table, table.at("run"))
@@ -179,7 +200,8 @@ def _mentioned(run: Run, looks: tuple[FileLook, ...], bin_looks: tuple[FileLook,
 
 
 def _warn_of_unused_message(table: Table, run: Run, module: Module, said: frozenset[str]) -> None:
-    if run.uses_message or not run.words or said & set(_OF_THE_MESSAGE):
+    is_of_message = run.uses_message or is_staged(module) or bool(said & set(_OF_THE_MESSAGE))
+    if module.kind == KIND or is_of_message or not run.words:
         return
     what = "{members} or {bodies}" if module.gather is not None else "{body} or {headers.NAME}"
     variables = "$SBX_MEMBERS" if module.gather is not None else "$SBX_BODY"
@@ -206,7 +228,7 @@ def _digest(module: Module, used: set[str], said: frozenset[str], reading: Readi
         "params": params,
         "to": module.to,
         "gather": None if module.gather is None else asdict(module.gather),
-        **_content_of_container(module),
+        **_content_if_unusual(module),
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     beside = {f"{each.directory}/" for each in reading.standards.values()} | {f"{reading.directory}/"}
@@ -215,12 +237,13 @@ def _digest(module: Module, used: set[str], said: frozenset[str], reading: Readi
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _content_of_container(module: Module) -> dict[str, Any]:
+def _content_if_unusual(module: Module) -> dict[str, Any]:
     """Return what is not as usual, so that modules without it keep the digest of earlier releases."""
     content = {
         "container": asdict(module.container),
         "binds": [asdict(bind) for bind in module.binds],
         "kind": module.kind,
+        "stage": None if module.stage is None else asdict(module.stage),
     }
-    usual = {"container": asdict(Container()), "binds": [], "kind": "task"}
+    usual: dict[str, Any] = {"container": asdict(Container()), "binds": [], "kind": "task", "stage": None}
     return {key: value for key, value in content.items() if value != usual[key]}

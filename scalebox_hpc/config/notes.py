@@ -62,6 +62,10 @@ class Notes:
         if self._problems:
             raise PipelineErrors(self.problems)
 
+    def line(self, path: KeyPath) -> int | None:
+        """Return the line of a key of this file."""
+        return line_of(self._lines, path)
+
     def origin(self, path: KeyPath) -> tuple[Notes, KeyPath]:
         """Return where a key was really written: the notes of that file, and the place in it."""
         for length in range(len(path), 0, -1):

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from scalebox_hpc.config import keys, standard
+from scalebox_hpc.config.burst import at_each_site
 from scalebox_hpc.config.files import Shelf
 from scalebox_hpc.config.graph import check_graph
 from scalebox_hpc.config.modules import Reading, module_tables, read_module
-from scalebox_hpc.config.notes import Notes, did_you_mean, read_toml
+from scalebox_hpc.config.notes import did_you_mean, read_toml
 from scalebox_hpc.config.params import Parameter, read_params, require_values
 from scalebox_hpc.config.pools import finish_pools, read_pools
 from scalebox_hpc.config.site import load_site, search_path
+from scalebox_hpc.config.site_choice import SiteChoice
+from scalebox_hpc.config.stage import insert_transfers
 from scalebox_hpc.config.standard import Standard, take
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.domain.pipeline import Pipeline
 from scalebox_hpc.domain.site import Site
-from scalebox_hpc.errors import PipelineErrors, Problem, UsageError
+from scalebox_hpc.errors import Problem, UsageError
 
 Sites = Mapping[str, Site] | Callable[[str], Site]
 """Where sites come from: by name, or a function that raises UsageError for a name it does not know."""
@@ -37,7 +40,8 @@ class Checked:
     pipeline: Pipeline
     warnings: tuple[Problem, ...]
     parameters: tuple[Parameter, ...] = ()
-    site: Site | None = None
+    site: Site | None = None  # the run's own
+    sites: Mapping[str, Site] = field(default_factory=dict)  # all that it names, by name
 
 
 def load(
@@ -63,12 +67,12 @@ def load(
     about = top.table("pipeline")
     about.allow(keys.PIPELINE)
     name = _name(about)
-    chosen = _site(about, site, _finder(sites, directory), notes)
+    chosen = SiteChoice.of_run(_finder(sites, directory), about, site)
     parameters = read_params(top, params or {}, directory, cwd or Path.cwd())
     require_values(parameters, top)
     pipeline = _read_modules(top, directory, chosen, parameters, name, about.text("title") or "")
     notes.raise_problems()
-    return Checked(pipeline, notes.warnings, tuple(parameters.values()), chosen)
+    return Checked(pipeline, notes.warnings, tuple(parameters.values()), chosen.usual, chosen.used())
 
 
 def load_parameters(path: Path) -> tuple[Parameter, ...]:
@@ -88,30 +92,47 @@ def load_standards(path: Path) -> dict[str, Standard]:
     return {str(name): found for name, found in taken.items() if found is not None}
 
 
+def load_module_sites(path: Path) -> dict[str, str]:
+    """Read only which sites each module names itself, by module; not those that run at the run's site."""
+    data, notes = read_toml(path)
+    top = Table(data, (), notes)
+    usual = top.table("defaults")
+    named = {}
+    for table in top.tables("modules"):
+        said = table if "site" in table.data else usual
+        sites = [each.text("site") or "" for _, each in at_each_site(said)]
+        named[str(table.path[-1])] = ", ".join(filter(None, sites))
+    notes.raise_problems()
+    return {name: sites for name, sites in named.items() if sites}
+
+
 def _read_modules(
-    top: Table, directory: Path, site: Site | None, parameters: Mapping[str, Parameter], name: str, title: str
+    top: Table, directory: Path, sites: SiteChoice, parameters: Mapping[str, Parameter], name: str, title: str
 ) -> Pipeline:
     tables, standards = module_tables(top, standard.search_path(directory))
     if not top.data.get("modules"):
         remedy = 'add a table [modules.NAME] with run = "..." and seed = ["..."]'
         top.notes.problem(("modules",), "there is no module", remedy)
-    pools = read_pools(top, site)
+    pools = read_pools(top, sites)
     shelf = Shelf(directory, top.notes)
     bin_looks = shelf.bin()
-    reading = Reading(directory, site, parameters, tuple(tables), pools, shelf, bin_looks, standards)
+    reading = Reading(directory, sites, parameters, tuple(tables), pools, shelf, bin_looks, standards)
     modules = {key: read_module(table, reading) for key, table in tables.items()}
     check_graph(modules, tables)
-    return Pipeline(
+    pipeline = Pipeline(
         name=name,
         title=title,
         directory=str(directory),
-        site=site.name if site is not None else "",
+        site=sites.usual.name if sites.usual is not None else "",
         params={param.name: param.value for param in parameters.values() if param.value is not None},
         modules=modules,
-        pools=finish_pools(pools, modules, tables, site),
+        pools=finish_pools(pools, modules, tables, sites),
         bin=tuple(look.shipped for look in bin_looks),
         file=str(directory / Path(top.notes.file).name),
     )
+    if top.notes.problems:
+        return pipeline
+    return insert_transfers(pipeline, sites, tables)
 
 
 def _check_version(top: Table) -> None:
@@ -150,18 +171,3 @@ def _look_up(name: str, sites: Mapping[str, Site]) -> Site:
     if name not in sites:
         raise UsageError(f"there is no site {name!r}", did_you_mean(name, sites, "sites"))
     return sites[name]
-
-
-def _site(about: Table, given: str | None, find: Callable[[str], Site], notes: Notes) -> Site | None:
-    name = given or about.text("site") or "local"
-    try:
-        return find(name)
-    except PipelineErrors as error:
-        for problem in error.problems:
-            notes.add(problem)
-    except UsageError as error:
-        if given:
-            notes.add(Problem(f"--site {given}", "", None, error.fact, error.hint))
-        else:
-            about.problem("site", error.fact, error.hint)
-    return None

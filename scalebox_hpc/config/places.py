@@ -1,8 +1,13 @@
-"""Where settings, site files and standard modules may lie. It does not ask whether they are there."""
+"""Where settings, site files and standard modules may lie, and paths that people write.
+
+It does not ask whether they are there.
+"""
 
 from __future__ import annotations
 
+import getpass
 import os
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -26,3 +31,9 @@ def settings_folder(environ: Mapping[str, str] = os.environ) -> Path:
 def installed(name: str) -> Path:
     """Return the folder of that name that came with the package."""
     return Path(str(resources.files("scalebox_hpc._data"))) / name
+
+
+def filled(text: str) -> str:
+    """Fill `~` and variables of this machine into a path; unknown variables stay as they are."""
+    user = re.sub(r"\$(?:USER\b|\{USER\})", getpass.getuser(), text)  # a daemon may have no $USER
+    return os.path.expandvars(os.path.expanduser(user))

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from scalebox_hpc.config import keys
+from scalebox_hpc.config.burst import NamedSite
 from scalebox_hpc.config.notes import did_you_mean
+from scalebox_hpc.config.site_choice import SiteChoice
 from scalebox_hpc.config.table import Table, kind_of
-from scalebox_hpc.domain.pipeline import Module, Pool, Ranks, Resources
+from scalebox_hpc.domain.pipeline import Module, Place, Pool, Ranks, Resources
 from scalebox_hpc.domain.site import Machine, Site
+from scalebox_hpc.domain.stage import KIND, POOL, WALLTIME_S
 from scalebox_hpc.units import show_duration, show_size
 
 DEFAULT: Final = "default"
@@ -32,46 +35,85 @@ class DeclaredPool:
     table: Table | None  # None: the default pool, of which nothing was written
 
 
-def read_pools(top: Table, site: Site | None) -> dict[str, DeclaredPool]:
-    """Read `[pools]`; the default pool is always there."""
-    found = {DEFAULT: DeclaredPool(_bare(DEFAULT, site), None, None)}
+def read_pools(top: Table, sites: SiteChoice) -> dict[str, DeclaredPool]:
+    """Read `[pools]`; the default pool of the run's site is always there."""
+    found = {DEFAULT: DeclaredPool(_bare(DEFAULT, sites.usual), None, None)}
     for table in top.tables("pools"):
         name = str(table.path[-1])
         if not re.fullmatch(keys.NAME, name):
             fact, remedy = "is no name for a pool", "use a-z, 0-9 and -, and begin with a letter"
             table.problem("", fact, remedy)
-        found[name] = _read(table, name, site)
+        found[name] = _read(table, name, sites.of(table))
     return found
 
 
-def choose_pool(
-    module: Table, name: str, kind: str, pools: dict[str, DeclaredPool], site: Site | None
-) -> str:
-    """Return the name of a module's pool; one of its own is added to `pools`.
+def choose_places(
+    at_sites: Sequence[tuple[NamedSite, Table]],
+    name: str,
+    kind: str,
+    pools: dict[str, DeclaredPool],
+    sites: SiteChoice,
+) -> tuple[Place, ...]:
+    """Return a pool of a module for each of its sites; those of its own are added to `pools`.
 
-    It has one of its own where it writes a table, and always when its kind is mpi.
+    It has one of its own where it writes a table, and always when its kind is mpi. Each site has a
+    default pool of its own, and all transfers share one.
     """
+    places = []
+    for index, (named, module) in enumerate(at_sites):
+        own = f"{name}-{named.name}" if index else name
+        chosen = _choose_at(module, own, kind, pools, sites)
+        places.append(Place(chosen, named.weight, named.when_pending_s))
+    return tuple(places)
+
+
+def _choose_at(module: Table, name: str, kind: str, pools: dict[str, DeclaredPool], sites: SiteChoice) -> str:
+    """Return the name of a module's pool at a site; `name`: of one of its own."""
+    site = sites.of(module)
+    chosen = _choose(module, name, kind, pools, sites)
+    at = pools[chosen].pool.site
+    if site is not None and at and at != site.name:
+        key = "pool" if "pool" in module.data else "site"
+        fact = f"pool {chosen} is of site {at}, and the module runs at site {site.name}"
+        module.problem(key, fact, f'write site = "{site.name}" in the pool, or name a pool of that site')
+    return chosen
+
+
+def _choose(module: Table, name: str, kind: str, pools: dict[str, DeclaredPool], sites: SiteChoice) -> str:
+    site = sites.of(module)
     value = module.data.get("pool")
     if kind == "mpi" and (value is None or _is_shared_default(module, value)):
         value = {}  # a pool for itself
+    if kind == KIND and (value is None or _is_shared_default(module, value)):
+        pools.setdefault(POOL, DeclaredPool(_bare(POOL, site), None, None))
+        return POOL
     if value is None:
-        return DEFAULT
+        return _default_pool(pools, site, sites)
     if isinstance(value, str):
         if value not in pools:
             remedy = did_you_mean(value, pools, "pools") or f"add a table [pools.{value}]"
             module.problem("pool", f"there is no pool {value!r}", remedy)
-            return DEFAULT
+            return _default_pool(pools, site, sites)
         return value
     if not isinstance(value, dict):
         fact = f"must be a pool's name or a table, not {kind_of(value)}"
         module.problem("pool", fact, 'write pool = "small" or pool = { walltime = "2h" }')
-        return DEFAULT
+        return _default_pool(pools, site, sites)
     if name in pools:
         fact = f"a pool of its own is called after the module, and [pools.{name}] exists"
         module.problem("pool", fact, f'write pool = "{name}", or call one of them otherwise')
         return name
-    own = replace(module, data={**module.data, "pool": value})
-    pools[name] = _read(own.table("pool"), name, site)
+    own = replace(module, data={**module.data, "pool": value}).table("pool")
+    pools[name] = _read(own, name, sites.of(own) if "site" in value else site)
+    return name
+
+
+def _default_pool(pools: dict[str, DeclaredPool], site: Site | None, sites: SiteChoice) -> str:
+    """Return the default pool of a module's site; that of another site than the run's bears its name."""
+    if site is None or site is sites.usual:
+        return DEFAULT
+    name = f"{DEFAULT}-{site.name}"
+    pools.setdefault(name, DeclaredPool(_bare(name, site), None, None))
     return name
 
 
@@ -84,20 +126,23 @@ def finish_pools(
     pools: Mapping[str, DeclaredPool],
     modules: Mapping[str, Module],
     tables: Mapping[str, Table],
-    site: Site | None,
+    sites: SiteChoice,
 ) -> dict[str, Pool]:
     """Return the pools that modules use, whole; note tasks that never fit, and pools without use."""
     finished: dict[str, Pool] = {}
     for name, declared in pools.items():
-        members = [module for module in modules.values() if module.pool == name]
-        if not members:
+        members = [module for module in modules.values() if name in module.pools]
+        may_be_inserted = name == POOL and any(module.stage is not None for module in modules.values())
+        if not members and not may_be_inserted:
             if declared.table is not None:
                 remedy = f'name it in a module: pool = "{name}", or take it out'
                 declared.table.notes.warn(declared.table.path, "no module uses this pool", remedy)
             continue
-        _refuse_company(members, tables)
-        pool = replace(declared.pool, walltime_s=declared.walltime_s or _walltime_s(members))
+        _refuse_company(name, members, tables)
+        least_s = WALLTIME_S if may_be_inserted else _LEAST_WALLTIME_S
+        pool = replace(declared.pool, walltime_s=declared.walltime_s or _walltime_s(members, least_s))
         finished[name] = pool
+        site = sites.of_pool(pool.site)
         for module in members:
             _check_time(tables[module.name], module, pool, declared)
             if site is not None:
@@ -105,12 +150,12 @@ def finish_pools(
     return finished
 
 
-def _refuse_company(members: list[Module], tables: Mapping[str, Table]) -> None:
+def _refuse_company(pool: str, members: list[Module], tables: Mapping[str, Table]) -> None:
     for module in members:
         if module.kind == "mpi" and len(members) > 1:
             others = ", ".join(other.name for other in members if other is not module)
             remedy = "leave `pool` out, or write a table: pool = { machine = ... }"
-            fact = f'a module of kind = "mpi" has a pool for itself, and {module.pool} also serves {others}'
+            fact = f'a module of kind = "mpi" has a pool for itself, and {pool} also serves {others}'
             tables[module.name].problem("pool", fact, remedy)
 
 
@@ -137,8 +182,8 @@ def _read(table: Table, name: str, site: Site | None) -> DeclaredPool:
     return DeclaredPool(pool, table.duration_s("walltime", 0.0, least=1.0) or None, table)
 
 
-def _walltime_s(members: Iterable[Module]) -> float:
-    return max(_LEAST_WALLTIME_S, _WALLTIME_PER_TIME * max(module.resources.time_s for module in members))
+def _walltime_s(members: Iterable[Module], least_s: float) -> float:
+    return max(least_s, *(_WALLTIME_PER_TIME * module.resources.time_s for module in members), 0.0)
 
 
 def _check_time(table: Table, module: Module, pool: Pool, declared: DeclaredPool) -> None:

@@ -172,7 +172,7 @@ def _memory_factor(table: Table) -> float:
 
 def read_kind(module: Table) -> str:
     """Read `kind`."""
-    return module.choice("kind", ["task", "mpi"], "task")
+    return module.choice("kind", ["task", "mpi", "transfer"], "task")
 
 
 def read_resources(module: Table, kind: str) -> Resources:

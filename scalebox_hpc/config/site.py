@@ -5,7 +5,6 @@ A site file says how to reach a cluster and what it lets us do; nothing is asked
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import tomllib
@@ -13,45 +12,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from scalebox_hpc.config import keys
+from scalebox_hpc.config import keys, site_keys
 from scalebox_hpc.config.container import read_containers
 from scalebox_hpc.config.notes import did_you_mean, read_toml
-from scalebox_hpc.config.places import folders
+from scalebox_hpc.config.places import filled, folders
+from scalebox_hpc.config.remote import path_there, read_ssh, read_transfers
 from scalebox_hpc.config.rules import read_env
 from scalebox_hpc.config.table import Table, kind_of
 from scalebox_hpc.domain.site import Limits, Machine, Site
 from scalebox_hpc.errors import UsageError
 
 USUAL_SITE: Final = "local"
-SITE_KEYS: Final = (
-    "batch",
-    "python",
-    "prologue",
-    "env",
-    "paths",
-    "advertise",
-    "ports",
-    "interval",
-    "lost_after",
-    "limits",
-    "containers",
-    "machines",
-)
-PATH_KEYS: Final = ("shared", "scratch", "images")
-LIMIT_KEYS: Final = ("elements", "array_size", "submissions_per_minute")
-MACHINE_KEYS: Final = (
-    "partition",
-    "account",
-    "qos",
-    "constraint",
-    "cpus",
-    "memory",
-    "gpus",
-    "exclusive",
-    "sbatch",
-    "default",
-)
-_BATCHES: Final = ("local", "slurm", "slurm_cli", "slurm_api")
+_ONLY_HERE: Final = {
+    "local": "tasks would run on this machine",
+    "slurm_api": "pyslurm asks the Slurm of this machine",
+}
 _TEMPLATE: Final = "template"  # a file to copy, not a site
 _OURS: Final = re.compile(
     r"--(?:job-name|array|output|error|parsable|wrap|test-only|export|export-file|chdir|requeue|no-requeue|signal|"
@@ -100,32 +75,37 @@ def read_site(path: Path) -> Site:
     """Read a site file; the site is called after it. Raises PipelineErrors with all problems."""
     data, notes = read_toml(path)
     top = Table(data, (), notes)
-    top.allow(SITE_KEYS, keys.LATER_SITE)
+    top.allow(site_keys.SITE, ())
     if "batch" not in data:
-        top.problem("batch", "is missing", f"write one of {', '.join(_BATCHES)}")
+        top.problem("batch", "is missing", f"write one of {', '.join(site_keys.BATCHES)}")
     usual = Site(name="")
-    batch = top.choice("batch", _BATCHES, usual.batch)
+    batch = top.choice("batch", site_keys.BATCHES, usual.batch)
     is_local = batch == "local"
     paths = top.table("paths")
-    paths.allow(PATH_KEYS)
+    paths.allow(site_keys.PATHS)
+    ssh = read_ssh(top)
+    read_path = _path if ssh is None else path_there
     site = Site(
         name=path.stem,
         batch=batch,
         python=top.text("python") or ("" if is_local else usual.python),
         prologue=_prologue(top),
         env=read_env(top, None),
-        shared=_path(paths, "shared"),
-        scratch=_path(paths, "scratch"),
-        images=_path(paths, "images"),
+        shared=read_path(paths, "shared"),
+        scratch=read_path(paths, "scratch"),
+        images=read_path(paths, "images"),
         advertise=_advertise(top),
         ports=_ports(top),
         interval_s=top.duration_s("interval", usual.interval_s, least=0.1),
         lost_after_s=top.duration_s("lost_after", usual.lost_after_s, least=1.0),
         limits=_limits(top),
-        containers=read_containers(top, expand, is_here=is_local),
+        containers=read_containers(top, filled, is_here=is_local, is_remote=ssh is not None),
         machines={str(table.path[-1]): _machine(table) for table in top.tables("machines")},
+        ssh=ssh,
+        transfers=read_transfers(top),
     )
     _check_defaults(top, site)
+    _check_batch(top, site)
     notes.raise_problems()
     return site
 
@@ -141,19 +121,13 @@ def _path(paths: Table, key: str) -> str | None:
     text = paths.text(key)
     if text is None:
         return None
-    full = expand(text)
+    full = filled(text)
     if "$" in full:
         fact = f"{text} has a variable that is not set here"
         paths.problem(key, fact, "write the path in full; for node-local scratch set TMPDIR in `prologue`")
     elif not os.path.isabs(full):
         paths.problem(key, f"{text or 'an empty text'} is not an absolute path", "begin it with / or ~")
     return full
-
-
-def expand(text: str) -> str:
-    """Fill `~` and variables of the login node into a path; unknown variables stay as they are."""
-    user = re.sub(r"\$(?:USER\b|\{USER\})", getpass.getuser(), text)  # a daemon may have no $USER
-    return os.path.expandvars(os.path.expanduser(user))
 
 
 def _advertise(top: Table) -> tuple[str, ...]:
@@ -180,7 +154,7 @@ def _ports(top: Table) -> tuple[int, int] | None:
 
 def _limits(top: Table) -> Limits:
     table = top.table("limits")
-    table.allow(LIMIT_KEYS)
+    table.allow(site_keys.LIMITS)
     usual = Limits()
     return Limits(
         elements=table.whole("elements", 0, least=1) or None,
@@ -192,7 +166,7 @@ def _limits(top: Table) -> Limits:
 
 
 def _machine(table: Table) -> Machine:
-    table.allow(MACHINE_KEYS)
+    table.allow(site_keys.MACHINE)
     name = str(table.path[-1])
     if not re.fullmatch(keys.NAME, name):
         table.problem("", f"{name!r} is no name for a machine", "use a-z, 0-9 and -, and begin with a letter")
@@ -224,6 +198,12 @@ def _sbatch(table: Table) -> tuple[str, ...]:
         elif _OURS.match(option):
             table.notes.problem(path, f"{option} is set by us", "take it out; times are set by the pool")
     return options
+
+
+def _check_batch(top: Table, site: Site) -> None:
+    if site.ssh is not None and site.batch in _ONLY_HERE:
+        fact = f"{_ONLY_HERE[site.batch]}, and [ssh] says that the site is another"
+        top.problem("batch", fact, 'write batch = "slurm" (Slurm\'s commands there), or take out [ssh]')
 
 
 def _check_defaults(top: Table, site: Site) -> None:

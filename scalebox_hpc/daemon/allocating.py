@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Container
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from scalebox_hpc.daemon import cancelling, disks, talking
-from scalebox_hpc.daemon.desk import Cancel, Desk, SiteFacts, Submit
+from scalebox_hpc.daemon import bursting, cancelling, disks, links, talking
+from scalebox_hpc.daemon.desk import AskWords, Cancel, Desk, SiteFacts, Submit
+from scalebox_hpc.daemon.living import alive, allocation_facts, greeted, lives
 from scalebox_hpc.daemon.looking import SiteBook, end_allocation
 from scalebox_hpc.daemon.state import (
     ACTIVE,
@@ -25,7 +26,6 @@ from scalebox_hpc.domain.allocation import (
     AllocationRequest,
     CancelTarget,
     Launch,
-    Phase,
 )
 from scalebox_hpc.domain.pipeline import Ranks
 from scalebox_hpc.domain.site import Machine, Site
@@ -42,15 +42,19 @@ def decide(desk: Desk, books: dict[str, SiteBook], leaving: bool) -> None:
     by_site: dict[str, list[PoolState]] = {}
     for pool in desk.world.pools.values():
         by_site.setdefault(pool.spec.site, []).append(pool)
+    split = bursting.split(desk, books)
     for site, members in by_site.items():
         facts = desk.sites[site]
-        if not any(_matters(pool) for pool in members):
+        if not any(_matters(pool) for pool in members) or links.is_away(desk, books, site):
             continue
         book = books.setdefault(site, SiteBook())
         book.submissions = [at for at in book.submissions if at > desk.now.mono_s - MINUTE_S]
         named = {str(pool.pool_id): pool for pool in members}
-        snapshot = [_facts_of(desk, pool, facts, leaving=leaving) for pool in members]
+        snapshot = [_facts_of(desk, pool, facts, split, leaving=leaving) for pool in members]
+        backlog = {each.pool: each.open for each in snapshot}
         for decision in pools.decide(snapshot, _site_facts(facts, book), desk.now.mono_s):
+            if isinstance(decision, pools.Submit):
+                named[decision.pool].backlog_at_submit = backlog[decision.pool]
             _apply(desk, decision, named, book, facts)
 
 
@@ -81,18 +85,20 @@ def machine_of_site(site: Site, name: str | None) -> Machine | None:
     return site.default_machine() if name is None else site.machines.get(name)
 
 
-def _facts_of(desk: Desk, pool: PoolState, facts: SiteFacts, *, leaving: bool) -> pools.PoolFacts:
-    greeted = _greeted(desk)
+def _facts_of(
+    desk: Desk, pool: PoolState, facts: SiteFacts, split: Mapping[tuple[int, int], int], *, leaving: bool
+) -> pools.PoolFacts:
+    known = greeted(desk)
     return pools.PoolFacts(
         pool=str(pool.pool_id),
         slots=pool.spec.slots,
         walltime_s=pool.spec.walltime_s,
         machine=machine_of(pool, facts),
-        modules=tuple(_work(desk, module) for module in pool.modules),
+        modules=tuple(_work(desk, pool, module, _open(desk, pool, module, split)) for module in pool.modules),
         allocations=tuple(
-            _allocation_facts(allocation, greeted)
+            allocation_facts(allocation, known)
             for allocation in pool.allocations.values()
-            if _lives(allocation)
+            if lives(allocation)
         ),
         asked_last=pool.asked,
         open_at_last=pool.backlog_at_submit,
@@ -108,49 +114,26 @@ def _facts_of(desk: Desk, pool: PoolState, facts: SiteFacts, *, leaving: bool) -
     )
 
 
-def _work(desk: Desk, module: ModuleState) -> pools.ModuleWork:
-    held = module.counts[TaskState.LEASED] + module.counts[TaskState.RUNNING]
-    ready = module.counts[TaskState.READY] if module.due_us <= desk.now.wall_us and not module.broken else 0
+def _open(desk: Desk, pool: PoolState, module: ModuleState, split: Mapping[tuple[int, int], int]) -> int:
+    """How many open tasks of a module a pool asks for: all, or what is its part among several sites."""
+    if module.spec.places:
+        return split[module.module_id, pool.pool_id]
+    return module.counts[TaskState.LEASED] + module.counts[TaskState.RUNNING] + bursting.ready(desk, module)
+
+
+def _work(desk: Desk, pool: PoolState, module: ModuleState, open_tasks: int) -> pools.ModuleWork:
     median_s = module.durations.median()
     longest_s = 0.0
     if median_s is None and module.counts[TaskState.RUNNING]:
         row = desk.store.one("oldest_running", (module.module_id,))
         longest_s = (desk.now.wall_us - row[0]) / 1e6 if row is not None and row[0] is not None else 0.0
     needs = module.spec.taken
-    needs = dataclasses.replace(needs, memory_mib=max(needs.memory_mib, module.raised_mib))
-    return pools.ModuleWork(module.spec.name, needs, held + ready, median_s, longest_s)
-
-
-def _lives(allocation: AllocationState) -> bool:
-    return allocation.newest.state in OPEN or allocation.newest.state == "PLANNED"
-
-
-def _greeted(desk: Desk) -> set[tuple[int, int]]:
-    """(try, element) of all living agents."""
-    return {(agent.try_id, agent.element) for agent in desk.world.agents.values()}
-
-
-def _allocation_facts(
-    allocation: AllocationState, greeted: Container[tuple[int, int]]
-) -> pools.AllocationFacts:
-    """What of an allocation lives. An element whose agent was given up may come back; nobody counts on it."""
-    attempt, request = allocation.newest, allocation.request
-    pending, active = [], []
-    for index in range(request.elements):
-        if index in attempt.ended or index in allocation.cancelled:
-            continue
-        seen = attempt.seen.elements.get(index) if attempt.seen is not None else None
-        if index in attempt.hellos and (attempt.try_id, index) not in greeted:
-            if seen is not None and seen.phase is Phase.PENDING:
-                pending.append(index)
-        elif index in attempt.hellos or (seen is not None and seen.phase is Phase.ACTIVE):
-            active.append(index)
-        else:
-            pending.append(index)
-    return pools.AllocationFacts(
-        attempt.name, tuple(pending), tuple(active), bool(active or attempt.ended),
-        request.cpus, request.memory_mib, request.gpus,
-    )  # fmt: skip
+    raised_mib = module.raised_mib
+    most_mib = desk.sites[pool.spec.site].most_memory_mib(pool.spec.machine)
+    if most_mib is not None:  # more than that another of its sites has
+        raised_mib = min(raised_mib, most_mib)
+    needs = dataclasses.replace(needs, memory_mib=max(needs.memory_mib, raised_mib))
+    return pools.ModuleWork(module.spec.name, needs, open_tasks, median_s, longest_s)
 
 
 def _apply(
@@ -174,7 +157,28 @@ def _apply(
 
 def pause(desk: Desk, pool: PoolState, reason: str) -> None:
     """Ask for no more elements until a person says so."""
-    words = desk.last_words(*pool.silent) if pool.silent and "hello" in reason else ""
+    words = _last_words(desk, pool) if pool.silent and "hello" in reason else ""
+    _pause(desk, pool, reason, words)
+
+
+def _last_words(desk: Desk, pool: PoolState) -> str:
+    """What the last silent element printed; of a remote one a hand tells later. See `last_words`."""
+    assert pool.silent is not None
+    facts = desk.sites[pool.spec.site]
+    if facts.is_remote:
+        desk.commands.append(AskWords(pool.spec.site, pool.pool_id, *pool.silent))
+        return ""
+    return desk.depot_of(facts.launch.shared).last_words(*pool.silent)
+
+
+def last_words(desk: Desk, pool_id: int, words: str) -> None:
+    """A silent element of a remote site printed this, for which its pool was paused."""
+    pool = desk.world.pools.get(pool_id)
+    if pool is not None and pool.state == "paused" and words and words not in pool.reason:
+        _pause(desk, pool, pool.reason, words)
+
+
+def _pause(desk: Desk, pool: PoolState, reason: str, words: str) -> None:
     pool.state, pool.reason = "paused", f"{reason}; the last one said: {words}" if words else reason
     desk.store.run("save_pool", (pool.state, pool.reason, pool.hello_less, pool.pool_id))
     desk.tell("pool.paused", pool=pool.spec.name, run=pool.run.name, note=reason)
@@ -225,10 +229,7 @@ def _submit(desk: Desk, pool: PoolState, decision: pools.Submit, book: SiteBook,
     pool.allocations[allocation_id] = allocation
     desk.world.allocations[allocation_id] = allocation
     desk.world.tries[name] = attempt
-    pool.asked, pool.backlog_at_submit = (
-        decision.elements,
-        sum(_work(desk, each).open for each in pool.modules),
-    )
+    pool.asked = decision.elements
     book.submissions.append(desk.now.mono_s)
     most = None if facts.site.batch == "local" else facts.site.limits.submissions_per_minute
     desk.commands.append(Submit(facts.site.name, request, most))
@@ -246,14 +247,7 @@ def submitted(desk: Desk, name: str, job_id: str, book: SiteBook) -> None:
     if pool.state == "ok" and pool.reason:  # of a submission before, which failed for a while
         pool.reason, pool.run.touched = "", True
     if book.learnt is not None:
-        book.learnt = pools.learnt_limit(book.learnt, _alive(desk), allocation.request.elements, taken=True)
-
-
-def _alive(desk: Desk) -> int:
-    greeted = _greeted(desk)
-    return sum(
-        _allocation_facts(each, greeted).alive for each in desk.world.allocations.values() if _lives(each)
-    )
+        book.learnt = pools.learnt_limit(book.learnt, alive(desk), allocation.request.elements, taken=True)
 
 
 def not_submitted(desk: Desk, name: str, why: str, kind: str, book: SiteBook) -> None:
@@ -273,7 +267,7 @@ def not_submitted(desk: Desk, name: str, why: str, kind: str, book: SiteBook) ->
         return
     asked = allocation.request.elements
     if kind == "limited":
-        book.learnt = pools.learnt_limit(book.learnt, _alive(desk), asked, taken=False)
+        book.learnt = pools.learnt_limit(book.learnt, alive(desk), asked, taken=False)
     if kind != "limited" or asked == 1:  # else half of it is asked for at once
         pool.pause_until_s = desk.now.mono_s + SUBMIT_AGAIN_S
     pool.reason = why

@@ -16,11 +16,13 @@ from scalebox_hpc.daemon import (
     allocating,
     cancelling,
     endings,
+    links,
     loading,
     looking,
     removing,
     runs,
     silence,
+    talking,
     waiting,
 )
 from scalebox_hpc.daemon.desk import Command, Desk, Ids, Publish, SiteFacts
@@ -34,6 +36,7 @@ from scalebox_hpc.domain.allocation import Listing
 from scalebox_hpc.domain.task import TaskState
 from scalebox_hpc.errors import ConflictError, LedgerAway, SbxError, StorageFull
 from scalebox_hpc.ledger.store import Store
+from scalebox_hpc.sites.depot import Depot
 
 SLICE_S: Final = 0.02  # of one turn, for seeds and chunks
 DECIDE_EVERY_S: Final = 0.25
@@ -63,10 +66,7 @@ class Settings:
     epoch: str
     token_of: Callable[[str], str]  # an incarnation's token
     facts: Mapping[str, Any]  # of `sbx daemon status`: version, pid, host, address...
-    read_log: Callable[[str, int, int], bytes]  # path, offset, length
-    find_frame: Callable[[str, str, str, str], tuple[str, int, None] | None]  # of an attempt under way
-    read_spool: Callable[[str, str], list[Any] | None]
-    last_words: Callable[[str, str, int], str]
+    depot_of: Callable[[str], Depot]  # a shared folder on this machine
     rss_mib: Callable[[], float]
     ledger_bytes: Callable[[], int]
     is_copy: bool = False  # the home is: what it has of runs may be the original's too
@@ -114,12 +114,12 @@ class Core:
         now = self.last = _steady(now, self.last or Now(newest[0], now.mono_s))
         self.desk = Desk(
             *(self.store, World(), self.ids, settings.home_id, settings.home_path, settings.epoch, now),
-            *(settings.read_spool, settings.last_words),
+            settings.depot_of,
             meters=self.meters,
         )
         loading.load_world(self.desk)
         for book in self.books.values():
-            book.looking = False
+            book.looking = book.linked = False  # what was to be asked may never have been; twice does no harm
 
     def turn(self, events: Sequence[Call | Told], now: Now) -> Outcome:
         """Take in what happened and decide. Raises what the ledger raises; then `load` again."""
@@ -164,8 +164,8 @@ class Core:
             case "cancel failed":
                 cancelling.failed(desk, data["names"], data["why"])
             case "leftovers":
-                endings.take_in(desk, endings.read(data["endings"]))
-                runs.remove_folders(desk, data["folders"])
+                endings.take_in(desk, data["site"], endings.read(data["endings"]))
+                runs.remove_folders(desk, data["site"], data["folders"])
             case "prepared":
                 self._accept(data["call"], data["prepared"], again=bool(data.get("again")))
             case "compared":
@@ -178,6 +178,12 @@ class Core:
         match told.kind:
             case "cleared":
                 removing.cleared(self.desk, told.data["order"])
+            case "link":
+                links.told(self.desk, self.books, told.data)
+            case "fetched":
+                talking.fetched(self.desk, told.data["incarnation"], told.data["lines"])
+            case "words":
+                allocating.last_words(self.desk, told.data["pool_id"], told.data["words"])
             case "published":
                 self.publishing = False
             case "answer":
@@ -190,9 +196,9 @@ class Core:
         """
         desk = self.desk
         heard = [(path, said) for path, said in words if said.incarnation in desk.world.agents]
-        endings.take_in(desk, [each for each in words if each not in heard])
+        endings.take_in(desk, site, [each for each in words if each not in heard])
         looking.listed(desk, site, listing, self.books)
-        endings.take_in(desk, heard)
+        endings.take_in(desk, site, heard)
 
     def _accept(self, call: Call, prepared: runs.Prepared, *, again: bool) -> None:
         try:
@@ -232,6 +238,7 @@ class Core:
         self._settle()
         if now.mono_s >= self.timers.decide_s:
             self.timers.decide_s = now.mono_s + DECIDE_EVERY_S
+            links.keep(desk, self.books)
             allocating.decide(desk, self.books, leaving=self.leaving)
             self._settle()  # a run all of whose pools were paused just now
         looking.look(desk, self.books)
@@ -359,6 +366,7 @@ class Core:
         times += [deadline for run in world.runs.values() for _, _, deadline in run.watchers]
         look_s = looking.next_look_s(self.desk, self.books)
         times += [look_s] if look_s is not None else []
+        times += links.next_due_s(self.desk, self.books)
         times += [self.timers.metrics_s] if self.settings.metrics_file is not None else []
         if world.agents:
             times.append(self.timers.lost_s)

@@ -14,14 +14,17 @@ from typing import Any, Final
 from scalebox_hpc.daemon.events import Call, Reply
 from scalebox_hpc.daemon.log import Happened
 from scalebox_hpc.daemon.meters import Meters
+from scalebox_hpc.daemon.reading import LogPiece
 from scalebox_hpc.daemon.state import Now, RunState, World
 from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, Launch
 from scalebox_hpc.domain.image import Image
 from scalebox_hpc.domain.site import Site
 from scalebox_hpc.ledger.store import Store
+from scalebox_hpc.sites.depot import Depot
 
 WARNINGS: Final = frozenset(
     {"run.failed", "run.interrupted", "run.paused", "pool.paused", "agent.disk", "agent.spool"}
+    | {"site.down", "site.failed"}
     | {"allocation.refused", "allocation.superseded", "allocation.cancel_failed"}
 )
 """Events of the log that a person may want to look at; the others say how work goes on."""
@@ -71,12 +74,14 @@ class Compare:
     sites: tuple[str, ...]  # that the run uses
     again: Mapping[str, Any]  # what the pipeline was read with: file, parameters, site
     images: Mapping[str, Image]  # by module: what the run began with
+    remote: frozenset[str] = frozenset()  # modules whose images are at a remote site
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
     """Delete a directory or a file of our own that nobody needs any more."""
 
+    site: str  # where it is; "": on this machine
     path: str
 
 
@@ -89,6 +94,7 @@ class Clear:
     results: str = ""  # the directory with them
     agents: tuple[tuple[int, str], ...] = ()  # agent_id, incarnation
     tries: tuple[tuple[int, str], ...] = ()  # try_id, name
+    sites: tuple[str, ...] = ()  # at which the run was
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +122,50 @@ class Publish:
     text: str
 
 
-Command = Submit | Observe | Cancel | Prepare | Compare | Remove | Clear | Measure | Sweep | Publish
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Let the agents of a remote site reach us, until it is said otherwise."""
+
+    site: str
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Nobody needs the relay of a remote site any more."""
+
+    site: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Read what an agent of a remote site left in its spool."""
+
+    site: str
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskWords:
+    """Read what a silent element of a remote site printed last, for the reason of a paused pool."""
+
+    site: str
+    pool_id: int
+    try_name: str
+    element: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLog:
+    """Read a piece of a log at a remote site, for an answer."""
+
+    call: Call
+    site: str
+    asked: LogPiece
+
+
+AtSite = Submit | Observe | Cancel | Connect | Disconnect | Fetch | AskWords | ReadLog
+WithFiles = Prepare | Compare | Remove | Clear | Measure | Sweep | Publish
+Command = AtSite | WithFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +177,16 @@ class SiteFacts:
     array_limit: int = 1001
     cpus: int | None = None  # of this machine, for `local`: the most all pools may use
     memory_mib: int | None = None
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is reached through ssh."""
+        return self.site.ssh is not None
+
+    def most_memory_mib(self, machine: str | None) -> int | None:
+        """The most memory that an element of a machine, else of the default one, can have; None: unknown."""
+        found = self.site.default_machine() if machine is None else self.site.machines.get(machine)
+        return (found.memory_mib if found is not None else None) or self.memory_mib
 
 
 @dataclass(slots=True)
@@ -168,8 +227,7 @@ class Desk:
     home_path: str
     epoch: str
     now: Now
-    read_spool: Callable[[str, str], list[Any] | None]  # shared folder, incarnation; None: unreadable
-    last_words: Callable[[str, str, int], str]  # shared folder, try, element: the end of what it printed
+    depot_of: Callable[[str], Depot]  # a shared folder on this machine
     sites: dict[str, SiteFacts] = field(default_factory=dict)
     commands: list[Command] = field(default_factory=list)
     replies: list[tuple[Call, Reply]] = field(default_factory=list)

@@ -29,12 +29,12 @@ def read(found: Iterable[tuple[str, Any]]) -> list[Word]:
     return words
 
 
-def take_in(desk: Desk, words: Iterable[Word]) -> None:
-    """Let each incarnation be over, and its file be removed.
+def take_in(desk: Desk, site: str, words: Iterable[Word]) -> None:
+    """Let each incarnation be over, and its file be removed; `site` is where the files are, "" for here.
 
-    The file stays while the spool of its agent cannot be read: the agent is not over before.
+    A file stays while the spool of its agent cannot be read: the agent is not over before.
     """
     for path, said in words:
         talking.incarnation_over(desk, said)
         if said.incarnation not in desk.world.agents:
-            desk.commands.append(Remove(path))
+            desk.commands.append(Remove(site, path))

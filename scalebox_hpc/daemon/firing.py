@@ -229,8 +229,11 @@ def _groups_touched(desk: Desk, module: ModuleState) -> dict[str | None, int]:
     assert gather is not None
     if gather.by == "all" or gather.size is not None:
         return touched
-    for _, _, _, body, headers, inherited, _ in failed_upstream(desk, module):
-        group = gathering.group_of(gather, body, read_headers(inherited, headers))
+    for _, _, task, body, headers, inherited, _ in failed_upstream(desk, module):
+        spec = module.run.modules[task.rpartition(".")[0]].spec
+        # The body of a transfer that gathers is the name of a task, and says nothing of groups.
+        is_mute = spec.inserted is not None and spec.gather is not None
+        group = None if is_mute else gathering.group_of(gather, body, read_headers(inherited, headers))
         touched[group] = touched.get(group, 0) + 1
     return touched
 

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from scalebox_hpc import bundle
 from scalebox_hpc.disk import problem_with, write_whole
 from scalebox_hpc.errors import ConflictError, EnvironmentProblem, UsageError
 
 IDENTITY: Final = "home.json"
 NO_HOME_YET: Final = "0" * 16  # stands for the id that a home will draw
 SHARED_PARTS: Final = ("files", "runs", "tries", "logs", "spool", "ended")
+REMOTE_SHARED: Final = "~/.sbx/shared"  # `paths.shared` of a remote site that names none
 _recording = threading.Lock()  # home.json is read and written by the engine and by hands
 
 
@@ -188,11 +190,14 @@ def shared_path(home: Home, site_shared: str | None) -> Path:
     return Path(os.path.expandvars(os.path.expanduser(site_shared))) / f"sbx-{home.id}"
 
 
+def remote_shared(home: Home, site_shared: str | None) -> str:
+    """The same of a remote site, as it is written: `~` and variables are filled in there."""
+    return f"{(site_shared or REMOTE_SHARED).rstrip('/')}/sbx-{home.id}"
+
+
 def build_agent(target: Path) -> None:
     """Write the agent's file."""
-    from scalebox_hpc.agent.bundle import build
-
-    build(target)
+    bundle.build_agent(target)
 
 
 def make_shared(home: Home, site_shared: str | None, build: Callable[[Path], None] = build_agent) -> Path:

@@ -17,15 +17,27 @@ from typing import Final
 from scalebox_hpc.config.notes import read_toml
 from scalebox_hpc.containers.images import ImageStore
 from scalebox_hpc.containers.runtime import SpythonRuntime
-from scalebox_hpc.containers.store import directory_for
+from scalebox_hpc.containers.store import REMEDY, directory_for
 from scalebox_hpc.daemon.desk import SiteFacts
+from scalebox_hpc.disk import problem_with
 from scalebox_hpc.domain.image import Image
 from scalebox_hpc.domain.pipeline import Module, Pipeline, with_image
-from scalebox_hpc.errors import EnvironmentProblem, ImageMissing, ImagesPending, SbxError
+from scalebox_hpc.errors import EnvironmentProblem, ImageMissing, ImageProblem, ImagesPending, SbxError
+from scalebox_hpc.relay.folder import Parcel
+from scalebox_hpc.sites.depot import Depot
 
 WAIT_S: Final = 2.0  # for which a request waits before it is told to come again
 FRESH_S: Final = 30.0  # for which a result is kept for whoever comes again
 AT_ONCE: Final = 2  # images fetched at once: registries count, and login nodes are shared
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """The image store of a remote site."""
+
+    site: str
+    depot: Depot
+    folder: str  # absolute
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +48,33 @@ class Wanted:
     text: str
     base: Path  # where relative paths start
     runtime: str = ""  # what the site names, for making it
+    there: There | None = None  # where it goes, of a remote site
 
 
 Fetch = Callable[[Wanted], Image]
 
 
 def fetch(wanted: Wanted) -> Image:
-    """Make sure of one image. Raises errors of ours."""
-    return ImageStore(wanted.directory, SpythonRuntime(wanted.runtime)).ensure(wanted.text, wanted.base)
+    """Make sure of one image, at a remote site too. Raises errors of ours."""
+    image = ImageStore(wanted.directory, SpythonRuntime(wanted.runtime)).ensure(wanted.text, wanted.base)
+    return image if wanted.there is None else _put(image, wanted.there)
+
+
+def _put(image: Image, there: There) -> Image:
+    """Put an image into the store of a remote site, once by digest; return it as it is there."""
+    source = Path(image.path)
+    if image.kind == "sandbox":
+        raise ImageProblem(
+            f"{image.path} is a directory, and site {there.site} is remote",
+            "make a file of it: `sbx image build`",
+        )
+    target = f"{there.folder}/{source.name}"
+    digest = image.digest.removeprefix("sha256:")
+    try:
+        there.depot.put([(source, Parcel(target, digest, source.stat().st_size, 0o444))])
+    except OSError as error:
+        raise problem_with(Path(target), error, f"write at site {there.site}", REMEDY) from error
+    return replace(image, path=target)
 
 
 @dataclass(slots=True)
@@ -56,11 +87,19 @@ class _Flight:
         return self.ended_s is None or now_s - self.ended_s < FRESH_S
 
 
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How images get to remote sites."""
+
+    store: Path  # where they are made, on this machine
+    depot: Callable[[SiteFacts], Depot]  # where they go
+
+
 class Fetching:
     """All images that are being fetched for this daemon. Used by one hand."""
 
-    def __init__(self, fetch: Fetch = fetch, wait_s: float = WAIT_S) -> None:
-        self._fetch, self._wait_s = fetch, wait_s
+    def __init__(self, fetch: Fetch = fetch, wait_s: float = WAIT_S, ways: Ways | None = None) -> None:
+        self._fetch, self._wait_s, self.ways = fetch, wait_s, ways
         self._flights: dict[Wanted, _Flight] = {}
         self._room = threading.BoundedSemaphore(AT_ONCE)
 
@@ -106,31 +145,51 @@ def with_images(pipeline: Pipeline, sites: Mapping[str, SiteFacts], fetching: Fe
     Raises PipelineErrors that tells of every image that cannot be used, EnvironmentProblem where only the
     surroundings are to blame, ImagesPending.
     """
-    wanted = _wanted(pipeline, sites)
+    wanted = _wanted(pipeline, sites, fetching.ways)
     found = fetching.all_of(wanted.values())
-    outcomes = {name: found[each] for name, each in wanted.items()}
-    wrong = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, SbxError)}
+    outcomes = {key: found[each] for key, each in wanted.items()}
+    wrong = {name: outcome for (name, _), outcome in outcomes.items() if isinstance(outcome, SbxError)}
     if wrong:
         _raise_all(Path(pipeline.file), wrong)
-    images = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, Image)}
-    modules = {name: _with(module, images.get(name)) for name, module in pipeline.modules.items()}
+    images: dict[str, dict[str, Image]] = {}
+    for (name, site), outcome in outcomes.items():
+        if isinstance(outcome, Image):
+            images.setdefault(name, {})[site] = outcome
+    modules = {name: _with(module, images.get(name, {})) for name, module in pipeline.modules.items()}
     return replace(pipeline, modules=modules)
 
 
-def _with(module: Module, image: Image | None) -> Module:
-    return module if image is None else with_image(module, image)
+def _with(module: Module, images: Mapping[str, Image]) -> Module:
+    """The module with its image at each of its sites; what it is, that of the first says."""
+    if not images:
+        return module
+    (_, first), *others = images.items()
+    return replace(with_image(module, first), stored_at={site: image.path for site, image in others})
 
 
-def _wanted(pipeline: Pipeline, sites: Mapping[str, SiteFacts]) -> dict[str, Wanted]:
-    """By module, of those that have an image and run at one of these sites."""
+def _wanted(
+    pipeline: Pipeline, sites: Mapping[str, SiteFacts], ways: Ways | None
+) -> dict[tuple[str, str], Wanted]:
+    """By module and site, of modules that have an image, in the order of their sites."""
     wanted = {}
     for module in pipeline.modules.values():
-        facts = sites.get(pipeline.pools[module.pool].site)
-        if module.image is not None and facts is not None:
-            store = directory_for(facts.site.images, Path(facts.launch.shared))
-            runtime = facts.site.containers.runtime
-            wanted[module.name] = Wanted(store, module.image, Path(pipeline.directory), runtime)
+        at = [sites[site] for site in pipeline.sites_of(module) if site in sites]
+        here = next((facts for facts in at if not facts.is_remote), None)
+        for facts in at if module.image is not None else ():
+            of = _wanted_at(facts, here, f"{module.image}", Path(pipeline.directory), ways)
+            wanted[module.name, facts.site.name] = of
     return wanted
+
+
+def _wanted_at(facts: SiteFacts, here: SiteFacts | None, text: str, base: Path, ways: Ways | None) -> Wanted:
+    """What a site needs. What goes to a remote one is that of a site `here`, so that both have the same."""
+    if not facts.is_remote:
+        directory = directory_for(facts.site.images, Path(facts.launch.shared))
+        return Wanted(directory, text, base, facts.site.containers.runtime)
+    assert ways is not None, "who asks for a remote site knows a way to it"
+    there = There(facts.site.name, ways.depot(facts), f"{facts.site.images}")
+    made = Wanted(ways.store, text, base) if here is None else _wanted_at(here, here, text, base, ways)
+    return replace(made, there=there)
 
 
 def _raise_all(file: Path, wrong: Mapping[str, SbxError]) -> None:
@@ -152,11 +211,12 @@ def changed_images(
     A run older than the store has no images on record: there its modules count as they are written.
     Raises ImagesPending.
     """
-    wanted = _wanted(now, sites)
+    wanted = _wanted(now, sites, fetching.ways)
     found = fetching.all_of(wanted.values())
     result: dict[str, tuple[Module, str]] = {}
     for name, module in now.modules.items():
-        outcome = found[wanted[name]] if name in wanted else None
+        key = (name, now.sites_of(module)[0])
+        outcome = found[wanted[key]] if key in wanted else None
         if isinstance(outcome, SbxError):
             result[name] = module, f"its image cannot be used: {outcome.fact}"
         elif outcome is not None and (before := recorded.get(name)) is not None:

@@ -55,7 +55,10 @@ def with_work(desk: Desk, pool: PoolState) -> frozenset[int]:
     return frozenset(
         module.module_id
         for module in pool.modules
-        if module.counts[TaskState.READY] and module.due_us <= now.wall_us and not module.broken
+        if module.counts[TaskState.READY]
+        and module.due_us <= now.wall_us
+        and not module.broken
+        and pool.spec.site not in module.given_up
     )
 
 

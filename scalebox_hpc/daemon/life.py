@@ -26,7 +26,6 @@ from scalebox_hpc import __version__
 from scalebox_hpc.daemon import lock as locks
 from scalebox_hpc.daemon import log as logs
 from scalebox_hpc.daemon.contact import (
-    LOOPBACK,
     Contact,
     read_daemon_json,
     this_hosts_addresses,
@@ -37,6 +36,7 @@ from scalebox_hpc.daemon.keys import Keys, open_identity, open_keys
 from scalebox_hpc.daemon.premises import Engine, EngineMaker, Premises
 from scalebox_hpc.daemon.server import Server, listen
 from scalebox_hpc.errors import EnvironmentProblem, SbxError
+from scalebox_hpc.relay.addresses import LOOPBACK
 
 SWITCH_S: Final = 0.001  # the server must not wait 5 ms for each turn at Python's lock
 ENGINE_JOIN_S: Final = 60.0

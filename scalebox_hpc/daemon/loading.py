@@ -25,7 +25,8 @@ from scalebox_hpc.daemon.state import (
 from scalebox_hpc.domain import pipeline as pipelines
 from scalebox_hpc.domain.allocation import AllocationRequest, Launch
 from scalebox_hpc.domain.container import containers
-from scalebox_hpc.domain.site import Limits, Machine, Site
+from scalebox_hpc.domain.plain import build
+from scalebox_hpc.domain.site import Limits, Machine, Site, Ssh, Transfers
 from scalebox_hpc.domain.task import Lease, TaskState
 from scalebox_hpc.engine.dispatch import Room
 from scalebox_hpc.engine.keys import Keys
@@ -77,6 +78,8 @@ def _site_facts(data: dict[str, Any]) -> SiteFacts:
                 "ports": tuple(site["ports"]) if site["ports"] else None,
                 "limits": Limits(**site["limits"]),
                 "containers": containers(site.get("containers", {})),
+                "ssh": None if site.get("ssh") is None else _ssh(site["ssh"]),
+                "transfers": build(Transfers, site.get("transfers", {})),
                 "machines": machines,
             }
         ),
@@ -85,6 +88,10 @@ def _site_facts(data: dict[str, Any]) -> SiteFacts:
         cpus=data["cpus"],
         memory_mib=data["memory_mib"],
     )
+
+
+def _ssh(data: dict[str, Any]) -> Ssh:
+    return build(Ssh, {**data, "jump": tuple(data["jump"])})
 
 
 def next_ids(desk: Desk) -> Ids:
@@ -126,11 +133,13 @@ def load_run(desk: Desk, row: tuple[Any, ...]) -> RunState:
     for module_row in desk.store.rows("modules", (run.run_id,)):
         module = _module(desk, run, module_row)
         module.chunks = waiting.get(module.module_id, 0)
+        if module.spec.places:
+            module.done_at.update(dict(desk.store.rows("done_by_site", (module.module_id,))))
         run.modules[module.spec.name] = module
         desk.world.modules[module.module_id] = module
     run.link()
     for pool_id, name, _, state, reason, hello_less in desk.store.rows("pools", (run.run_id,)):
-        members = [module for module in run.modules.values() if module.spec.pool == name]
+        members = [module for module in run.modules.values() if name in module.spec.pools]
         pool = PoolState(pool_id, run, pipeline.pools[name], members, state, reason, hello_less)
         desk.world.pools[pool_id] = pool
     desk.world.runs[run.run_id] = run

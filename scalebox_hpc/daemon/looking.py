@@ -13,6 +13,7 @@ from scalebox_hpc.daemon import cancelling, talking
 from scalebox_hpc.daemon.desk import Desk, Observe
 from scalebox_hpc.daemon.state import ACTIVE, AllocationState, PoolState, TryState
 from scalebox_hpc.domain.allocation import ElementSeen, Listing, Phase, TrySeen
+from scalebox_hpc.domain.site import Way
 from scalebox_hpc.engine import elements
 from scalebox_hpc.engine.cancelling import Asked
 from scalebox_hpc.engine.elements import OPEN, TryEvent
@@ -33,13 +34,20 @@ class SiteBook:
     learnt: int | None = None
     asked: dict[str, Asked] = field(default_factory=dict)  # orders to cancel, by try
     checked_s: float | None = None  # when the silence of its agents was last looked at
+    linked: bool = False  # a hand was asked to keep up the link to it, where it is remote
+    way: Way | None = None  # by this way
+    link_up: bool = False  # and it is, as far as we know
+    link_why: str = ""  # why it is not
+    link_todo: str = ""  # the command that a person has to type first
+    link_lost_s: float | None = None  # since when it is down, monotonic; None: it is up, or never was
+    link_again_s: float = 0.0  # when a hand that could not begin is asked again, monotonic
 
 
 def look(desk: Desk, books: dict[str, SiteBook]) -> None:
     """Ask for a listing where one is due, also for agents alone: only what is heard can be silent."""
     for site in desk.sites:
         book = books.setdefault(site, SiteBook())
-        if book.looking or desk.now.mono_s < _soonest_s(desk, site, book):
+        if book.looking or desk.now.mono_s < _soonest_s(desk, site, book) or _is_away(desk, site, book):
             continue
         if desk.now.mono_s < _due_s(desk, site, book):
             continue
@@ -50,7 +58,8 @@ def look(desk: Desk, books: dict[str, SiteBook]) -> None:
 def next_look_s(desk: Desk, books: dict[str, SiteBook]) -> float | None:
     """When the next listing is due, monotonic; None: none is."""
     known = [(site, book) for site, book in books.items() if site in desk.sites]
-    times = [_due_s(desk, site, book) for site, book in known if not book.looking]
+    seen = [(site, book) for site, book in known if not (book.looking or _is_away(desk, site, book))]
+    times = [_due_s(desk, site, book) for site, book in seen]
     return min(times, default=None)
 
 
@@ -63,6 +72,11 @@ def is_awaited(desk: Desk, books: dict[str, SiteBook]) -> bool:
 
 def _open_tries(desk: Desk, site: str) -> list[TryState]:
     return [each for each in desk.world.tries.values() if each.state in OPEN and _site_of(desk, each) == site]
+
+
+def _is_away(desk: Desk, site: str, book: SiteBook) -> bool:
+    """A remote site is looked at while its link is up: what is there to be seen is there later too."""
+    return desk.sites[site].is_remote and not book.link_up
 
 
 def _soonest_s(desk: Desk, site: str, book: SiteBook) -> float:
@@ -87,7 +101,7 @@ def listed(desk: Desk, site: str, listing: Listing, books: dict[str, SiteBook]) 
     book.looking, book.duration_s = False, listing.duration_s
     if book.problem != listing.problem:
         book.problem = listing.problem
-        _touch(desk, site)
+        touch(desk, site)
     if listing.complete:
         book.heard_s = desk.now.mono_s
     for name, seen in listing.tries.items():
@@ -103,7 +117,7 @@ def listed(desk: Desk, site: str, listing: Listing, books: dict[str, SiteBook]) 
                 _absent(desk, attempt, desk.sites[site].site.interval_s)
 
 
-def _touch(desk: Desk, site: str) -> None:
+def touch(desk: Desk, site: str) -> None:
     """Let those who follow a run at this site see what changed."""
     for pool in desk.world.pools.values():
         if pool.spec.site == site:
@@ -156,7 +170,7 @@ def _element_over(
     silent = index not in attempt.hellos and index not in allocation.cancelled
     if silent and known is None and pool.run.phase in ACTIVE:
         pool.hello_less += 1
-        pool.silent = (desk.sites[pool.spec.site].launch.shared, attempt.name, index)
+        pool.silent = (attempt.name, index)
         desk.store.run("save_pool", (pool.state, pool.reason, pool.hello_less, pool.pool_id))
 
 

@@ -31,6 +31,7 @@ from scalebox_hpc.daemon.refusal import refusal
 from scalebox_hpc.daemon.routes import LOOKS
 from scalebox_hpc.daemon.state import Now
 from scalebox_hpc.errors import ConflictError, LedgerAway, StorageFull
+from scalebox_hpc.sites.depot import LocalDepot
 
 MOST_EVENTS: Final = 500  # of one turn
 FULL_PAUSE_S: Final = 2.0
@@ -113,10 +114,7 @@ class Wheel:
                 "address": premises.address,
                 "ledger": self._store.place,
             },
-            read_log=reading.read_log,
-            find_frame=reading.find_frame,
-            read_spool=reading.read_spool,
-            last_words=reading.last_words,
+            depot_of=LocalDepot,
             rss_mib=reading.rss_mib,
             ledger_bytes=self._store.size_bytes,
             is_copy=bool(home.recorded().get("copied_from")),

@@ -18,18 +18,19 @@ from typing import Any
 from scalebox_hpc.config.pipeline import Checked, load
 from scalebox_hpc.config.seeds import read_seed
 from scalebox_hpc.config.site import load_site, search_path
-from scalebox_hpc.daemon.contact import Contact
 from scalebox_hpc.daemon.desk import Compare, SiteFacts
 from scalebox_hpc.daemon.home import Home
 from scalebox_hpc.daemon.images import Fetching, changed_images, must_be_there, with_images
 from scalebox_hpc.daemon.runs import Prepared
 from scalebox_hpc.daemon.sheets import refuse_secret_binds
 from scalebox_hpc.daemon.ship import ship
+from scalebox_hpc.daemon.stations import Stations
 from scalebox_hpc.disk import open_private, problem_with
 from scalebox_hpc.domain.allocation import Launch
-from scalebox_hpc.domain.pipeline import Pipeline
+from scalebox_hpc.domain.pipeline import Pipeline, ShippedFile
 from scalebox_hpc.domain.site import Site
 from scalebox_hpc.errors import DigestChanged, EnvironmentProblem, SbxError, UsageError
+from scalebox_hpc.sites.depot import Depot
 
 LOCAL_SUBMISSIONS = 600  # a minute; nobody minds them here
 NAME_TRIES = 20
@@ -50,7 +51,7 @@ def read_pipeline(args: Mapping[str, Any]) -> Checked:
 
 def prepare(
     home: Home,
-    contact: Contact,
+    stations: Stations,
     args: Mapping[str, Any],
     verify: Verify,
     fetching: Fetching,
@@ -62,14 +63,14 @@ def prepare(
     """
     checked = read_pipeline(args)
     pipeline = checked.pipeline
-    sites = read_sites(home, contact, pipeline.directory, _site_names(pipeline))
+    sites = read_sites(home, stations, pipeline.directory, _site_names(pipeline))
     refuse_secret_binds(pipeline, sites.values(), str(home.path))
     pipeline = with_images(pipeline, sites, fetching)
     for facts in sites.values():
         verify(facts, pipeline)
-        _ship_all(pipeline, facts)
+        ship(_shipped_to(pipeline, facts.site.name), stations.depot(facts))
     name, results = draw_name(home, pipeline, taken)
-    shared = {site: _shared_directory(facts, name) for site, facts in sites.items()}
+    shared = {site: _directories_of_run(facts, stations.depot(facts), name) for site, facts in sites.items()}
     stdin = Path(args["stdin"]) if args.get("stdin") else None
     seeds = _spool_seeds(home, pipeline, name, stdin)
     notes = tuple(str(warning) for warning in checked.warnings)
@@ -80,15 +81,20 @@ def _site_names(pipeline: Pipeline) -> list[str]:
     return sorted({pool.site for pool in pipeline.pools.values()})
 
 
-def read_sites(home: Home, contact: Contact, directory: str, names: Iterable[str]) -> dict[str, SiteFacts]:
+def read_sites(home: Home, stations: Stations, directory: str, names: Iterable[str]) -> dict[str, SiteFacts]:
     """Read site files as they are now, beside the pipeline first, and make their shared folders."""
-    return {name: _site_facts(home, contact, directory, name) for name in names}
+    return {name: _site_facts(home, stations, directory, name) for name in names}
 
 
-def _site_facts(home: Home, contact: Contact, directory: str, name: str) -> SiteFacts:
+def _site_facts(home: Home, stations: Stations, directory: str, name: str) -> SiteFacts:
     site = load_site(name, search_path(Path(directory)))
-    shared = contact.open_shared(site)
-    launch = Launch(home.id, str(shared), site.python or sys.executable, site.prologue, site.scratch)
+    depot = stations.open(site)
+    scratch = site.scratch
+    if site.ssh is not None:
+        scratch = None if scratch is None else depot.expand(scratch)
+        images = depot.expand(site.images) if site.images else f"{depot.path}/images"
+        site = replace(site, scratch=scratch, images=images)
+    launch = Launch(home.id, depot.path, site.python or sys.executable, site.prologue, scratch)
     if site.batch != "local":
         return SiteFacts(site, launch)
     limits = replace(site.limits, submissions_per_minute=LOCAL_SUBMISSIONS)
@@ -107,9 +113,10 @@ def _memory_mib(site: Site) -> int:
     return min(here, machine.memory_mib) if machine is not None and machine.memory_mib else here
 
 
-def _ship_all(pipeline: Pipeline, facts: SiteFacts) -> None:
-    for file in {*pipeline.bin, *(each for module in pipeline.modules.values() for each in module.files)}:
-        ship(Path(file.source), file.digest, Path(facts.launch.shared))
+def _shipped_to(pipeline: Pipeline, site: str) -> set[ShippedFile]:
+    """The files that modules at a site need."""
+    there = [each for each in pipeline.modules.values() if site in pipeline.sites_of(each)]
+    return {*pipeline.bin, *(file for module in there for file in module.files)}
 
 
 def draw_name(home: Home, pipeline: Pipeline, taken: Collection[str]) -> tuple[str, Path]:
@@ -135,13 +142,14 @@ def draw_name(home: Home, pipeline: Pipeline, taken: Collection[str]) -> tuple[s
     )
 
 
-def _shared_directory(facts: SiteFacts, run: str) -> str:
-    path = Path(facts.launch.shared) / "runs" / run / "shared"
+def _directories_of_run(facts: SiteFacts, depot: Depot, run: str) -> str:
+    """Make the run's shared directory at a site, at a remote one its results too; return the first."""
+    names = [f"runs/{run}/shared", *([f"results/{run}"] if facts.is_remote else [])]
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        depot.make(names)
     except OSError as error:
-        raise problem_with(path, error, "make the directory", REMEDY) from error
-    return str(path)
+        raise problem_with(Path(depot.path, names[0]), error, "make the directory", REMEDY) from error
+    return f"{depot.path}/{names[0]}"
 
 
 def _spool_seeds(home: Home, pipeline: Pipeline, run: str, stdin: Path | None) -> Path:
@@ -191,7 +199,8 @@ def compare(
         changes = _changes(command, args, sites, fetching)
         if told := [change for name, change in changes.items() if name not in kept]:
             raise DigestChanged(told)
-    must_be_there(command.images)
+    here = {name: image for name, image in command.images.items() if name not in command.remote}
+    must_be_there(here)
 
 
 def _changes(

@@ -1,84 +1,60 @@
-"""What the daemon reads of files that agents write: logs, spools, last words."""
+"""What the daemon reads of what agents wrote: spools, and pieces of logs, wherever these are."""
 
 from __future__ import annotations
 
-import errno
-import json
+import codecs
 import os
-import re
-import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-WORDS_BYTES = 2000
-SEGMENT = re.compile(r"/(?:[^\0]*/)?logs/[0-9a-f]{16}\.[0-9]+\.(?:out|err)").fullmatch
-MOST_OFFSET = 1 << 62
-FRAME_SEARCH = 1 << 22  # bytes at the end of a segment in which the frame of a running attempt is looked for
+from scalebox_hpc.relay.folder import Frame
+from scalebox_hpc.sites.depot import Depot
 
 
-def read_log(path: str, offset: int, length: int) -> bytes:
-    """Read a piece of a segment; nothing where it is gone, or where the path is not that of a segment.
+@dataclass(frozen=True, slots=True)
+class LogPiece:
+    """A piece of what an attempt printed that somebody asks for."""
 
-    An agent says where its segments are. Whatever it says, we open no other file, follow no link
-    and wait for no pipe.
-    """
-    if not SEGMENT(path) or offset < 0 or length <= 0 or offset + length > MOST_OFFSET:
-        return b""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return b""
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            return b""
-        raise
-    try:
-        return os.pread(fd, length, offset) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
-    finally:
-        os.close(fd)
+    attempt: int
+    place: tuple[str, int, int | None] | None  # its segment, where it begins there and where it ends
+    frame: Frame | None  # by which the place is found, of an attempt under way
+    offset: int
+    limit: int
+    encoding: str
+    over: bool  # what has no place wrote nothing that was kept
 
 
-def find_frame(shared: str, incarnation: str, lease: str, stream: str) -> tuple[str, int, None] | None:
-    """Find where the output of an attempt under way begins: behind its frame line, in a slot's segment."""
-    ending = "out" if stream == "stdout" else "err"
-    for path in sorted(Path(shared, "logs").glob(f"{incarnation}.*.{ending}")):
-        size = path.stat().st_size
-        start = max(0, size - FRAME_SEARCH)
-        text = read_log(str(path), start, size - start)
-        found = text.rfind(f" {lease} ".encode())
-        if found >= 0:
-            return str(path), start + text.index(b"\n", found) + 1, None
-    return None
+def read_piece(depot: Depot, asked: LogPiece) -> Mapping[str, Any]:
+    """Read it, for an answer. Raises OSError and what a Depot raises."""
+    place = asked.place
+    if place is None and asked.frame is not None and (found := depot.find_frame(asked.frame)) is not None:
+        place = (*found, None)
+    if place is None:
+        nothing = {"text": "", "offset": asked.offset, "end": asked.offset, "done": asked.over, "path": ""}
+        return {"attempt": asked.attempt, **nothing}
+    path, start, end = place
+    begin = start + asked.offset
+    most = asked.limit if end is None else max(0, min(asked.limit, end - begin))
+    data = depot.read_log(path, begin, most)
+    done = end is not None and (begin + len(data) >= end or not data)
+    text, length = _whole_characters(data, asked.encoding, last=done)
+    return {
+        "attempt": asked.attempt,
+        "text": text,
+        "offset": asked.offset,
+        "end": asked.offset + length,
+        "done": done,
+        "path": path,
+    }
 
 
-def read_spool(shared: str, incarnation: str) -> list[Any] | None:
-    """Read an agent's spool; empty where it has none, None where it cannot be read now.
-
-    A torn last line is what a crash leaves; it and what follows are passed over.
-    """
-    lines = []
-    try:
-        with open(Path(shared, "spool", f"{incarnation}.jsonl"), "rb") as file:
-            for line in file:
-                try:
-                    lines.append(json.loads(line))
-                except ValueError:
-                    break
-    except FileNotFoundError:
-        return []
-    except OSError:
-        return None
-    return lines
-
-
-def last_words(shared: str, try_name: str, element: int) -> str:
-    """The end of what an element's script printed; empty where there is nothing to be read."""
-    path = Path(shared, "tries", try_name, f"element-{element}.log")
-    try:
-        data = path.read_bytes()[-WORDS_BYTES:]
-    except OSError:
-        return ""
-    return " / ".join(data.decode("utf-8", "replace").splitlines()[-3:])
+def _whole_characters(data: bytes, encoding: str, *, last: bool) -> tuple[str, int]:
+    """Decode a piece; a character that it cuts is left for the next, unless there is none."""
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    text = decoder.decode(data, final=last)
+    return text, len(data) - len(decoder.getstate()[0])
 
 
 def rss_mib() -> float:

@@ -27,7 +27,7 @@ from scalebox_hpc.domain.task import (
     advance,
     judge_report,
 )
-from scalebox_hpc.engine.launches import Streak, module_is_broken
+from scalebox_hpc.engine.launches import Streak, module_is_broken, one_more
 from scalebox_hpc.engine.retry import (
     Again,
     Ended,
@@ -197,6 +197,8 @@ def _succeed(
             desk, Batch(module.run, attempt_id, 0, inherited, result.messages, replacing=task.generation > 1)
         )
     _release_chunks(desk, module, attempt_id, result.lease, chunks)
+    if module.spec.places and (row := desk.store.one("node_of_agent", (agent_id,))) is not None:
+        module.succeeded_at(row[1])
     module.took(result.times)
     module.rate.add(1, desk.now.mono_s)
     module.streak = Streak()
@@ -228,11 +230,10 @@ def _fail(desk: Desk, task: TaskRow, agent_id: int, result: Result) -> None:
 
 
 def _within(desk: Desk, module: ModuleState, decision: Again | GiveUp) -> Again | GiveUp:
-    """Give up a retry that asks for more memory than any element of the pool can have."""
-    pool = module.run.pipeline.pools[module.spec.pool]
-    facts = desk.sites[pool.site]
-    machine = facts.site.machines.get(pool.machine) if pool.machine else facts.site.default_machine()
-    most_mib = (machine.memory_mib if machine is not None else None) or facts.memory_mib
+    """Give up a retry that asks for more memory than any element of its pools can have."""
+    pools = [module.run.pipeline.pools[name] for name in module.spec.pools]
+    known = [desk.sites[pool.site].most_memory_mib(pool.machine) for pool in pools]
+    most_mib = max((most for most in known if most is not None), default=None) if None not in known else None
     if isinstance(decision, GiveUp) or most_mib is None or decision.memory_mib <= most_mib:
         return decision
     return GiveUp(f"its retry needs {decision.memory_mib} MiB of memory, and the machine has {most_mib} MiB")
@@ -246,13 +247,32 @@ def _ended(task: TaskRow, cause: Cause, exit_code: int | None, walltime_share: f
 def _count_launch(desk: Desk, module: ModuleState, agent_id: int, note: str) -> None:
     row = desk.store.one("node_of_agent", (agent_id,))
     assert row is not None, "who reports said hello"
-    module.launch_failed(row[0])
+    node, site = row
+    if module.spec.places:
+        _count_launch_at(desk, module, node, site, note)
+        return
+    module.launch_failed(node)
     elsewhere = desk.world.serves_elsewhere(module, module.streak.node)
     succeeded = module.counts[TaskState.SUCCEEDED]
     if not module.broken and module_is_broken(module.streak, succeeded, elsewhere=elsewhere):
         module.broken = f"its program would not start {module.streak.launches} times: {note}"
         module.restless = True
         module.run.note(f"{module.spec.name} failed as a whole: {module.broken}")
+
+
+def _count_launch_at(desk: Desk, module: ModuleState, node: str, site: str, note: str) -> None:
+    """Count it against one of several sites; the module fails as a whole once it starts at none of them."""
+    streak = module.streaks[site] = one_more(module.streaks.get(site, Streak()), node)
+    elsewhere = desk.world.serves_elsewhere(module, streak.node)
+    if site in module.given_up or not module_is_broken(streak, module.done_at[site], elsewhere=elsewhere):
+        return
+    module.given_up[site] = f"its program would not start {streak.launches} times at site {site}: {note}"
+    if set(module.run.pipeline.sites_of(module.spec)) <= module.given_up.keys():
+        module.broken, module.restless = module.given_up[site], True
+        module.dirty = True
+        module.run.note(f"{module.spec.name} failed as a whole: {module.broken}")
+    else:
+        module.run.note(f"{module.spec.name} is left to its other sites: {module.given_up[site]}")
 
 
 def stage(desk: Desk, agent_id: int, said: Chunk) -> str:

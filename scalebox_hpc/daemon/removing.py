@@ -7,7 +7,7 @@ the next start. A run whose last agents still live waits for them. `results/` st
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from scalebox_hpc.daemon.desk import Clear, Desk, Sweep
@@ -91,7 +91,8 @@ def load(desk: Desk) -> None:
         if run_id not in desk.world.removals:
             modules = [module_id for (module_id,) in desk.store.rows("module_ids", (run_id,))]
             gone = results if what == RESULTS else ""
-            desk.world.removals[run_id] = Removal(run_id, name, modules, gone)
+            sites = tuple(site for (site,) in desk.store.rows("sites_of_run", (run_id,)))
+            desk.world.removals[run_id] = Removal(run_id, name, modules, gone, sites)
 
 
 def turn(desk: Desk) -> bool:
@@ -144,7 +145,7 @@ def _module(desk: Desk, module_id: int) -> bool:
 
 def _clear(desk: Desk, removal: Removal, order: Clear) -> None:
     removal.waits = True
-    desk.commands.append(order)
+    desk.commands.append(replace(order, sites=removal.sites))
 
 
 def cleared(desk: Desk, order: Clear) -> None:

@@ -12,7 +12,7 @@ from itertools import count as count_from
 
 from scalebox_hpc.daemon import firing
 from scalebox_hpc.daemon.desk import Desk
-from scalebox_hpc.daemon.headers import headers_text
+from scalebox_hpc.daemon.headers import headers_text, same_content
 from scalebox_hpc.daemon.state import ModuleState, RunState
 from scalebox_hpc.domain.task import Cause, TaskState
 from scalebox_hpc.engine import gather as gathering
@@ -126,7 +126,7 @@ def _repeat(desk: Desk, batch: Batch, module: ModuleState, key: bytes, item: Ite
     row = desk.store.one("task_by_key", (module.module_id, key))
     assert row is not None, "a repeated key has a task"
     task_id, known_body, known_headers = row
-    same = known_body == body and known_headers == headers_text(headers)
+    same = known_body == body and same_content(known_headers, headers_text(headers))
     message_id = desk.ids.take("message")
     live = not (same or module.spec.repeat == "ignore")
     if live:

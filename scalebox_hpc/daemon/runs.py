@@ -15,7 +15,7 @@ from scalebox_hpc.daemon.headers import inherited_by, read_headers
 from scalebox_hpc.daemon.loading import Frozen, load_run, write_frozen
 from scalebox_hpc.daemon.routing import SEED, Batch, route
 from scalebox_hpc.daemon.sheets import sheet_of
-from scalebox_hpc.daemon.state import ACTIVE, ENDED, ModuleState, RunPhase, RunState
+from scalebox_hpc.daemon.state import ACTIVE, ENDED, ModuleState, PoolState, RunPhase, RunState
 from scalebox_hpc.domain.pipeline import Module, Pipeline
 from scalebox_hpc.domain.task import HELD, Cause, TaskState
 from scalebox_hpc.engine.closing import close
@@ -80,15 +80,32 @@ def create(desk: Desk, prepared: Prepared, *, again: bool = False) -> RunState:
 
 
 def _sheet(desk: Desk, prepared: Prepared, module: Module, module_id: int) -> dict[str, Any]:
-    """What agents are told of a module of this run."""
-    site = prepared.pipeline.pools[module.pool].site
-    return {
-        **sheet_of(prepared.pipeline, module, prepared.sites[site], desk.home_path),
+    """What agents are told of a module of this run; with several sites, at each of them."""
+    sites = prepared.pipeline.sites_of(module)
+    sheets = {site: _sheet_at(desk, prepared, module, module_id, site) for site in sites}
+    return sheets[sites[0]] if len(sites) == 1 else {**sheets[sites[0]], "sites": sheets}
+
+
+def _sheet_at(desk: Desk, prepared: Prepared, module: Module, module_id: int, site: str) -> dict[str, Any]:
+    facts, shared = prepared.sites[site], prepared.shared[site]
+    sheet = {
+        **sheet_of(prepared.pipeline, module, facts, desk.home_path),
         "module": module_id,
         "run": prepared.name,
-        "results": prepared.results,
-        "shared": prepared.shared[site],
+        "results": results_at(facts, prepared.name) if facts.is_remote else prepared.results,
+        "shared": shared,
     }
+    if module.stage is not None:
+        sheet["stage"]["results"] = prepared.results
+    if module.inserted is not None:
+        served = prepared.pipeline.modules[module.inserted.of]
+        sheet["env"]["SBX_FAR_SHARED"] = prepared.shared[prepared.pipeline.pools[served.pool].site]
+    return sheet
+
+
+def results_at(facts: SiteFacts, run: str) -> str:
+    """Where results of a run are that were made at a remote site."""
+    return f"{facts.launch.shared}/results/{run}"
 
 
 def turn_seeds(desk: Desk, run: RunState) -> bool:
@@ -163,9 +180,16 @@ def _pause_if_stuck(desk: Desk, run: RunState) -> None:
     pools = [pool for pool in desk.world.pools.values() if pool.run is run]
     waiting = [pool for pool in pools if any(module.open_tasks for module in pool.modules)]
     living = any(agent.pool.run is run for agent in desk.world.agents.values())
-    if waiting and not living and not run.seeding and all(pool.state == "paused" for pool in waiting):
-        run.phase, run.reason = RunPhase.PAUSED, waiting[0].reason
+    paused = [pool for pool in waiting if pool.state == "paused"]
+    stuck = bool(paused) and all(pool.state == "paused" or _is_given_up(pool) for pool in waiting)
+    if stuck and not living and not run.seeding:
+        run.phase, run.reason = RunPhase.PAUSED, paused[0].reason
         desk.save_run(run)
+
+
+def _is_given_up(pool: PoolState) -> bool:
+    """Whether nothing that is open would start at the pool's site, so that it waits for other pools."""
+    return all(pool.spec.site in module.given_up for module in pool.modules if module.open_tasks)
 
 
 def _end(desk: Desk, run: RunState) -> None:
@@ -178,15 +202,15 @@ def _end(desk: Desk, run: RunState) -> None:
     desk.save_run(run)
     _give_pools_back(desk, run)
     if run.phase is RunPhase.SUCCEEDED:
-        desk.commands.extend(Remove(str(Path(path).parent)) for path in run.shared.values())
+        desk.commands.extend(Remove(site, str(Path(path).parent)) for site, path in run.shared.items())
 
 
-def remove_folders(desk: Desk, folders: Iterable[str]) -> None:
+def remove_folders(desk: Desk, site: str, folders: Iterable[str]) -> None:
     """Remove what there still is of runs that SUCCEEDED, and of no others: each bears its run's name."""
     for folder in folders:
         row = desk.store.one("run_by_name", (Path(folder).name,))
         if row is not None and row[2] == RunPhase.SUCCEEDED:
-            desk.commands.append(Remove(folder))
+            desk.commands.append(Remove(site, folder))
 
 
 def _give_pools_back(desk: Desk, run: RunState) -> None:
@@ -253,6 +277,8 @@ def resume(desk: Desk, run: RunState) -> int:
 
 def _unbreak(module: ModuleState) -> None:
     module.broken, module.restless, module.streak, module.dirty = "", False, Streak(), True
+    module.given_up.clear()
+    module.streaks.clear()
 
 
 def _go_on(desk: Desk, run: RunState) -> None:

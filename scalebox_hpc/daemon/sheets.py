@@ -6,14 +6,16 @@ Made when a run is accepted and kept in the ledger. It holds no secret and decid
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from scalebox_hpc.daemon.desk import SiteFacts
 from scalebox_hpc.domain.container import Bind
 from scalebox_hpc.domain.image import Image
-from scalebox_hpc.domain.pipeline import Module, Pipeline, ShippedFile, Template
+from scalebox_hpc.domain.pipeline import Command, Module, Pipeline, ShippedFile, Template
 from scalebox_hpc.errors import UsageError
 
 MESSAGE_LIMIT = 1_000_000
@@ -21,8 +23,10 @@ MESSAGE_LIMIT = 1_000_000
 
 def sheet_of(pipeline: Pipeline, module: Module, facts: SiteFacts, home: str) -> dict[str, Any]:
     """All of a module's sheet but what belongs to one run; `home` is the path of the home."""
-    command, image, gathers = module.command, module.stored, {}
-    for name in module.to:
+    image, gathers = _image_at(module, facts), {}
+    command, env = _of_transfer(module) if module.kind == "transfer" else (module.command, module.env)
+    receivers = module.to if module.via is None else tuple(module.via)
+    for name in receivers:
         gather = pipeline.modules[name].gather
         if gather is not None:
             gathers[name] = {"by": gather.by, "pattern": gather.pattern, "sized": gather.size is not None}
@@ -39,18 +43,45 @@ def sheet_of(pipeline: Pipeline, module: Module, facts: SiteFacts, home: str) ->
         "shell": list(command.shell),
         "files": [[file.name, shipped_path(facts, file)] for file in module.files],
         "bin": [[Path(file.name).name, shipped_path(facts, file)] for file in pipeline.bin],
-        "env": {**facts.site.env, **module.env},
+        "env": {**facts.site.env, **env},
         "params": dict(pipeline.params),
         "container": None if image is None else container_of(module, facts, image, home),
-        "to": list(module.to),
+        "to": list(receivers),
+        "via": dict(module.via or {}),
+        "inserted": module.inserted is not None,
+        "stage": _stage(pipeline, module),
         "modules": list(pipeline.modules),
         "gathers": gathers,
         "is_gather": module.gather is not None,
         "forward": module.forward,
         "output_limit": module.output_limit_bytes,
         "message_limit": MESSAGE_LIMIT,
-        "pipeline": pipeline.directory,
+        "pipeline": "" if facts.is_remote else pipeline.directory,
     }
+
+
+def _image_at(module: Module, facts: SiteFacts) -> Image | None:
+    """The module's image as it lies at a site."""
+    image = module.stored
+    return image and replace(image, path=module.stored_at.get(facts.site.name, image.path))
+
+
+def _stage(pipeline: Pipeline, module: Module) -> dict[str, Any] | None:
+    """What is staged for a module, and which transfer takes home what it leaves; "": none."""
+    if module.stage is None:
+        return None
+    inserted = {name: pipeline.modules[name].inserted for name in module.to}
+    takes = (name for name, each in inserted.items() if each and (each.of, each.way) == (module.name, "out"))
+    inputs = [_template(each) for each in module.stage.inputs]
+    return {"in": inputs, "out": list(module.stage.outputs), "to": next(takes, "")}
+
+
+def _of_transfer(module: Module) -> tuple[Command, Mapping[str, str]]:
+    """A program of ours: by the Python that has it, and told whether the module sends to anybody."""
+    command, (first, *rest) = module.command, module.command.words or ((),)
+    if first == ("python",):
+        command = replace(command, words=((sys.executable,), *rest))
+    return command, {**module.env, "SBX_SENDS": "1" if module.to else "0"}
 
 
 def _template(template: Template) -> list[Any]:
@@ -75,7 +106,7 @@ def container_of(module: Module, facts: SiteFacts, image: Image, home: str) -> d
         "reuse": own.reuse,
         "gpus": module.resources.gpus > 0,
         "local_copy": site.local_copy,
-        "mask": [home, facts.launch.shared],
+        "mask": [facts.launch.shared] if facts.is_remote else [home, facts.launch.shared],
     }
 
 

@@ -1,80 +1,49 @@
-"""Copies a file that a run ships into the shared folder, once per content.
+"""Copies the files that a run ships into the shared folder of a site, once per content.
 
-The copy is what tasks see for as long as the run lives: read-only, and verified against the
+A copy is what tasks see for as long as the run lives: read-only, and verified against the
 digest that the ledger keeps. It decides nothing about which files are shipped.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import secrets
+from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO, Final
 
-from scalebox_hpc.disk import problem_with, sync
+from scalebox_hpc.disk import problem_with
+from scalebox_hpc.domain.pipeline import ShippedFile
 from scalebox_hpc.errors import UsageError
+from scalebox_hpc.relay.folder import Changed, Parcel
+from scalebox_hpc.sites.depot import Depot
 
-PIECE_BYTES: Final = 1 << 20
+REMEDY = "check `paths.shared` of the site and its quota"
 
 
-def ship(source: Path, digest: str, shared: Path) -> Path:
-    """Return the path of the copy, `<shared>/files/<digest>/<basename>`.
+def ship(files: Iterable[ShippedFile], depot: Depot) -> None:
+    """Put each file at `files/<digest>/<basename>` of a shared folder.
 
-    `digest` is the SHA-256 of the content in hex. A copy made before is used again. Raises
-    UsageError where the file is gone or no longer has this digest, StorageFull without room,
-    EnvironmentProblem for all else.
+    A copy made before is used again. Raises UsageError where a file is gone or no longer has its
+    digest, StorageFull without room, EnvironmentProblem for all else.
     """
-    folder = shared / "files" / digest
-    target = folder / source.name
-    runnable = _runnable(source)
-    remedy = "check `paths.shared` of the site and its quota"
+    parcels = {parcel.name: (source, parcel) for source, parcel in map(_parcel, files)}
     try:
-        if not target.exists():
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _copy(source, digest, target)
-            sync(folder)  # the ledger will say that it is there
-        if runnable and not target.stat().st_mode & 0o100:
-            target.chmod(0o500)
+        depot.put(list(parcels.values()))
+    except Changed as error:
+        source, _ = parcels[str(error)]
+        raise UsageError(
+            f"{source} changed while it was being submitted", "submit again when it is at rest"
+        ) from error
     except OSError as error:
-        raise problem_with(target, error, "write", remedy) from error
-    return target
+        raise problem_with(Path(error.filename or depot.path), error, "write", REMEDY) from error
 
 
-def _runnable(source: Path) -> bool:
+def _parcel(file: ShippedFile) -> tuple[Path, Parcel]:
+    source = Path(file.source)
     try:
-        return bool(source.stat().st_mode & 0o111)
+        with source.open("rb"):
+            size = source.stat().st_size
     except OSError as error:
         raise UsageError(
             f"{source} cannot be read: {error.strerror}", "put it back, then submit again"
         ) from error
-
-
-def _copy(source: Path, digest: str, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
-    hasher = hashlib.sha256()
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as copy, _open_source(source) as original:
-            while piece := original.read(PIECE_BYTES):
-                hasher.update(piece)
-                copy.write(piece)
-            copy.flush()
-            os.fsync(copy.fileno())
-        if hasher.hexdigest() != digest:
-            raise UsageError(
-                f"{source} changed while it was being submitted", "submit again when it is at rest"
-            )
-        temporary.chmod(0o400)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _open_source(source: Path) -> BinaryIO:
-    try:
-        return source.open("rb")
-    except OSError as error:
-        raise UsageError(
-            f"{source} cannot be read: {error.strerror}", "put it back, then submit again"
-        ) from error
+    name = f"files/{file.digest}/{Path(file.name).name}"
+    return source, Parcel(name, file.digest, size, 0o500 if file.executable else 0o400)

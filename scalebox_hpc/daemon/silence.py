@@ -1,7 +1,8 @@
 """When an agent that says nothing is given up.
 
-Silence counts only while this daemon ran and heard something of that site, and it is no proof of
-an end: an agent that was given up for it alone may come back (see `loading.come_back`).
+Silence counts only while this daemon ran and heard something of that site, never while its link is
+known to be down, and it is no proof of an end: an agent that was given up for it alone may come back
+(see `loading.come_back`).
 """
 
 from __future__ import annotations
@@ -22,17 +23,21 @@ def lost_agents(desk: Desk, books: dict[str, SiteBook]) -> None:
     for agent in desk.world.agents.values():
         by_site.setdefault(agent.pool.spec.site, []).append(agent)
     for name, agents in by_site.items():
-        _excuse(desk, agents, books.setdefault(name, SiteBook()), desk.sites[name].site.interval_s)
+        facts, book = desk.sites[name], books.setdefault(name, SiteBook())
+        is_away = facts.is_remote and not book.link_up
+        _excuse(desk, agents, book, facts.site.interval_s, is_away=is_away)
         for agent in agents:
             _judge(desk, agent, name)
 
 
-def _excuse(desk: Desk, agents: list[AgentState], book: SiteBook, interval_s: float) -> None:
-    """The time for which a whole site was silent counts against none of its agents."""
+def _excuse(
+    desk: Desk, agents: list[AgentState], book: SiteBook, interval_s: float, *, is_away: bool
+) -> None:
+    """The time for which a whole site was silent, or its link was down, counts against none of its agents."""
     now_s = desk.now.mono_s
     since_s, book.checked_s = book.checked_s, now_s
     heard_s = max(book.heard_s, *(agent.heard_s for agent in agents))
-    if since_s is not None and now_s - heard_s > max(SITE_QUIET_S, 2 * interval_s):
+    if since_s is not None and (is_away or now_s - heard_s > max(SITE_QUIET_S, 2 * interval_s)):
         for agent in agents:
             agent.excused_s += now_s - since_s
 

@@ -7,7 +7,7 @@ ledger, in the same turn. Its size depends on runs, modules and agents, never on
 from __future__ import annotations
 
 import dataclasses
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,7 +18,7 @@ from scalebox_hpc.domain.allocation import AllocationRequest, ElementSeen, Phase
 from scalebox_hpc.domain.image import Image
 from scalebox_hpc.domain.pipeline import Gather, Module, Pipeline, Ranks
 from scalebox_hpc.domain.pipeline import Pool as PoolSpec
-from scalebox_hpc.domain.task import TaskState
+from scalebox_hpc.domain.task import Cause, TaskState
 from scalebox_hpc.engine.closing import Graph, Standing, depths, graph_of, upstream
 from scalebox_hpc.engine.dispatch import Room
 from scalebox_hpc.engine.keys import Keys
@@ -70,6 +70,9 @@ class ModuleState:
     ignored: int = 0
     streak: Streak = field(default_factory=Streak)  # of launch failures
     broken: str = ""
+    given_up: dict[str, str] = field(default_factory=dict)  # of several sites, where it would not start: why
+    streaks: dict[str, Streak] = field(default_factory=dict)  # of several sites: of launch failures at each
+    done_at: Counter[str] = field(default_factory=Counter)  # of several sites: tasks that succeeded at each
     chunks: int = 0  # recorded, sent by it, not yet turned into tasks
     waiting_parts: int = 0  # parts open or changed
     fired_once: bool = False  # a part of it was fired
@@ -132,6 +135,17 @@ class ModuleState:
         """Count a launch failure."""
         self.streak = one_more(self.streak, node)
         self.dirty = True
+
+    def sheet_at(self, site: str) -> dict[str, Any]:
+        """What agents of a site are told of it."""
+        at_sites: Mapping[str, dict[str, Any]] = self.sheet.get("sites", {})
+        return at_sites.get(site, self.sheet)
+
+    def succeeded_at(self, site: str, count: int = 1) -> None:
+        """Note that it works there, and how often it did."""
+        if self.spec.places:
+            self.streaks.pop(site, None)
+            self.done_at[site] += count
 
     def took(self, times: Times) -> None:
         """Note how long a task of it ran."""
@@ -253,7 +267,7 @@ class PoolState:
     state: str = "ok"
     reason: str = ""
     hello_less: int = 0
-    silent: tuple[str, str, int] | None = None  # the last such one: shared folder, try, element
+    silent: tuple[str, int] | None = None  # the last such one: try, element
     disk_endings: int = 0  # agents that left for the sake of a disk, with no success between
     lost_disk: LostDisk | None = None  # of the last of them
     pause_until_s: float | None = None
@@ -271,6 +285,10 @@ class PoolState:
     def ranks(self) -> Ranks | None:
         """Of the one module, of kind "mpi", that has this pool for itself."""
         return self.modules[0].spec.ranks if self.modules else None
+
+    def serves(self, module: ModuleState) -> bool:
+        """Whether a module's tasks may run in it."""
+        return self.run is module.run and self.spec.name in module.spec.pools
 
     @property
     def has_work(self) -> bool:
@@ -294,6 +312,15 @@ class PoolState:
     def went_well(self) -> None:
         """An attempt succeeded."""
         self.infra_streak = self.holds_in_row = self.disk_endings = 0
+
+
+class Parting(NamedTuple):
+    """Why an agent of a remote site is over, while its spool is fetched."""
+
+    cause: Cause
+    why: str
+    ending: str  # "": the cause
+    since_s: float  # monotonic
 
 
 @dataclass(slots=True)
@@ -323,6 +350,8 @@ class AgentState:
     acks: dict[str, list[str]] = field(default_factory=dict)
     answer_now: bool = False
     avoids: dict[int, float] = field(default_factory=dict)  # left to other agents of its node, until when
+    parting: Parting | None = None  # it is over, and its spool is being fetched
+    fetched: list[Any] | None = None  # what was in its spool
     full_for: frozenset[int] = frozenset()  # modules with work for which it had no room, since it last spoke
 
     def heard(self, mono_s: float) -> None:
@@ -351,6 +380,7 @@ class Removal:
     name: str
     modules: list[int]
     results: str  # the directory that goes too; "": it stays
+    sites: tuple[str, ...] = ()  # where it had pools
     waits: bool = False  # for files to be deleted
 
 
@@ -388,6 +418,6 @@ class World:
     def serves_elsewhere(self, module: ModuleState, node: str) -> bool:
         """Tell whether an agent of another node serves a module."""
         return any(
-            agent.node != node and agent.pool.run is module.run and agent.pool.spec.name == module.spec.pool
+            agent.node != node and agent.pool.serves(module) and agent.pool.spec.site not in module.given_up
             for agent in self.agents.values()
         )

@@ -43,7 +43,7 @@ def record(desk: Desk, agent_id: int, results: Sequence[Result]) -> set[Lease]:
     plain = [each for row in found if (each := _plain(desk, agent_id, row, likely[row[0]])) is not None]
     if plain:
         desk.store.run("succeed_tasks", (json.dumps([each.task.task_id for each in plain]),))
-        _count(desk, plain)
+        _count(desk, agent_id, plain)
         _write(desk, agent_id, plain)
     return {each.result.lease for each in plain}
 
@@ -73,7 +73,7 @@ def _routes(desk: Desk, module: ModuleState, result: Result, inherited: dict[str
     return not sizes_problem(desk, Batch(module.run, 0, 0, inherited, result.messages), {})
 
 
-def _count(desk: Desk, plain: Iterable[Plain]) -> None:
+def _count(desk: Desk, agent_id: int, plain: Iterable[Plain]) -> None:
     moves: dict[tuple[int, TaskState], int] = {}
     for each in plain:
         place = (each.module.module_id, each.source)
@@ -84,6 +84,8 @@ def _count(desk: Desk, plain: Iterable[Plain]) -> None:
         module.moved(source, TaskState.SUCCEEDED, count)
         module.rate.add(count, desk.now.mono_s)
         module.streak = Streak()
+        if module.spec.places and (row := desk.store.one("node_of_agent", (agent_id,))) is not None:
+            module.succeeded_at(row[1], count)
 
 
 def _write(desk: Desk, agent_id: int, plain: Sequence[Plain]) -> None:

@@ -11,10 +11,18 @@ from collections.abc import Callable
 from typing import Any
 
 from scalebox_hpc.daemon import cancelling, disks, leasing, recording, spooled
-from scalebox_hpc.daemon.desk import Desk
+from scalebox_hpc.daemon.desk import Desk, Fetch
 from scalebox_hpc.daemon.events import Call
 from scalebox_hpc.daemon.loading import come_back
-from scalebox_hpc.daemon.state import ACTIVE, AgentState, AllocationState, Poll, PoolState, TryState
+from scalebox_hpc.daemon.state import (
+    ACTIVE,
+    AgentState,
+    AllocationState,
+    Parting,
+    Poll,
+    PoolState,
+    TryState,
+)
 from scalebox_hpc.domain.task import Cause
 from scalebox_hpc.engine import elements
 from scalebox_hpc.engine.dispatch import Room
@@ -171,6 +179,7 @@ def sync(desk: Desk, call: Call) -> None:
     agent.prefetch, agent.leaving = said.prefetch, not stays
     agent.dead = {lease for lease in agent.dead if lease in said.held}
     leasing.take_in(desk, agent, heard)
+    agent.session.progressed(said.progress)
     recording.record(desk, agent, said.results)
     for lease in agent.acks.get("refused", ()):  # current, but its chunks are not all here
         leasing.give_back(desk, agent, lease)
@@ -251,7 +260,8 @@ def is_over(pool: PoolState) -> bool:
     """Tell whether nothing can come for a pool any more, so that its agents are to leave."""
     run = pool.run
     return run.phase not in ACTIVE or all(
-        module.spec.name in run.closed or module.broken for module in pool.modules
+        module.spec.name in run.closed or module.broken or pool.spec.site in module.given_up
+        for module in pool.modules
     )
 
 
@@ -276,7 +286,8 @@ def sheet(desk: Desk, call: Call) -> None:
     if module is None:
         desk.answer(call, {"error": f"no module {said.module}"}, 404)
         return
-    desk.answer(call, module.sheet)
+    agent = desk.world.agents.get(said.incarnation)
+    desk.answer(call, module.sheet_at(agent.pool.spec.site if agent is not None else ""))
 
 
 def ended(desk: Desk, call: Call) -> None:
@@ -294,7 +305,8 @@ def incarnation_over(desk: Desk, said: Ended) -> None:
         end_agent(desk, agent, Cause.AGENT_LOST, elements.last_word(said.status))
     attempt = desk.world.tries.get(said.try_name)
     # A late word may be about an older incarnation than the one that lives.
-    if attempt is not None and not desk.world.agents_of(attempt.try_id, said.element):
+    others = desk.world.agents_of(attempt.try_id, said.element) if attempt is not None else []
+    if attempt is not None and all(each.parting for each in others):
         attempt.ended[said.element] = None
 
 
@@ -308,10 +320,10 @@ def end_agent(desk: Desk, agent: AgentState, cause: Cause, why: str, *, ending: 
     """An incarnation is over: its spool is taken in, then its leases lapse. `ending`: where not the cause.
 
     `why` is noted with each attempt that it held.
-    A spool that is there but cannot be read postpones that; an absent one does not.
+    A spool that is there but cannot be read postpones that; an absent one does not. That of a remote site
+    is fetched first, and this is done once more when it is there.
     """
-    shared = desk.sites[agent.pool.spec.site].launch.shared
-    lines = desk.read_spool(shared, agent.incarnation)
+    lines = _spool(desk, agent, Parting(cause, why, ending, desk.now.mono_s))
     if lines is None:
         return
     spooled.take_in(desk, agent, lines)
@@ -322,6 +334,36 @@ def end_agent(desk: Desk, agent: AgentState, cause: Cause, why: str, *, ending: 
     desk.store.run("end_agent", (desk.now.wall_us, ending or cause, agent.agent_id))
     desk.event("agent", agent.agent_id, "ended", ending or cause)
     agent.pool.run.touched = True
+
+
+def _spool(desk: Desk, agent: AgentState, parting: Parting) -> list[Any] | None:
+    """What an agent left in its spool; None where it cannot be read now, or has to be fetched first."""
+    facts = desk.sites[agent.pool.spec.site]
+    if facts.is_remote:
+        if agent.fetched is None and agent.parting is None:
+            desk.commands.append(Fetch(agent.pool.spec.site, agent.incarnation))
+        if agent.fetched is None:
+            agent.parting = parting
+        return agent.fetched
+    try:
+        return desk.depot_of(facts.launch.shared).spool(agent.incarnation)
+    except OSError:
+        return None
+
+
+def fetched(desk: Desk, incarnation: str, lines: list[Any] | None) -> None:
+    """The spool of a remote agent is here, or cannot be read now: then what is due is done another time.
+
+    An agent that was held for over because of its silence alone may have spoken meanwhile.
+    """
+    agent = desk.world.agents.get(incarnation)
+    if agent is None or agent.parting is None:
+        return
+    parting, agent.parting = agent.parting, None
+    if lines is None or (parting.ending == SILENT and agent.heard_s > parting.since_s):
+        return
+    agent.fetched = lines
+    end_agent(desk, agent, parting.cause, parting.why, ending=parting.ending)
 
 
 def _walltime_share(desk: Desk, agent: AgentState) -> float:

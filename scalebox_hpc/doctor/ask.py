@@ -6,37 +6,28 @@ What it writes are files in directories that a run would write to, removed at on
 from __future__ import annotations
 
 import ctypes
-import os
-import re
 import shutil
-import stat
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from io import FileIO
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from scalebox_hpc.batch.slurm_cli import SlurmCli
 from scalebox_hpc.client import Daemon as Client
 from scalebox_hpc.daemon import keeping
-from scalebox_hpc.daemon.contact import interfaces, this_hosts_addresses
+from scalebox_hpc.daemon.contact import this_hosts_addresses
 from scalebox_hpc.daemon.home import IDENTITY, Home, open_home
 from scalebox_hpc.daemon.ledgers import recorded
 from scalebox_hpc.daemon.lock import KIND
-from scalebox_hpc.disk import takes_locks
+from scalebox_hpc.doctor import login_node
 from scalebox_hpc.doctor.facts import Addresses, Containers, Daemon, HomeSeen, Ledger, Place, Runtime, Slurm
 from scalebox_hpc.errors import DaemonAbsent, SbxError
 from scalebox_hpc.holder import ProcFs, provably_gone, provably_lives, read
 from scalebox_hpc.ledger.address import SQLITE
-from scalebox_hpc.ledger.sqlite import file_system, format_of, is_network
+from scalebox_hpc.ledger.sqlite import format_of, is_network, mounted_at
 from scalebox_hpc.ledger.statements import newest_format
+from scalebox_hpc.relay.addresses import interfaces
 
-SLURM: Final = ("sbatch", "squeue", "scancel", "scontrol")
-RUNTIMES: Final = {"apptainer": "apptainer", "singularity": "singularity", "charliecloud": "ch-run"}
-ANSWER_S: Final = 20.0  # for a program to answer
 MIB: Final = 1 << 20
 TIME_ERROR: Final = 5  # of <sys/timex.h>
 TIMEX_BYTES: Final = 512  # more than any kernel's struct timex
@@ -54,52 +45,16 @@ def home(path: Path) -> HomeSeen:
 
 def place(path: Path) -> Place:
     """A directory that a run writes to; where it is not there yet, the one that it would be made in."""
-    there = next(each for each in (path, *path.parents) if each.exists())
-    try:
-        room = os.statvfs(there)
-        with tempfile.TemporaryDirectory(prefix=".sbx-doctor-", dir=there) as made:
-            tried = _try_out(Path(made))
-    except OSError as error:
-        return Place(str(path), path.is_dir(), f"{there}: {error.strerror or error}")
-    kind = file_system(there / IDENTITY)
-    return replace(
-        tried,
-        path=str(path),
-        exists=path.is_dir(),
-        file_system=kind,
-        network=is_network(kind),
-        free_mib=room.f_bavail * room.f_frsize // MIB,
-        free_inodes=room.f_favail if room.f_files else None,
-    )
+    return place_seen(login_node.place(str(path)))
 
 
-def _try_out(directory: Path) -> Place:
-    """What a directory can do. Raises OSError where not even a file can be written."""
-    file, other = directory / "file", directory / "other"
-    with file.open("wb", buffering=0) as opened:
-        fsync_s = min(_time_to_write(opened) for _ in range(3))  # the least: others use the disk too
-        ahead_s = (time.time_ns() - os.fstat(opened.fileno()).st_mtime_ns) / 1e9
-    links = _works(lambda: os.link(file, directory / "link"))
-    other.write_bytes(b"other")
-    replaces = _works(lambda: os.replace(other, file)) and file.read_bytes() == b"other"
-    locks = takes_locks(directory)
-    return Place("", True, fsync_s=fsync_s, ahead_s=ahead_s, links=links, locks=locks, replaces=replaces)
-
-
-def _time_to_write(file: FileIO) -> float:
-    """Seconds until a small write is safe on disk."""
-    began_ns = time.perf_counter_ns()
-    file.write(bytes(4096))
-    os.fsync(file.fileno())
-    return (time.perf_counter_ns() - began_ns) / 1e9
-
-
-def _works(act: Callable[[], None]) -> bool:
-    try:
-        act()
-    except OSError:
-        return False
-    return True
+def place_seen(said: Mapping[str, Any]) -> Place:
+    """A directory as `login_node.place` told of it, here or elsewhere."""
+    if said["problem"]:
+        return Place(said["path"], said["exists"], said["problem"])
+    kind = mounted_at(said["folder"], said["mounts"])
+    known = {each.name: said[each.name] for each in fields(Place) if each.name in said}
+    return Place(**known, file_system=kind, network=is_network(kind))
 
 
 def ledger(home: Home) -> Ledger | None:
@@ -161,7 +116,7 @@ def interfaces_here() -> dict[str, str]:
 
 def slurm() -> Slurm:
     """Slurm's commands in PATH, and what the controller says of itself."""
-    missing = tuple(name for name in SLURM if shutil.which(name) is None)
+    missing = tuple(name for name in login_node.SLURM if shutil.which(name) is None)
     if "scontrol" in missing:
         return Slurm(missing)
     facts = SlurmCli("").facts()
@@ -182,61 +137,10 @@ def clock_is_kept() -> bool | None:
 
 def containers(wanted: str) -> Containers:
     """The container runtimes in PATH, and what lets an ordinary user run them."""
-    found = tuple(each for name in RUNTIMES if (each := _runtime(name)) is not None)
-    return Containers(found, wanted, _no_namespaces(), _squashfuse(found), os.geteuid() == 0)
+    return containers_seen(wanted, login_node.containers())
 
 
-def _runtime(name: str) -> Runtime | None:
-    path = shutil.which(RUNTIMES[name])
-    if path is None:
-        return None
-    said = _said([path, "--version"])
-    version = re.search(r"\d+(?:\.\d+)+\S*", said)
-    libraries = _libraries(path) if name != "charliecloud" else None
-    setuid = libraries is not None and any(map(_is_setuid, libraries.glob("*/bin/starter-suid")))
-    return Runtime(
-        name, path, version[0] if version else "", family="apptainer" if "apptainer" in said else name,
-        setuid=setuid, libraries="" if libraries is None else str(libraries),
-    )  # fmt: skip
-
-
-def _libraries(program: str) -> Path | None:
-    """Where Apptainer or Singularity keeps its own programs."""
-    found = re.search(r"^LIBEXECDIR=(/.+)$", _said([program, "buildcfg"]), re.MULTILINE)
-    return Path(found[1]) if found else None
-
-
-def _is_setuid(path: Path) -> bool:
-    return bool(path.stat().st_mode & stat.S_ISUID)
-
-
-def _no_namespaces() -> str:
-    """Why we get no user namespace of our own; "" where we do."""
-    try:
-        done = subprocess.run(
-            ["unshare", "--user", "--map-root-user", "--mount", "true"],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ANSWER_S, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    return "" if done.returncode == 0 else done.stderr.strip() or "unshare failed"
-
-
-def _squashfuse(runtimes: Sequence[Runtime]) -> bool:
-    """Whether an image file can be mounted without privileges."""
-    bundled = [Path(each.libraries) for each in runtimes if each.libraries]
-    there = any(map(shutil.which, ("squashfuse_ll", "squashfuse"))) or any(
-        True for folder in bundled for _ in folder.glob("*/bin/squashfuse*")
-    )
-    return there and os.access("/dev/fuse", os.R_OK | os.W_OK)
-
-
-def _said(words: Sequence[str]) -> str:
-    """What a program prints; "" where it cannot be run."""
-    try:
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=ANSWER_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout + done.stderr
+def containers_seen(wanted: str, said: Mapping[str, Any], where: str = "here") -> Containers:
+    """The same as `login_node.containers` told of it, here or elsewhere."""
+    found = tuple(Runtime(**each) for each in said["runtimes"])
+    return Containers(found, wanted, said["namespaces"], said["squashfuse"], said["root"], where)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from collections.abc import Mapping
 
@@ -17,8 +16,8 @@ from scalebox_hpc.errors import SbxError
 ELEMENT_MIB = 1024  # where the site file leaves the memory of a machine to its tasks
 
 
-def allowed(slurm: SlurmCli) -> tuple[SlurmSite, float | None]:
-    """What the site allows, and by how many seconds our clock is ahead of the controller's."""
+def allowed(slurm: SlurmCli, user: str) -> tuple[SlurmSite, float | None]:
+    """What the site allows that user, and by how many seconds our clock is ahead of the controller's."""
     began_s = time.time_ns() / 1e9
     text = slurm.read("scontrol", "show", "config")
     now_s = (began_s + time.time_ns() / 1e9) / 2
@@ -33,7 +32,7 @@ def allowed(slurm: SlurmCli) -> tuple[SlurmSite, float | None]:
         requeued_codes=_codes(values),
         enforces=values.get("AccountingStorageEnforce", "").lower(),
         partitions=slurm_site.partitions(slurm.read(*slurm_site.PARTITIONS), slurm.read(*slurm_site.SHAPES)),
-        allowances=_allowances(slurm) if "slurmdbd" in values.get("AccountingStorageType", "") else (),
+        allowances=_allowances(slurm, user) if "slurmdbd" in values.get("AccountingStorageType", "") else (),
     )
     return site, None if controller_s is None else now_s - controller_s
 
@@ -43,10 +42,9 @@ def _codes(config: Mapping[str, str]) -> str:
     return ",".join(codes for codes in given if codes != "(null)")
 
 
-def _allowances(slurm: SlurmCli) -> tuple[Allowance, ...]:
-    """Of this user; none where slurmdbd does not answer."""
+def _allowances(slurm: SlurmCli, user: str) -> tuple[Allowance, ...]:
+    """Of that user; none where slurmdbd does not answer."""
     show = ("sacctmgr", "--noheader", "--parsable2", "show")
-    user = getpass.getuser()
     associations = slurm.read(*show, "associations", f"user={user}", f"format={slurm_site.ASSOCIATIONS}")
     qualities = slurm.read(*show, "qos", f"format={slurm_site.QUALITIES}")
     return (*slurm_site.associations(associations), *slurm_site.qualities(qualities))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from scalebox_hpc import __version__
@@ -16,13 +18,17 @@ from scalebox_hpc.client import home_here
 from scalebox_hpc.config.pipeline import load
 from scalebox_hpc.config.site import find_sites, load_site, search_path, usual_site
 from scalebox_hpc.containers.store import directory_for
-from scalebox_hpc.daemon.home import NO_HOME_YET, Home, shared_path
+from scalebox_hpc.daemon.home import NO_HOME_YET, REMOTE_SHARED, Home, shared_path
 from scalebox_hpc.doctor import ask, ask_slurm, back_end, judge, judge_probe, judge_slurm
+from scalebox_hpc.doctor.examine_site import examine_site
 from scalebox_hpc.doctor.facts import Asked, Clock, HomeSeen, Probing
 from scalebox_hpc.doctor.finding import Finding, Verdict, ok, worst
+from scalebox_hpc.doctor.wishes import machine_of, wishes
 from scalebox_hpc.domain.pipeline import Pool
-from scalebox_hpc.domain.site import Machine, Site
+from scalebox_hpc.domain.site import Site
 from scalebox_hpc.errors import SbxError, UsageError
+from scalebox_hpc.sites.base import Transport
+from scalebox_hpc.sites.registry import transport_of
 
 PIPELINE = "pipeline.toml"
 
@@ -55,11 +61,38 @@ def examine(directory: Path, site_name: str | None, probing: Probing | None = No
     findings.append(judge.results(ask.place(directory / "results")))
     site, file = _site(wanted, directory)
     findings.append(judge.site(site, file, wanted))
-    if isinstance(site, Site):
+    if isinstance(site, Site) and site.ssh is not None:
+        findings += check_site(site, pipeline, probing)
+    elif isinstance(site, Site):
         findings += _at(site, seen, _pools(pipeline, site))
         if probing is not None:
             findings += _from_a_node(site, seen, probing)
     return Examination(socket.gethostname(), wanted, tuple(findings))
+
+
+def check_site(site: Site, pipeline: Path, probing: Probing | None) -> Iterator[Finding]:
+    """What a site is like, in order and up to the first failure, as it is found out.
+
+    Its shared folder, and what is asked of its machines, are those of the pipeline, which need not be there.
+    Raises UsageError at once for a machine to probe that is none.
+    """
+    if probing is not None:
+        machine_of(site, probing.machine)
+    return _site_findings(site, pipeline, probing)
+
+
+def _site_findings(site: Site, pipeline: Path, probing: Probing | None) -> Iterator[Finding]:
+    seen = ask.home(home_here(pipeline))
+    transport = transport_of(site)
+    if site.ssh is None:
+        shared = str(shared_path(seen.opened or Home(Path(seen.path), NO_HOME_YET), site.shared))
+    else:
+        shared = site.shared or REMOTE_SHARED
+    probe = None if probing is None else partial(_from_a_node, site, seen, probing, transport)
+    try:
+        yield from examine_site(site, transport, shared, wishes(site, _pools(pipeline, site)), probe)
+    finally:
+        transport.close()
 
 
 def _pools(pipeline: Path, site: Site) -> tuple[Pool, ...]:
@@ -115,7 +148,7 @@ def _at(site: Site, seen: HomeSeen, pools: Sequence[Pool]) -> list[Finding]:
 def _limits(site: Site, pools: Sequence[Pool]) -> tuple[list[Finding], float | None]:
     """What Slurm allows, and each machine of the site; and our clock's lead over the controller's."""
     slurm = SlurmCli(NO_HOME_YET)
-    allowed, ahead_s = ask_slurm.allowed(slurm)
+    allowed, ahead_s = ask_slurm.allowed(slurm, getpass.getuser())
     machines = [
         judge_slurm.machine(replace(asked, refusal=_refusal(slurm, asked)), allowed)
         for asked in wishes(site, pools)
@@ -127,24 +160,17 @@ def _refusal(slurm: SlurmCli, asked: Asked) -> SbxError | None:
     return ask_slurm.would_take(slurm, asked.machine, asked.walltime_s)
 
 
-def wishes(site: Site, pools: Sequence[Pool]) -> list[Asked]:
-    """Each machine of the site, with the longest walltime that a pool here asks of it. Pure."""
-    usual = site.default_machine() or Machine("default")
-    found = []
-    for machine in site.machines.values() or (usual,):
-        its = [pool for pool in pools if (pool.machine or usual.name) == machine.name]
-        longest = max(its, key=lambda pool: pool.walltime_s, default=None)
-        default = Asked(machine, Pool("", site.name).walltime_s)
-        found.append(default if longest is None else Asked(machine, longest.walltime_s, longest.name))
-    return found
-
-
-def _from_a_node(site: Site, seen: HomeSeen, wanted: Probing) -> list[Finding]:
+def _from_a_node(
+    site: Site, seen: HomeSeen, wanted: Probing, transport: Transport | None = None
+) -> list[Finding]:
     """What an element finds. Raises UsageError for a machine that is none."""
-    from scalebox_hpc.doctor.probing import probe  # it takes a server to load
+    from scalebox_hpc.doctor import probing, probing_there  # they take a server to load
 
     try:
-        return judge_probe.probed(probe(site, seen, wanted), site, ask.interfaces_here())
+        if site.ssh is None:
+            return judge_probe.probed(probing.probe(site, seen, wanted), site, ask.interfaces_here())
+        assert transport is not None
+        return judge_probe.probed(probing_there.probe(site, site.ssh, transport, seen, wanted), site, {})
     except UsageError:
         raise
     except SbxError as error:

@@ -96,6 +96,7 @@ class Clock:
     kept: bool | None  # whether the kernel says that something sets it; None: it does not say
     file_server_s: float | None = None  # of the shared folder; None: no file could be made there
     controller_s: float | None = None  # of Slurm's, which tells whole seconds; None: it did not answer
+    login_node_s: float | None = None  # of the site's login node; None: it is this machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ class Containers:
     namespaces: str  # why we get no user namespace; "": we get one
     squashfuse: bool  # whether image files can be mounted without privileges
     root: bool  # whether we are root
+    where: str = "here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +146,34 @@ class Probed:
     ended: bool = False  # it is over, and told nothing
     last_words: str = ""  # of its log
     found: Mapping[str, Any] | None = None  # as the agent's `look` writes it
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """The first host on the way to a site: whether anything answers at its port."""
+
+    host: str
+    port: int
+    further: tuple[str, ...] = ()  # hosts behind it, the site's own last
+    took_s: float | None = None  # None: not asked, for only the user's ProxyCommand knows the way
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """What a program said that should be a Python."""
+
+    words: str  # as the site file calls it
+    version: tuple[int, int] | None  # None: it is no Python
+    said: str = ""  # what it said instead
+
+
+@dataclass(frozen=True, slots=True)
+class LoginNode:
+    """What a login node tells of itself, at first."""
+
+    host: str
+    user: str
+    uid: int
+    shared: Place
+    ahead_s: float | None  # of our clock to its; None: the way there takes too long to know

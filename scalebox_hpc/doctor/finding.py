@@ -11,6 +11,7 @@ class Verdict(StrEnum):
     """How good it is, the best first."""
 
     OK = "ok"
+    SKIP = "skip"  # not asked, because of another check that failed
     WARN = "warn"  # a run may work, or only some
     FAIL = "fail"  # no run can work
 
@@ -38,6 +39,11 @@ def warn(check: str, fact: str, remedy: str) -> Finding:
 def fail(check: str, fact: str, remedy: str) -> Finding:
     """It will go wrong."""
     return Finding(check, Verdict.FAIL, fact, remedy)
+
+
+def skip(check: str, because: str) -> Finding:
+    """It was not asked."""
+    return Finding(check, Verdict.SKIP, f"not asked: see `{because}`")
 
 
 def worst(findings: Iterable[Finding]) -> Verdict:

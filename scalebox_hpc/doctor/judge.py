@@ -35,7 +35,7 @@ NO_SHELL: Final = "images without a shell: one container per task"
 HOME_REMEDY: Final = "put the home elsewhere: SBX_HOME=/some/where"
 
 
-def _problem(check: str, error: SbxError) -> Finding:
+def problem(check: str, error: SbxError) -> Finding:
     """What an error of ours says, on one line and another."""
     if isinstance(error, PipelineErrors):
         first, more = error.problems[0], len(error.problems) - 1
@@ -56,7 +56,7 @@ def python(version: tuple[int, int, int], ours: str) -> Finding:
 def home(seen: HomeSeen, place: Place) -> Finding:
     """The directory that holds the ledger: it needs room, links and locks."""
     if seen.problem is not None:
-        return _problem("home", seen.problem)
+        return problem("home", seen.problem)
     if not place.problem and (lacks := _lacks(place)):
         return fail("home", f"{place.path}: {place.file_system} has no {lacks}", HOME_REMEDY)
     found = _writable("home", place, HOME_REMEDY)
@@ -108,7 +108,7 @@ def ledger(seen: Ledger | None) -> Finding:
     if seen is None:
         return ok("ledger", "none yet: the first run makes it")
     if seen.problem is not None:
-        return _problem("ledger", seen.problem)
+        return problem("ledger", seen.problem)
     fact = f"{seen.path}: format {seen.format}, {show_size(seen.size_mib * MIB)}"
     if seen.format > seen.newest_format:
         return fail(
@@ -122,7 +122,7 @@ def ledger(seen: Ledger | None) -> Finding:
 def daemon(seen: Daemon) -> Finding:
     """Whether a daemon runs, or can be started."""
     if seen.problem is not None:
-        return _problem("daemon", seen.problem)
+        return problem("daemon", seen.problem)
     if seen.answers:
         return ok("daemon", f"runs at {seen.at}")
     if seen.holder is None or seen.gone:
@@ -141,14 +141,18 @@ def daemon(seen: Daemon) -> Finding:
 def site(read: Site | SbxError, file: str, wanted: str) -> Finding:
     """The site file."""
     if isinstance(read, SbxError):
-        return _problem("site", read)
+        return problem("site", read)
     machines = ", ".join(read.machines) or "none"
     return ok("site", f"{wanted} ({read.batch}; machines: {machines}) from {file}")
 
 
 def clock(seen: Clock) -> Finding:
     """This machine's clock. It never keeps a run from working: agents' times are put in its frame."""
-    offsets = {"the file server": seen.file_server_s, "Slurm's controller": seen.controller_s}
+    offsets = {
+        "the file server": seen.file_server_s,
+        "Slurm's controller": seen.controller_s,
+        "the login node": seen.login_node_s,
+    }
     known = {whose: offset for whose, offset in offsets.items() if offset is not None}
     parts = [f"{_offset(offset)} {whose}" for whose, offset in known.items()]
     fact = "; ".join(parts) or "nothing here to compare it with"
@@ -172,10 +176,13 @@ def results(place: Place) -> Finding:
     return _writable("results", place, "run where results/ beside the pipeline can be written")
 
 
-def slurm(seen: Slurm | None) -> Finding:
-    """Slurm; None where the site does without."""
+def slurm(seen: Slurm | None, there: str = "") -> Finding:
+    """Slurm; None where the site does without. `there`: the login node, where that is another machine."""
     if seen is None:
         return ok("slurm", "not needed: the site is this machine")
+    if seen.missing and there:
+        remedy = "a command over ssh must find them: add Slurm's directory to PATH in ~/.bashrc there"
+        return fail("slurm", f"not in PATH on {there}: {', '.join(seen.missing)}", remedy)
     if seen.missing:
         return fail(
             "slurm", f"not in PATH: {', '.join(seen.missing)}", "work on a login node; or use `--site local`"
@@ -195,7 +202,7 @@ def slurm(seen: Slurm | None) -> Finding:
 def address(seen: Addresses, batch: str) -> Finding:
     """Whether agents on other nodes could reach a daemon here."""
     if seen.problem is not None:
-        return _problem("address", seen.problem)
+        return problem("address", seen.problem)
     fact = f"agents look for the daemon at {', '.join(seen.found)}"
     if batch != "local" and all(each.startswith("127.") for each in seen.found):
         return fail("address", fact, "compute nodes cannot reach that: set `advertise` in the site file")
@@ -207,7 +214,9 @@ def shared(place: Place, batch: str) -> Finding:
     found = _writable("shared", place, "set `paths.shared` in the site file")
     if batch != "local" and place.file_system in IN_MEMORY:
         return fail(
-            "shared", f"{place.path} is in this machine's memory", "set `paths.shared` to what nodes see too"
+            "shared",
+            f"{place.path} is in the memory of one machine",
+            "set `paths.shared` to what nodes see too",
         )
     return found
 
@@ -234,10 +243,14 @@ def containers(seen: Containers) -> list[Finding]:
     usable = [each for each in seen.runtimes if not _is_another_name(each, seen)]
     chosen = next((each for each in seen.runtimes if seen.wanted in ("", each.name)), None)
     if chosen is None:
-        fact = f"{seen.wanted} is not in PATH here" if seen.wanted else "no container runtime is in PATH here"
-        remedy = "modules without `image` work; else load it here, and on nodes in the site's `prologue`"
+        fact = (
+            f"{seen.wanted or 'no container runtime'} is {'not ' if seen.wanted else ''}in PATH {seen.where}"
+        )
+        remedy = (
+            f"modules without `image` work; else load it {seen.where}, and on nodes in the site's `prologue`"
+        )
         return [warn("containers", fact, remedy)]
-    others = [ok("containers", f"also here: {_name(each)}") for each in usable if each != chosen]
+    others = [ok("containers", f"also {seen.where}: {_name(each)}") for each in usable if each != chosen]
     return [_used(chosen, seen), *others]
 
 
@@ -259,7 +272,8 @@ def _used(runtime: Runtime, seen: Containers) -> Finding:
     if seen.namespaces and not seen.root:
         return warn(
             "containers",
-            f"{_name(runtime)}: cannot run here: no user namespaces ({seen.namespaces}), no setuid starter",
+            f"{_name(runtime)}: cannot run {seen.where}: no user namespaces ({seen.namespaces}),"
+            " no setuid starter",
             "ask the site's staff to allow one of them; modules without `image` work",
         )
     fact = f"{_name(runtime)}: warm by entering namespaces; {NO_SHELL}"

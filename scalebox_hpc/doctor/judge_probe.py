@@ -73,7 +73,7 @@ def _silent(seen: Probed) -> Finding:
         "probe",
         f"the element is {seen.state} after {waited}, and no file of its own is to be seen:"
         f" {seen.last_words}",
-        "set `paths.shared` to a folder that this machine and compute nodes share",
+        "set `paths.shared` to a folder that login and compute nodes share",
     )
 
 
@@ -122,7 +122,8 @@ def _remedy(tried: Sequence[Mapping[str, Any]], site: Site, here: Mapping[str, s
     if any(outcome.startswith("answered") or "certificate" in outcome for outcome in outcomes):
         return "something else answers there: set `ports` in the site file to a range that is yours"
     known = ", ".join(f"{name} {address}" for name, address in here.items())
-    say = f"set `advertise` in the site file to what compute nodes reach of this machine ({known})"
+    whose = f"this machine ({known})" if site.ssh is None else "the login node"
+    say = f"set `advertise` in the site file to what compute nodes reach of {whose}"
     if any(outcome in ("timed out", "refused") for outcome in outcomes):
         ports = "others in `ports`" if site.ports else "`ports`"
         return f"{say}; or a firewall is between: ask the staff which ports are open, and write {ports}"
@@ -145,7 +146,7 @@ def _folder(seen: Probed, said: Mapping[str, Any]) -> Finding:
     if took_s is None:
         return warn(
             "node shared",
-            f"a new file of this machine in {seen.shared} was not seen on {said['node']} in time",
+            f"a new file in {seen.shared} was not seen on {said['node']} in time",
             "agents will find a daemon that moved, and the daemon what they spooled, late",
         )
     fact = f"written and read there; word by new files went there and back in {show_duration(took_s)}"

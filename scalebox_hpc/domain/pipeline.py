@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from scalebox_hpc.domain.container import Bind, Container, binds, container
 from scalebox_hpc.domain.image import Image, image
@@ -20,6 +20,19 @@ Part = str | tuple[str, ...]
 """Literal text, or a placeholder: one word of body, task, slot, members, bodies; or ("headers", NAME)."""
 
 Template = tuple[Part, ...]
+
+CONTRACT_FILES: Final = (
+    "messages.txt",
+    "messages.jsonl",
+    "timestamps.txt",
+    "input-files.txt",
+    "output-files.txt",
+    "removed-files.txt",
+    "custom-out.txt",
+    "task-exec.json",
+    "progress.json",
+)
+"""What the agent reads from the work directory, the last one while the program runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +119,44 @@ class ShippedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Stage:
+    """Files that go with the messages of a module: to it, and from it."""
+
+    inputs: tuple[Template, ...] = ()  # references to files, filled in from each message
+    outputs: tuple[str, ...] = ()  # patterns in the work directory; each must match a file
+
+
+@dataclass(frozen=True, slots=True)
+class Inserted:
+    """What an inserted transfer stands before or behind, and where its files come from or go to."""
+
+    of: str  # the module whose files it moves
+    way: str  # "in": to it; "out": from it, into the results
+    source: str  # the name of a site
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One of the sites of a module that names several: its pool there, and when that asks for how much."""
+
+    pool: str
+    weight: float = 1.0  # its share of the backlog is in proportion to it
+    when_pending_s: float = 0.0  # it asks once elements of those before have been pending for so long
+
+
+@dataclass(frozen=True, slots=True)
 class Module:
     """One program with its image, resources and rules."""
 
     name: str
     command: Command
     to: tuple[str, ...] = ()
-    pool: str = "default"  # key of Pipeline.pools
+    pool: str = "default"  # key of Pipeline.pools; of several, the first
+    places: tuple[Place, ...] = ()  # where it names several sites: one pool at each
     image: str | None = None  # as it is called; a path is absolute
     stored: Image | None = None  # what `image` was when the run was accepted
+    stored_at: Mapping[str, str] = field(default_factory=dict)  # its path at sites after the first
     container: Container = field(default_factory=Container)
     binds: tuple[Bind, ...] = ()
     kind: str = "task"  # or "mpi": a task takes whole nodes, and a pool for itself
@@ -127,7 +169,19 @@ class Module:
     repeat: str = "refuse"  # "ignore" | "again"
     output_limit_bytes: int = 65536
     forward: bool = False
-    digest: str = ""  # of image, container, binds, kind, command, files, env, parameters used, to, gather
+    stage: Stage | None = None
+    via: Mapping[str, str] | None = (
+        None  # receivers as the program calls them, to who gets it; None: as in `to`
+    )
+    inserted: Inserted | None = None  # None: the author wrote it
+    digest: str = (
+        ""  # of image, container, binds, kind, command, files, env, parameters used, to, gather, stage
+    )
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The names of the pools that serve it; one at each of its sites."""
+        return tuple(place.pool for place in self.places) or (self.pool,)
 
     @property
     def ranks(self) -> Ranks | None:
@@ -170,6 +224,14 @@ class Pipeline:
     bin: tuple[ShippedFile, ...] = ()  # shipped, first in PATH
     file: str = ""  # absolute path of the pipeline's file
 
+    def members(self, pool: str) -> list[Module]:
+        """The modules that a pool serves."""
+        return [module for module in self.modules.values() if pool in module.pools]
+
+    def sites_of(self, module: Module) -> tuple[str, ...]:
+        """The names of the sites that a module may run at, in its order."""
+        return tuple(self.pools[pool].site for pool in module.pools)
+
 
 def to_json(pipeline: Pipeline) -> dict[str, Any]:
     """Return plain data that `json` can write and `from_json` can read back."""
@@ -203,6 +265,7 @@ def _module(data: Mapping[str, Any]) -> Module:
                 shell=tuple(command["shell"]),
             ),
             "resources": build(Resources, data["resources"]),
+            "places": tuple(build(Place, place) for place in data.get("places", ())),
             "stored": image(data.get("stored")),
             "container": container(data.get("container", {})),
             "binds": binds(data.get("binds", ())),
@@ -210,6 +273,8 @@ def _module(data: Mapping[str, Any]) -> Module:
             "gather": None if gather is None else _gather(gather),
             "seed": None if seed is None else _seed(seed),
             "files": tuple(build(ShippedFile, value) for value in data["files"]),
+            "stage": _stage(data.get("stage")),
+            "inserted": None if data.get("inserted") is None else build(Inserted, data["inserted"]),
         },
     )
 
@@ -218,6 +283,12 @@ def with_image(module: Module, image: Image) -> Module:
     """A module whose image was made sure of: its digest is of the image's content as well."""
     digest = hashlib.sha256(f"{module.digest}\n{image.digest}".encode()).hexdigest()
     return replace(module, stored=image, digest=digest)
+
+
+def _stage(data: Mapping[str, Any] | None) -> Stage | None:
+    if data is None:
+        return None
+    return Stage(tuple(_template(each) for each in data["inputs"]), tuple(data["outputs"]))
 
 
 def _gather(data: Mapping[str, Any]) -> Gather:

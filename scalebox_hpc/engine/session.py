@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from scalebox_hpc.domain.progress import Progress
+
 
 @dataclass(slots=True)
 class Offer:
@@ -28,6 +30,7 @@ class Offer:
     first_answer: int | None = None  # number of the first answer that bore it; None: none yet
     confirmed: bool = False  # listed by a sync since
     started: bool = False
+    progress: Progress | None = None  # by its own word, the newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ class Session:
 
     last_sync: int = 0  # 0: none since this daemon started
     offers: dict[str, Offer] = field(default_factory=dict)
-    unstarted: Counter[int] = field(default_factory=Counter)  # leases not started, by module
+    held: Counter[int] = field(default_factory=Counter)  # leases, by module
+    unstarted: Counter[int] = field(default_factory=Counter)  # those not started
 
     def hear(
         self,
@@ -93,21 +97,30 @@ class Session:
     def _was_taken(self, offer: Offer, took: int) -> bool:
         return offer.confirmed or (offer.first_answer is not None and took >= offer.first_answer)
 
+    def progressed(self, told: Mapping[str, Progress]) -> None:
+        """Keep how far leases are, of those that are in the agent's hands."""
+        for lease, progress in told.items():
+            if offer := self.offers.get(lease):
+                offer.progress = progress
+
     def add(self, offer: Offer) -> None:
         """Put a new lease into the agent's hands; the next answer will bear it."""
         self.offers[offer.lease] = offer
+        self.held[offer.module_id] += 1
         self.unstarted[offer.module_id] += not offer.started
 
     def drop(self, lease: str) -> Offer | None:
         """Forget a lease: reported, lapsed or cancelled."""
         offer = self.offers.pop(lease, None)
         if offer is not None:
+            self.held[offer.module_id] -= 1
             self.unstarted[offer.module_id] -= not offer.started
         return offer
 
     def clear(self) -> None:
         """Forget all leases: the agent is over."""
         self.offers.clear()
+        self.held.clear()
         self.unstarted.clear()
 
     def to_offer(self) -> list[Offer]:

@@ -68,7 +68,7 @@ SELECT agent_id, incarnation, try_id, element, restart, pool_id, node, facts FRO
 
 -- name: node_of_agent
 -- Where an agent runs, or ran.
-SELECT node FROM agent WHERE agent_id = ?;
+SELECT node, site FROM agent WHERE agent_id = ?;
 
 -- name: agent_by_incarnation
 -- An incarnation, over or not.

@@ -49,8 +49,9 @@ SELECT sm.name, st.n FROM task AS t JOIN message AS m USING (message_id)
 SELECT coalesce(sum(messages_sent), 0) FROM attempt WHERE task_id = ?;
 
 -- name: logs_of_task
--- Where the output of a task's attempts is.
-SELECT attempt, logs FROM attempt WHERE task_id = ? ORDER BY attempt_id;
+-- Where the output of a task's attempts is, and at which site.
+SELECT a.attempt, a.logs, COALESCE(g.site, '') FROM attempt AS a LEFT JOIN agent AS g USING (agent_id)
+ WHERE a.task_id = ? ORDER BY a.attempt_id;
 
 -- name: live_attempt
 -- The attempt that is under way: number, incarnation, pool, lease.

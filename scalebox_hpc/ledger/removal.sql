@@ -17,6 +17,10 @@ SELECT run_id, name, state, ended_us FROM run
 -- How many tasks a run has.
 SELECT coalesce(sum(ready + leased + running + succeeded + failed + cancelled), 0) FROM module WHERE run_id = ?;
 
+-- name: sites_of_run
+-- The sites at which a run had pools.
+SELECT DISTINCT site FROM pool WHERE run_id = ? ORDER BY site;
+
 -- name: module_ids
 -- The modules of a run.
 SELECT module_id FROM module WHERE run_id = ?;

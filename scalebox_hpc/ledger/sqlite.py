@@ -250,12 +250,16 @@ def format_of(path: Path) -> int:
 def file_system(path: Path, mounted: Path = MOUNTS) -> str:
     """Name the kind of file system that holds `path`, as the kernel calls it; "" if unknown."""
     try:
-        mounts = mounted.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        mounts = mounted.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return ""
-    folder = str(path.resolve().parent)
+    return mounted_at(str(path.resolve().parent), mounts)
+
+
+def mounted_at(folder: str, mounts: str) -> str:
+    """Name the kind of file system that a folder is on, from the text of /proc/self/mounts."""
     best, kind = -1, ""
-    for line in mounts:
+    for line in mounts.splitlines():
         _, mount, name, *_ = line.split(" ")
         mount = _OCTAL.sub(lambda found: chr(int(found[1], 8)), mount)
         inside = folder == mount or folder.startswith(mount.rstrip("/") + "/")

@@ -145,6 +145,11 @@ SELECT cause, count(*) FROM task WHERE module_id = ? AND state IN ('FAILED', 'CA
 -- Since when an agent has held the lease that it has held longest.
 SELECT min(leased_us) FROM task WHERE agent_id = ?;
 
+-- name: done_by_site
+-- How many attempts of a module succeeded at each site.
+SELECT g.site, count(*) FROM task AS t JOIN attempt AS a USING (task_id) JOIN agent AS g ON g.agent_id = a.agent_id
+ WHERE t.module_id = ? AND a.outcome = 'SUCCEEDED' GROUP BY g.site;
+
 -- name: oldest_running
 -- Since when the longest held task of a module has been held.
 SELECT min(t.leased_us) FROM agent AS g JOIN task AS t ON t.agent_id = g.agent_id

@@ -49,6 +49,12 @@ class PlainView:
         for pool in status["pools"]:
             if pool["state"] == "paused":
                 self._say_once(status["run"], f"pool {pool['pool']} is paused: {pool['reason']}")
+        for site in status["sites"]:
+            if site["state"] == "paused":
+                todo = f"; type: {site['todo']}" if site["todo"] else ""
+                self._say_once(
+                    status["run"], f"site {site['site']} cannot be reached: {site['reason']}{todo}"
+                )
         self._say_failures(status)
 
     def _say_failures(self, status: RunStatus) -> None:

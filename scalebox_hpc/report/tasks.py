@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from scalebox_hpc.client import Attempt, RunStatus, Task, TaskDetail
 from scalebox_hpc.report.failures import ending
+from scalebox_hpc.report.progress import progress_text
 from scalebox_hpc.report.text import clip, printable, table, when
 from scalebox_hpc.units import show_duration
 
@@ -32,7 +33,9 @@ def task_lines(tasks: Iterable[Task], width: int) -> Iterator[str]:
     """A line per task, as they come."""
     yield _task_line(("task", "state", "cause", "attempts", "body"), width)
     for task in tasks:
-        values = (task["task"], task["state"], task["cause"] or "", str(task["attempts"]), task["body"])
+        progress = task.get("progress")
+        body = f"[{progress_text(progress)}] {task['body']}" if progress else task["body"]
+        values = (task["task"], task["state"], task["cause"] or "", str(task["attempts"]), body)
         yield _task_line(values, width)
 
 
@@ -58,6 +61,8 @@ def task_text(detail: TaskDetail, run: str, width: int) -> str:
     ]
     if task["state"] == "READY" and (task["not_before_us"] or 0) > task["created_us"]:
         facts.append(["not before", when(task["not_before_us"])])
+    if progress := task.get("progress"):
+        facts.append(["progress", progress_text(progress)])
     lines = table(facts)
     if not detail["attempts"]:
         return "\n".join([*lines, "no attempt so far"])

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from scalebox_hpc.client import DaemonStatus, ModuleStatus, PoolStatus, RunStatus, RunSummary
+from scalebox_hpc.client import DaemonStatus, ModuleStatus, PoolStatus, RunStatus, RunSummary, SiteStatus
 from scalebox_hpc.report.failures import Examples, Failure, failures
+from scalebox_hpc.report.progress import progress_lines
 from scalebox_hpc.report.text import Line, clip, count, rate, table, when
 from scalebox_hpc.units import show_duration, show_size
 
@@ -28,7 +29,8 @@ def overview(
 ) -> list[Line]:
     """A run as it stands. With `height` it is folded to that many lines (at least about a dozen)."""
     head = head_lines(status, now_us)
-    tail = [*failure_lines(status, examples), *pool_lines(status["pools"]), *note_lines(status["notes"])]
+    tail = [*progress_lines(status["modules"]), *failure_lines(status, examples)]
+    tail += [*pool_lines(status["pools"]), *site_lines(status["sites"]), *note_lines(status["notes"])]
     room = None if height is None else max(LEAST_MODULE_ROWS, height - len(head) - len(tail))
     lines = [*head, *module_lines(status["modules"], room), *tail]
     return [Line(clip(line.text, width), line.style) for line in lines]
@@ -157,6 +159,26 @@ def _pool_line(pool: PoolStatus) -> Line:
     return Line(f"{text} ({pool['reason']})" if pool["reason"] else text)
 
 
+def site_lines(sites: Sequence[SiteStatus]) -> list[Line]:
+    """A line per site where there are several, and for each that waits why, and what to type."""
+    lines = [Line("sites", "dim"), *map(_site_line, sites)] if len(sites) > 1 else []
+    for site in sites:
+        if site["state"] == "paused":
+            lines.append(
+                Line(f"site {site['site']} cannot be reached, so its tasks wait: {site['reason']}", "bad")
+            )
+            if site["todo"]:
+                lines.append(Line(f"  type: {site['todo']}", "bad"))
+    return lines
+
+
+def _site_line(site: SiteStatus) -> Line:
+    at_work = site["leased"] + site["running"]
+    text = f"  {site['site']}: {count(site['agents'], 'agent')}; {site['ready']} waiting, {at_work} running"
+    text += f", {site['succeeded']} done" + (f", {site['failed']} failed" if site["failed"] else "")
+    return Line(f"{text}; results there in {site['results']}" if site["remote"] else text)
+
+
 def note_lines(notes: Sequence[str]) -> list[Line]:
     """The latest notes of a run."""
     return [Line(f"note: {note}", "dim") for note in notes[-NOTES_SHOWN:]]
@@ -178,7 +200,10 @@ def closing_lines(
 
 def _place_lines(status: RunStatus) -> list[Line]:
     hint = status["report_hint"] or f"sbx export {status['run']} --csv {status['run']}.csv"
-    return [Line(f"results  {status['results']}"), Line(f"report   {hint}")]
+    there = [site for site in status["sites"] if site["remote"]]
+    lines = [Line(f"results  {status['results']}")] if len(there) < len(status["sites"]) or not there else []
+    lines += [Line(f"results  {site['results']} at {site['site']}") for site in there]
+    return [*lines, Line(f"report   {hint}")]
 
 
 def next_lines(status: RunStatus, examples: Examples, here: Path, found_here: bool) -> list[Line]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from scalebox_hpc.testing.world import World
 
 SHARE = 0.35  # of the kinds of trouble that a seed has
+BETWEEN_CUTS_S = 120.0  # of the link, on average
 HELD_S = 40_000.0  # an element that waits for so long starts when somebody lets it
 
 
@@ -36,6 +37,7 @@ class Chaos:
     runs: Sequence[str]  # the runs that a person meddles with
     rng: Random = field(init=False)
     late: Latecomer = field(init=False)
+    cuts: Random = field(init=False)  # when the link to a remote site is down
     kinds: list[str] = field(default_factory=list)
     ends_s: float = 0.0
     is_over: bool = False
@@ -44,6 +46,7 @@ class Chaos:
     def __post_init__(self) -> None:
         self.rng = Random(f"{self.seed} chaos")
         self.late = Latecomer(self.world, self.seed)
+        self.cuts = Random(f"{self.seed} cuts")
 
     def begin(self) -> None:
         """Draw what this seed has, and let it come."""
@@ -66,12 +69,30 @@ class Chaos:
             world.node_clocks = {node: self._node_clock() for node in world.nodes}
         if self.kinds:
             self._later(rng.choice([3.0, 15.0, 60.0]))
+        if world.site.ssh is not None:
+            self._cut_later()
         world.clock.after(self.ends_s - world.clock.mono_s, self.end)
 
     def describe(self) -> str:
         """Say it in a line."""
         weather = " in bad weather" if self.world.network.weather is not None else ""
+        weather += " over a link" if self.world.site.ssh is not None else ""
         return f"{', '.join(self.kinds) or 'no trouble'}{weather}, for {self.ends_s - 1000.0:.0f} s"
+
+    def _cut_later(self) -> None:
+        self.world.clock.after(self.cuts.expovariate(1 / BETWEEN_CUTS_S), self._cut)
+
+    def _cut(self) -> None:
+        """The link is down for a while, which may be as long as an agent waits before it is alone."""
+        if self.is_over:
+            return
+        self.world.cut()
+        self.world.clock.after(10 * 100 ** self.cuts.random(), self._link_is_back)
+
+    def _link_is_back(self) -> None:
+        if not self.is_over:
+            self.world.mend()
+            self._cut_later()
 
     def _later(self, mean_s: float) -> None:
         self.world.clock.after(self.rng.expovariate(1 / mean_s), partial(self._strike, mean_s))
@@ -92,6 +113,8 @@ class Chaos:
         world = self.world
         world.saw("calm")
         self.mend()
+        if world.network.is_cut:
+            world.mend()
         world.hands.pace = world.network.weather = None
         world.network.deaf.clear()
         world.faults.at.clear()

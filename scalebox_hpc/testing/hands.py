@@ -17,6 +17,8 @@ from scalebox_hpc.daemon.desk import (
     Clear,
     Command,
     Compare,
+    Connect,
+    Fetch,
     Measure,
     Observe,
     Publish,
@@ -24,8 +26,9 @@ from scalebox_hpc.daemon.desk import (
     Submit,
 )
 from scalebox_hpc.daemon.events import Reply, Told
-from scalebox_hpc.daemon.leftovers import remove
 from scalebox_hpc.errors import SbxError, SubmitLimited, SubmitRefused, SubmitUnconfirmed
+from scalebox_hpc.relay.folder import remove
+from scalebox_hpc.sites.depot import LocalDepot
 from scalebox_hpc.testing.batch import Crash
 
 if TYPE_CHECKING:
@@ -99,20 +102,39 @@ class Hands:
                 clear(self._folders(), command)
                 point("after clear")
                 tell(Told("cleared", {"order": command}))
+            case Connect() | Fetch():
+                self._act_at_site(command, tell)
+            case _:
+                self._answer(command, tell)
+
+    def _answer(self, command: Command, tell: Callable[[Told], None]) -> None:
+        """Do what changes nothing in the world."""
+        match command:
             case Publish():
                 tell(Told("published"))
             case Measure():
-                tell(
-                    Told(
-                        "answer",
-                        {"call": command.call, "reply": Reply(200, measured(self._folders(), command))},
-                    )
-                )
+                reply = Reply(200, measured(self._folders(), command))
+                tell(Told("answer", {"call": command.call, "reply": reply}))
             case Compare():
                 tell(Told("compared", {"call": command.call, "sites": {}}))
 
     def _folders(self) -> Folders:
-        return Folders(self.world.folder, (self.world.folder / "shared",))
+        return Folders(self.world.folder, (LocalDepot(str(self.world.folder / "shared")),))
+
+    def _act_at_site(self, command: Connect | Fetch, tell: Callable[[Told], None]) -> None:
+        if isinstance(command, Connect):
+            self.world.faults.point("before connect")
+            tell(Told("link", self.world.link_news()))
+        else:
+            self.world.faults.point("before fetch")
+            tell(Told("fetched", {"incarnation": command.incarnation, "lines": self._spool(command)}))
+
+    def _spool(self, command: Fetch) -> list[Any] | None:
+        """What the spool of a remote agent holds; None where nobody can tell now."""
+        if self.world.network.is_cut or command.incarnation in self.world.unreadable:
+            self.world.saw("unreadable", command.incarnation)
+            return None
+        return list(self.world.spools.get(command.incarnation, []))
 
     def _submit(self, command: Submit, tell: Callable[[Told], None]) -> None:
         name, data = command.request.name, {"name": command.request.name, "site": command.site}

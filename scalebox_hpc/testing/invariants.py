@@ -142,11 +142,13 @@ def leases_are_of_runs_that_go_on(scene: Scene) -> Problems:
 def an_element_has_one_agent(scene: Scene) -> Problems:
     """At most one incarnation of an element is held for alive, and none of a try that was given up.
 
-    One whose spool cannot be read may have to wait for its end while the next is at work already.
+    One whose spool cannot be read, or is being fetched, may have to wait for its end while the next is at
+    work already.
     """
     taken = set()
     for incarnation, *place in scene.rows(_LIVING):
-        if incarnation not in scene.postponed:
+        agent = scene.desk.world.agents.get(incarnation)
+        if incarnation not in scene.postponed and (agent is None or agent.parting is None):
             if tuple(place) in taken:
                 yield f"try {place[0]}, element {place[1]} has more than one agent"
             taken.add(tuple(place))
@@ -328,7 +330,7 @@ def a_new_start_would_know_the_same(scene: Scene) -> Problems:
     desk = scene.desk
     fresh = Desk(
         *(desk.store, Memory(), Ids(), desk.home_id, desk.home_path, desk.epoch, desk.now),
-        *(desk.read_spool, desk.last_words, dict(desk.sites)),
+        *(desk.depot_of, dict(desk.sites)),
     )
     loading.load_world(fresh)
     for what, there, read in zip(

@@ -23,11 +23,12 @@ class Network:
 
     mischief: list[Sequence[float]] = field(default_factory=list)  # per message: a delay for each copy
     deaf: set[str] = field(default_factory=set)  # incarnations whose messages are lost, both ways
+    is_cut: bool = False  # all of them are: the link to the site is down
     weather: Callable[[], Sequence[float]] | None = None  # the same as one of `mischief`, for every message
 
     def copies(self, incarnation: str) -> Sequence[float]:
         """Return the delay of each copy of the next message; none where it is lost."""
-        if incarnation in self.deaf:
+        if self.is_cut or incarnation in self.deaf:
             return ()
         if self.mischief:
             return self.mischief.pop(0)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from errno import EIO
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from scalebox_hpc.daemon.core import Core, Outcome, Settings
 from scalebox_hpc.daemon.events import Call, Reply, Told
-from scalebox_hpc.daemon.leftovers import run_folders
 from scalebox_hpc.daemon.loop import HANDS_END_S, INTERRUPT
 from scalebox_hpc.errors import LedgerAway, StorageFull
+from scalebox_hpc.relay.folder import run_folders
+from scalebox_hpc.sites.depot import LocalDepot
 from scalebox_hpc.testing.batch import Crash
 from scalebox_hpc.testing.ledger import FaultyStore
 
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
 HOME = "0123456789abcdef"
 DOWN_S = 3.0  # from a crash of the daemon to its next start
 FULL_S = 2.0  # after a turn that could not be written
+
+
+class SimulatedDepot(LocalDepot):
+    """The shared folder of a world, in which spools alone are to be read."""
+
+    def __init__(self, root: str, spool: Callable[[str], list[Any]]) -> None:
+        super().__init__(root)
+        self.spool = spool
 
 
 @dataclass(slots=True)
@@ -69,7 +79,7 @@ class Process:
             self.core = Core(store, self._settings(epoch))
             self.core.load(world.clock.now())
             folders, endings = run_folders(str(world.runs_folder.parent)), list(world.ended_files.items())
-            self.tell(Told("leftovers", {"folders": folders, "endings": endings}))
+            self.tell(Told("leftovers", {"site": "", "folders": folders, "endings": endings}))
         except (Crash, LedgerAway, StorageFull) as problem:  # it ends, and is started again
             if self.core is None:
                 store.close()
@@ -119,19 +129,16 @@ class Process:
             epoch=epoch,
             token_of=lambda incarnation: incarnation,
             facts={"started_us": self.world.clock.wall_us},
-            read_log=lambda path, offset, length: b"",
-            find_frame=lambda shared, incarnation, lease, stream: None,
-            read_spool=self._read_spool,
-            last_words=lambda shared, try_name, element: "",
+            depot_of=lambda shared: SimulatedDepot(shared, self._read_spool),
             rss_mib=lambda: 0.0,
             ledger_bytes=lambda: 0,
             stopwatch_s=lambda: self.stopwatch_s(),
         )
 
-    def _read_spool(self, shared: str, incarnation: str) -> list[Any] | None:
+    def _read_spool(self, incarnation: str) -> list[Any]:
         if incarnation in self.world.unreadable:
             self.world.saw("unreadable", incarnation)
-            return None
+            raise OSError(EIO, "the spool cannot be read", incarnation)
         return list(self.world.spools.get(incarnation, []))
 
     # what it is told

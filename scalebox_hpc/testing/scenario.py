@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from random import Random
 
-from scalebox_hpc.domain.pipeline import Command, Gather, Module, Pipeline, Pool, Resources, RetryRule
+from scalebox_hpc.domain.pipeline import Command, Gather, Module, Pipeline, Place, Pool, Resources, RetryRule
 from scalebox_hpc.domain.site import Limits, Machine, Site
 from scalebox_hpc.testing.programs import FIRST_DIGIT, GATHERS, RETRIES, SIZE, Message, Programs, Stage
 
 FEWEST, MOST = 10, 200  # tasks
 COMMAND = Command(words=(("true",),))
 RANKED = 0.25  # of the runs have a module whose tasks have ranks
+SPREAD = 0.5  # of the runs with several pools have modules that two pools serve
 LONG_S, SHORT_S = 900.0, 60.0  # the time that a task may take
 FOLLOWS = {  # what may come after a stage
     "work": ("work", "scatter", "merge", "all", "group", "size"),
@@ -96,7 +97,10 @@ def _order(name: str, at_s: float, seed: str, most: float, sent: dict[str, list[
         pools.append(_pool(rng, "ranks"))
         ranked = rng.choice(sorted(modules))
         modules[ranked] = replace(modules[ranked], kind="mpi", pool="ranks", resources=rng.choice(RANKS))
-    used = {module.pool for module in modules.values()}
+    ordinary = [pool.name for pool in pools if pool.name != "ranks"]
+    if len(ordinary) > 1 and rng.random() < SPREAD:
+        modules = {name: _spread(module, ordinary, rng) for name, module in modules.items()}
+    used = {pool for module in modules.values() for pool in module.pools}
     pipeline = Pipeline(
         "drawn", "", "/nowhere", "sim", {}, modules, {pool.name: pool for pool in pools if pool.name in used}
     )
@@ -159,6 +163,18 @@ def _module(stage: Stage, pool: str, rng: Random) -> Module:
         stage.name, COMMAND, stage.to, gather=gather, retry=(rule,) if stage.retries else (),
         resources=resources, repeat=stage.repeat, pool=pool, digest=f"digest of {stage.name}",
     )  # fmt: skip
+
+
+def _spread(module: Module, pools: Sequence[str], rng: Random) -> Module:
+    """Let a module have two pools, as if at two sites; one of them may stand by."""
+    if module.kind == "mpi":
+        return module
+    other = rng.choice([pool for pool in pools if pool != module.pool])
+    places = (
+        Place(module.pool),
+        Place(other, rng.choice([0.2, 1.0, 5.0]), rng.choice([0.0, 0.0, 5.0, 60.0])),
+    )
+    return replace(module, places=places)
 
 
 def _pool(rng: Random, name: str) -> Pool:

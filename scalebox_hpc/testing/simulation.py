@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -16,6 +16,7 @@ from random import Random
 from scalebox_hpc.daemon.core import SLICE_S
 from scalebox_hpc.daemon.state import ACTIVE, RunPhase
 from scalebox_hpc.domain.allocation import Phase
+from scalebox_hpc.domain.site import Ssh
 from scalebox_hpc.engine.elements import OPEN
 from scalebox_hpc.testing.agent import Json, Played
 from scalebox_hpc.testing.chaos import Chaos
@@ -31,6 +32,7 @@ TIDY_S = 2 * 3600.0  # and in which everything is given back
 STEP_S = 60.0
 AGAIN_S = 2.0  # before a person tries again
 MOST_RESUMES = 5
+REMOTE_SHARE = 0.25  # of the worlds whose site is reached through a link
 INFRASTRUCTURE = ("launch", "node_lost", "agent_lost", "walltime", "preempted", "cancelled")
 
 
@@ -49,7 +51,10 @@ class Simulation:
 
     def __post_init__(self) -> None:
         self.scenario = draw(self.seed)
-        self.world = World(self.folder, self._play, site=self.scenario.site, has_walltimes=True)
+        site = self.scenario.site
+        if Random(f"{self.seed} site").random() < REMOTE_SHARE:
+            site = replace(site, ssh=Ssh("elsewhere"))
+        self.world = World(self.folder, self._play, site=site, has_walltimes=True)
         self.watch = Watch(Scene(self.world, self.scenario.sent), self.most_turns)
         self.world.witness = self.watch
         self.world.daemon.stopwatch_s = _stopwatch(self.seed)

@@ -226,6 +226,25 @@ class World:
         """Send a request; `answered` is called for each copy that comes back, or with 0 at the end."""
         self.network.carry(self, verb, args, answered, timeout_s)
 
+    # the link to a remote site
+
+    def cut(self, why: str = "the cable is out", todo: str = "") -> None:
+        """Lose the link to the site: nobody there is heard, and the daemon is told."""
+        self.saw("link", why)
+        self.network.is_cut = True
+        self.daemon.tell(Told("link", self.link_news(why, todo)))
+
+    def mend(self) -> None:
+        """Let the link be up again."""
+        self.saw("link", "is up")
+        self.network.is_cut = False
+        self.daemon.tell(Told("link", self.link_news()))
+
+    def link_news(self, why: str = "the cable is out", todo: str = "") -> Mapping[str, Any]:
+        """What a hand says of the link as it is."""
+        news = {"site": self.site.name, "up": not self.network.is_cut, "begun": True}
+        return {**news, "why": "", "todo": ""} if news["up"] else {**news, "why": why, "todo": todo}
+
     # a person
 
     @property

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
+from scalebox_hpc.domain.progress import Progress
 from scalebox_hpc.errors import BadMessage
 from scalebox_hpc.wire.messages import (
     BODY_LIMIT,
@@ -21,6 +22,7 @@ from scalebox_hpc.wire.messages import (
     NOTE_LIMIT,
     TAIL_LIMIT,
     TEXT_LIMIT,
+    UNIT_LIMIT,
     Chunk,
     Ended,
     Hello,
@@ -43,6 +45,7 @@ Raw = Mapping[str, Any]
 
 MOST_INTEGER: Final = (1 << 63) - 1
 MOST_NUMBER: Final = 1e15
+MOST_PROGRESS: Final = 10**18
 CAUSES: Final = frozenset(
     {"exit", "timeout", "oom", "launch", "output", "walltime", "preempted", "cancelled"}
 )
@@ -319,6 +322,21 @@ def _prefetch(raw: Raw) -> dict[int, int]:
     return wanted
 
 
+def _progress(raw: Raw) -> dict[str, Progress]:
+    entries = {lease: _progress_of(lease, said) for lease, said in _table(raw, "progress").items()}
+    return entries if are_leases(entries) else _bad("progress", list(entries)[:1], "leases wanted")
+
+
+def _progress_of(lease: str, said: object) -> Progress:
+    if type(said) is list and len(said) == 4:
+        told = Progress._make(said)
+        are_fit = all(type(each) in (int, float) and 0 <= each <= MOST_PROGRESS for each in told[:3])
+        # What is printable depends on the version of Python: agents see to it, and so does who prints it.
+        if are_fit and type(told.unit) is str and len(told.unit) <= UNIT_LIMIT and _encodable(told.unit):
+            return told
+    return _bad(f"progress.{lease:.60}", said, "[done, total, rate, unit] wanted")
+
+
 def sync(raw: object) -> Sync:
     """Read an agent's sync."""
     raw = _object(raw, "sync")
@@ -342,6 +360,7 @@ def sync(raw: object) -> Sync:
         walltime_left_s=_number_or_none(raw, "walltime_left_s"),
         leaving=_LEAVING[leaving],
         reason=_text(raw, "reason", NOTE_LIMIT),
+        progress=_progress(raw),
     )
 
 

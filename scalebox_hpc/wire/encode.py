@@ -114,6 +114,7 @@ def sync(given: Sync) -> Json:
         "walltime_left_s": given.walltime_left_s,
         "leaving": given.leaving and given.leaving.value,
         "reason": given.reason,
+        "progress": {lease: list(one) for lease, one in given.progress.items()},
     }
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from scalebox_hpc.domain.progress import Progress
 from scalebox_hpc.domain.task import Lease
 from scalebox_hpc.errors import BadMessage
 
@@ -22,6 +23,7 @@ KEY_LIMIT: Final = 4 << 10  # UTF-8 bytes of the header sbx_key
 TAIL_LIMIT: Final = 1 << 20  # characters of one tail
 TEXT_LIMIT: Final = 64 << 10  # characters of any other text
 NOTE_LIMIT: Final = 4 << 10
+UNIT_LIMIT: Final = 16  # characters of the unit of a progress
 LIST_LIMIT: Final = 100_000  # entries of any list in one request
 
 _LEASE: Final = re.compile(r"([0-9]{1,18})\.([0-9a-f]{8})\.([0-9]{1,18})").fullmatch
@@ -195,6 +197,7 @@ class Sync:
     walltime_left_s: float | None
     leaving: Leaving | None
     reason: str = ""  # more of why it leaves, for people
+    progress: Mapping[str, Progress] = field(default_factory=dict)  # by lease as text; of some that run
 
 
 @dataclass(frozen=True, slots=True)

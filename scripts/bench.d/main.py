@@ -25,11 +25,13 @@ PARTS = {
     "latency": "latency",
     "idle": "idle",
     "containers": "containers",
+    "relay": "relay",
     "scale": "scale",
     "idle-agents": "idle_agents",
     "thunder": "thunder",
+    "transfers": "transfers",
 }
-CROWDED = ("scale", "idle-agents", "thunder")  # take long, and are measured when asked for only
+CROWDED = ("scale", "idle-agents", "thunder", "transfers")  # take long, and are measured when asked for only
 
 
 def arguments() -> argparse.Namespace:
@@ -67,7 +69,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--each-tasks", default=200, **number, help="of one container a task (default %(default)s)"
     )
+    add_relay(parser)
     add_scale(parser)
+    add_transfers(parser)
     parser.add_argument("--folder", type=Path, help="where to work (default: a temporary directory)")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
@@ -77,6 +81,18 @@ def arguments() -> argparse.Namespace:
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     return options
+
+
+def add_relay(parser: argparse.ArgumentParser) -> None:
+    """Add what the part with a relay knows."""
+    number = {"type": int, "metavar": "N"}
+    parser.add_argument(
+        "--relay-connections", default="100,1000", help="idle ones of relay (default %(default)s)"
+    )
+    parser.add_argument(
+        "--relay-mib", default=64, **number, help="of bulk there and back (default %(default)s)"
+    )
+    parser.add_argument("--relay-syncs", default=3000, **number, help="of relay (default %(default)s)")
 
 
 def add_scale(parser: argparse.ArgumentParser) -> None:
@@ -102,6 +118,26 @@ def add_scale(parser: argparse.ArgumentParser) -> None:
         default=100,
         **number,
         help="tasks each of them reports at once (default %(default)s)",
+    )
+
+
+def add_transfers(parser: argparse.ArgumentParser) -> None:
+    """Add what the part about transfers knows."""
+    number = {"type": int, "metavar": "N"}
+    parser.add_argument(
+        "--large-mib", default=2048, **number, help="of the file of transfers (default %(default)s)"
+    )
+    parser.add_argument(
+        "--small-files", default=10_000, **number, help="of 4 KiB, of transfers (default %(default)s)"
+    )
+    parser.add_argument(
+        "--many-files", default=100_000, **number, help="for memory, of transfers (default %(default)s)"
+    )
+    parser.add_argument(
+        "--far-mib", default=128, **number, help="over a delayed line, of transfers (default %(default)s)"
+    )
+    parser.add_argument(
+        "--streams", default=8, **number, help="over a delayed line, of transfers (default %(default)s)"
     )
 
 

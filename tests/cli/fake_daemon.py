@@ -35,7 +35,7 @@ def module(name: str, **changes: Any) -> ModuleStatus:
         "ignored": 0,
     }
     speed = {"rate_per_s": 0.0, "eta_s": None, "median_s": 0.5, "closed": True, "causes": {}, "depth": 0}
-    found = {"module": name, **counts, **speed, **changes}
+    found = {"module": name, "site": "local", **counts, **speed, **changes}
     states = ("ready", "leased", "running", "succeeded", "failed", "cancelled")
     return {**found, "total": sum(found[key] for key in states)}  # type: ignore[typeddict-item]
 
@@ -64,6 +64,7 @@ def status(
         "params": {},
         "modules": modules,
         "pools": [],
+        "sites": [],
         "notes": [],
     }
     return {**made, **changes}  # type: ignore[typeddict-item]

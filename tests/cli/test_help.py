@@ -41,7 +41,9 @@ def test_the_verbs_are_those_of_the_design() -> None:
     nouns = {words[0] for words in commands(app)}
     assert nouns == {
         "run", "check", "plan", "describe", "schema", "status", "ps", "show", "log", "retry", "resume",
-        "cancel", "export", "image", "module", "daemon", "ledger", "doctor", "rm",
+        "cancel", "export", "image", "module", "daemon", "ledger", "doctor", "rm", "site",
+        "get", "put",
+        "graph",
     }  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """A real Slurm and Apptainer cluster for tests: drives `scripts/cluster/box` and hands out sites.
 
-A `Site` runs commands on its hosts as the box's ordinary user, or as root, and knows where its files are
-as seen from outside.  `wait_until` is the one place where tests wait for something that cannot wake them.
+A `Site` runs commands on its hosts as its ordinary user, or as root, and knows where its files are as seen
+from outside.  `wait_until` is the one place where tests wait for something that cannot wake them.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ from typing import IO, TypeVar
 T = TypeVar("T")
 
 COMMAND = Path(__file__).resolve().parents[2] / "scripts" / "cluster" / "box"
-USER_ID = 1000  # of the box's ordinary user, sci
+USER_ID = 1000  # of the ordinary user of every site
 BUILD_TIMEOUT_S = 900.0
 POLL_S = 0.05
 
@@ -71,6 +71,11 @@ class Settings:
     mem_mib: int = 65536
     dbd: bool = False
     cgroup: bool = False
+    private: bool = False  # compute hosts are reached from their own site only
+    user: str = "sci"
+    homes: str = "/home"
+    partition: str = "main"
+    python_at: str = ""  # the path of Python; "": python3, in PATH
 
     def environment(self) -> dict[str, str]:
         """The settings as `box up` takes them."""
@@ -80,6 +85,11 @@ class Settings:
             "MEM": str(self.mem_mib),
             "DBD": str(int(self.dbd)),
             "CGROUP": str(int(self.cgroup)),
+            "PRIVATE": str(int(self.private)),
+            "USER_NAME": self.user,
+            "HOMES": self.homes,
+            "PARTITION": self.partition,
+            "PYTHON_AT": self.python_at,
         }
 
 
@@ -124,8 +134,13 @@ class Site:
 
     @property
     def home(self) -> Path:
-        """/home/sci, from outside."""
-        return self.box.state / self.name / "home" / "sci"
+        """The user's home, from outside."""
+        return self.box.state / self.name / "home" / self.settings.user
+
+    @property
+    def home_inside(self) -> str:
+        """The user's home, from inside."""
+        return f"{self.settings.homes}/{self.settings.user}"
 
     @property
     def scratch(self) -> Path:
@@ -135,7 +150,7 @@ class Site:
     @property
     def sbx(self) -> str:
         """The command sbx, from inside."""
-        return "/home/sci/sbx-venv/bin/sbx"
+        return f"{self.home_inside}/sbx-venv/bin/sbx"
 
     def run(
         self, host: str, command: str, *, root: bool = False, check: bool = True, timeout_s: float = 60.0
@@ -173,7 +188,7 @@ class Site:
         return process.returncode
 
     def write(self, path: Path, text: str, *, mode: int = 0o644) -> Path:
-        """Write a file under `home` or `scratch`, with its directories, as the box's ordinary user."""
+        """Write a file under `home` or `scratch`, with its directories, as the site's user."""
         missing = [parent for parent in path.parents if not parent.exists()]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -184,7 +199,7 @@ class Site:
 
     def inside(self, path: Path) -> str:
         """The name that a path under `home` or `scratch` has inside the site."""
-        for outer, inner in ((self.home, "/home/sci"), (self.scratch, "/scratch")):
+        for outer, inner in ((self.home, self.home_inside), (self.scratch, "/scratch")):
             if path.is_relative_to(outer):
                 return str(Path(inner) / path.relative_to(outer))
         raise ValueError(f"{path} is not seen inside {self.name}")
@@ -211,8 +226,10 @@ class Site:
 
 
 @contextmanager
-def running_site(name: str, settings: Settings, box: Box | None = None) -> Iterator[Site]:
-    """A site for a session of tests, with sbx installed.
+def running_site(
+    name: str, settings: Settings, box: Box | None = None, *, sbx: bool = True
+) -> Iterator[Site]:
+    """A site for a session of tests, with sbx installed where it is wanted.
 
     It starts clean, unless it is up already because someone works with it: then it is used as it is
     and left up.  Sessions (and workers of one) that overlap share it, and the last one stops it.
@@ -225,9 +242,9 @@ def running_site(name: str, settings: Settings, box: Box | None = None) -> Itera
         if _try_exclusive(use) and (_is_ours(use) or not box.is_up(name)):
             box.call("wipe", name)
             _set_ours(use, not os.environ.get("SBX_KEEP_CLUSTER"))
-            _bring_up(box, name, settings)
+            _bring_up(box, name, settings, sbx)
         fcntl.flock(use, fcntl.LOCK_SH)
-        _bring_up(box, name, settings)
+        _bring_up(box, name, settings, sbx)
         site = Site(box, name, settings)
         try:
             yield site
@@ -238,9 +255,10 @@ def running_site(name: str, settings: Settings, box: Box | None = None) -> Itera
                 _set_ours(use, False)
 
 
-def _bring_up(box: Box, name: str, settings: Settings) -> None:
+def _bring_up(box: Box, name: str, settings: Settings, sbx: bool) -> None:
     box.call("up", name, settings=settings)
-    box.call("install-sbx", name, timeout_s=BUILD_TIMEOUT_S)
+    if sbx:
+        box.call("install-sbx", name, timeout_s=BUILD_TIMEOUT_S)
 
 
 def _try_exclusive(file: IO[str]) -> bool:

@@ -8,6 +8,8 @@ import pytest
 
 from tests.cluster.box import Settings, Site, cgroup_v1, running_site, skip_reason
 from tests.cluster.recovery import PROPERTY, Recovery, table
+from tests.cluster.two_sites import OTHER, TwoSites, lab_of
+from tests.scenarios.lab import Lab
 
 HERE = Path(__file__).resolve().parent
 
@@ -32,8 +34,29 @@ def site() -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def site_dbd() -> Iterator[Site]:
     """A site with accounting, and with real memory limits where the machine can give them."""
-    with running_site("siteb", Settings(dbd=True, cgroup=cgroup_v1())) as running:
+    with running_site("sited", Settings(dbd=True, cgroup=cgroup_v1())) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def two_sites(site: Site) -> Iterator[TwoSites]:
+    """The plain site, and another that the first reaches by ssh; sbx is installed on the first only."""
+    with running_site("siteb", OTHER, sbx=False) as other:
+        yield TwoSites(site, other)
+
+
+@pytest.fixture(scope="session")
+def third_site(two_sites: TwoSites) -> Iterator[Site]:
+    """One more that the first reaches by ssh, of one node; for what is moved between two others."""
+    with running_site("sitec", Settings(nodes=1), two_sites.a.box, sbx=False) as third:
+        yield third
+
+
+@pytest.fixture
+def lab_of_two(two_sites: TwoSites) -> Iterator[Lab]:
+    """A lab on the first site's login node; its site file `b` is for the other site."""
+    with lab_of(two_sites) as lab:
+        yield lab
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -1,6 +1,7 @@
-"""A file system that lacks hard links or locks: a directory under another name, for a host of the box.
+"""A file system that lacks hard links, locks or room: a directory under another name, for a host of the box.
 
     python3 poor_disk.py links|locks DIRECTORY
+    python3 poor_disk.py quota DIRECTORY BYTES
 
 From then on the host sees the directory so; all others see it as it is.  It runs as root, with `mfusepy`
 beside it.
@@ -123,7 +124,42 @@ class WithoutLinks(WithoutLocks):
         raise OSError(errno.EPERM, "Operation not permitted")
 
 
+class WithQuota(PoorDisk):
+    """The user may have so many bytes of files and no more, whatever `df` says."""
+
+    def __init__(self, directory: str, most_bytes: str) -> None:
+        super().__init__(directory)
+        self.most_bytes, self.used_bytes = int(most_bytes), 0
+
+    def init(self, path: str) -> None:
+        super().init(path)
+        self.used_bytes = used_bytes()
+
+    def link(self, target: str, source: str) -> int:
+        return os.link(source, target) or 0
+
+    def write(self, path: str, data: bytes, offset: int, fh: int) -> int:
+        growth = max(0, offset + len(data) - os.fstat(fh).st_size)
+        if growth and self.used_bytes + growth > self.most_bytes:
+            self.used_bytes = used_bytes()  # some may have been removed
+            if self.used_bytes + growth > self.most_bytes:
+                raise OSError(errno.EDQUOT, "Disk quota exceeded")
+        self.used_bytes += growth
+        return super().write(path, data, offset, fh)
+
+
+def used_bytes() -> int:
+    """The size of all files of the file system."""
+    return sum(
+        os.lstat(os.path.join(directory, name)).st_size
+        for directory, _, names in os.walk(".")
+        for name in names
+    )
+
+
+KINDS = {"links": WithoutLinks, "locks": WithoutLocks, "quota": WithQuota}
+
 if __name__ == "__main__":
-    lacks, place = sys.argv[1:]
-    kind = {"links": WithoutLinks, "locks": WithoutLocks}[lacks]
-    mfusepy.FUSE(kind(place), place, foreground=True, allow_other=True, default_permissions=True)
+    lacks, place, *more = sys.argv[1:]
+    kind = KINDS[lacks](place, *more)
+    mfusepy.FUSE(kind, place, foreground=True, allow_other=True, default_permissions=True)

@@ -35,6 +35,7 @@ resources = {{ memory = "200M", time = "{time}" }}
 run = "{before}sleep {pause}; python3 count.py {{body}}"
 to = ["total"]
 resources = {{ memory = "200M", time = "{time}" }}
+{count}
 [modules.total]
 run = ["python3", "total.py", "{{bodies}}"]
 gather = {{ by = "all" }}
@@ -76,13 +77,18 @@ def start(
     pause: str = "0.3",
     slots: int = 4,
     pool: str = "",
+    count: str = "",
     before: str = "",
     time: str = "20s",
 ) -> None:
-    """Start `tasks` ranges of primes, each of `pause` seconds and some; `pool`: more lines of its table."""
+    """Start `tasks` ranges of primes, each of `pause` seconds and some.
+
+    `pool`, `count`: more lines of these tables, and further tables.
+    """
     lab.example("primes")
     step = -(-1_000_000 // tasks)
-    lab.pipeline(PRIMES.format(slots=slots, pool=pool, step=step, pause=pause, before=before, time=time))
+    words = {"slots": slots, "pool": pool, "step": step, "pause": pause, "before": before, "time": time}
+    lab.pipeline(PRIMES.format(**words, count=count))
     lab.run("--detach", *args)
 
 
@@ -146,7 +152,7 @@ def check_nothing_left(lab: Lab) -> None:
 
 def home_id(lab: Lab) -> str:
     """The id of the lab's home, which is part of every job's name."""
-    return str(json.loads((lab.home / "shared" / "contact.json").read_text())["home"])
+    return str(json.loads((lab.home / "home.json").read_text())["id"])
 
 
 def measure(rows: list[Row], fault: Fault) -> Recovery:

@@ -1,7 +1,7 @@
 """What a test does to the Slurm of a site in the box, as its root or its user."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,9 +34,14 @@ def start_controller(site: Site) -> None:
 
 def until_saved(site: Site, lab: Lab) -> None:
     """Wait until slurmctld has the running elements on its disk: others a kill -9 makes it forget."""
+    until_jobs_saved(site, running(lab, site))
+
+
+def until_jobs_saved(site: Site, jobs: Iterable[str]) -> None:
+    """Wait until slurmctld has on its disk what it knows of these jobs now."""
     mark = f"seen-{secrets.token_hex(8)}"
-    for element in running(lab, site):
-        root(site, f"scontrol update jobid={element} comment={mark}")
+    for job in jobs:
+        root(site, f"scontrol update jobid={job} comment={mark}")
     saved = site.box.state / site.name / "spool" / "slurmctld" / "job_state"
     wait_until(lambda: mark.encode() in saved.read_bytes(), 30, "the saved state of slurmctld")
 

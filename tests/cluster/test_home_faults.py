@@ -15,6 +15,7 @@ import pytest
 
 from tests.cluster.box import Site, wait_until
 from tests.cluster.recovery import Fault, Tell, judge, now, start, until_done
+from tests.cluster.site_faults import reboot_login
 from tests.cluster.slurm import until_saved
 from tests.cluster.test_scenarios import LoginNode, lab  # noqa: F401 (a fixture)
 from tests.scenarios.lab import Lab, command_lines
@@ -92,10 +93,8 @@ def test_the_login_node_is_rebooted(lab: Lab, site: Site, record_property: Tell)
     start(lab, tasks=120, pause="0.5")
     until_done(lab, 20)
     until_saved(site, lab)
-    site.node_stop(site.login)
-    site.node_start(site.login)
+    reboot_login(site)
     renew_boot_id(site)
-    wait_until(lambda: site.run(site.login, "squeue", check=False).returncode == 0, 30, "slurmctld's answer")
     up = now()
     start_daemon(lab)
     judge(lab, Fault("login node rebooted", up, set(), loses=False), record_property)

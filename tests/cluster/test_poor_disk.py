@@ -1,18 +1,15 @@
 """A home on a file system without hard links or without locks: refused, and what is told instead works."""
 
 # ruff: noqa: F811 (the fixture `lab` has the name of what takes it)
-import importlib.util
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
-from tests.cluster.box import Site, wait_until
+from tests.cluster.box import Site
 from tests.cluster.recovery import check_counts, start
+from tests.cluster.site_faults import poor_disk
 from tests.cluster.test_scenarios import lab  # noqa: F401 (a fixture)
 from tests.scenarios.lab import Done, Lab
 
@@ -27,26 +24,10 @@ class Elsewhere(Lab):
 
 
 @contextmanager
-def poor_disk(lab: Lab, site: Site, lacks: str) -> Iterator[None]:
+def poor_lab(lab: Lab, site: Site, lacks: str) -> Iterator[None]:
     """The lab's directory lies on a disk that lacks something, on all hosts."""
-    found = importlib.util.find_spec("mfusepy")
-    if found is None or found.origin is None:
-        pytest.skip("mfusepy is not installed")
-    for source in (Path(found.origin), Path(__file__).with_name("poor_disk.py")):
-        shutil.copy(source, site.scratch)
-    here, hosts = site.inside(lab.directory), (site.login, *site.nodes)
-    serve = f"exec python3 /scratch/poor_disk.py {lacks} {here}"
-    servers = [site.start(host, serve, root=True) for host in hosts]
-    try:
-        wait_until(lambda: all(is_fuse(site, host, here) for host in hosts), 30, "the disk")
+    with poor_disk(site, lacks, site.inside(lab.directory), hosts=(site.login, *site.nodes)):
         yield
-    finally:
-        for server in servers:
-            site.stop(server)
-
-
-def is_fuse(site: Site, host: str, path: str) -> bool:
-    return site.run(host, f"stat -f -c %T {path}").stdout == "fuse\n"
 
 
 def refusal(lab: Lab) -> tuple[Done, str]:
@@ -60,7 +41,7 @@ def refusal(lab: Lab) -> tuple[Done, str]:
 
 def test_a_home_where_there_are_no_locks_is_refused(lab: Lab, site: Site) -> None:
     lab.example("hello")
-    with poor_disk(lab, site, "locks"):
+    with poor_lab(lab, site, "locks"):
         refused, doctor = refusal(lab)
     assert "(fuse) has no locks" in refused.stderr
     assert "SBX_HOME" in refused.stderr
@@ -74,7 +55,7 @@ def test_a_home_where_there_are_no_hard_links_is_refused_and_all_else_may_lie_th
 ) -> None:
     lab.example("hello")
     elsewhere = Elsewhere(lab.place, lab.directory, lab.env)
-    with poor_disk(lab, site, "links"):
+    with poor_lab(lab, site, "links"):
         refused, doctor = refusal(lab)
         start(elsewhere, tasks=12, pause="0.1")
         status = elsewhere.wait_for_end()

@@ -18,14 +18,13 @@ from typing import Any
 PYZ, STEPS, OUT = sys.argv[1:4]
 sys.path.insert(0, PYZ)
 
-from scalebox_hpc.agent import child, container  # noqa: E402
+from scalebox_hpc.agent import child, container, progress, session  # noqa: E402
 from scalebox_hpc.agent.agent import Agent, Tools  # noqa: E402
 from scalebox_hpc.agent.child import Children, best_watch  # noqa: E402
 from scalebox_hpc.agent.lease import Terms  # noqa: E402
 from scalebox_hpc.agent.loop import Loop  # noqa: E402
 from scalebox_hpc.agent.node import Node  # noqa: E402
 from scalebox_hpc.agent.runtimes import find  # noqa: E402
-from scalebox_hpc.agent.session import Session  # noqa: E402
 from scalebox_hpc.agent.signals import Signals  # noqa: E402
 from scalebox_hpc.agent.workdir import scratch_root  # noqa: E402
 
@@ -45,6 +44,7 @@ class Daemon:
         self.pending: deque[Json] = deque()
         self.results: dict[str, Json] = {}
         self.dead: list[str] = []
+        self.progress: dict[str, list[Any]] = {}
         self.is_over = False
         self._parked: tuple[Json, Callable[[int, Json], None]] | None = None
         self._count = 0
@@ -69,6 +69,7 @@ class Daemon:
     def sync(self, body: bytes, timeout_s: float, done: Callable[[int, Json], None]) -> None:
         """Take a sync; answer it soon, or when there is news."""
         said = json.loads(body)
+        self.progress.update(said.get("progress", {}))
         self._parked = (said, done)
         if not said["wait"] or self.pending or self.is_over:
             self.loop.at(self.loop.now, self.news)
@@ -129,9 +130,9 @@ class Bench:
         environ = {**os.environ, **said.get("environ", {})}
         node = Node(platform.node(), incarnation, root, find(environ), environ, helper)
         terms = Terms((said["slots"], 1000, 1, 1000), idle_s=60.0)
-        session = Session(incarnation, terms, self.loop.now)
+        talk = session.Session(incarnation, terms, self.loop.now)
         greet = lambda done: done(False)  # noqa: E731
-        tools = Tools(self.loop, self.daemon, self.children, session, node, said["shared"], greet)  # type: ignore[arg-type]
+        tools = Tools(self.loop, self.daemon, self.children, talk, node, said["shared"], greet)  # type: ignore[arg-type]
         self.agent = Agent(tools)
         self.root = root
         self.steps = deque(said["steps"])
@@ -164,6 +165,12 @@ class Bench:
 
     def do_results(self, count: int) -> bool:
         return len(self.daemon.results) >= count
+
+    def do_progress(self, number: int) -> bool:
+        told = self.daemon.progress.get(f"{number}.a.1")
+        if told is not None:
+            self.seen.append(told)
+        return told is not None
 
     def do_file(self, path: str) -> bool:
         return os.path.exists(path)
@@ -247,7 +254,7 @@ def marked() -> list[int]:
     return sorted(pids - {os.getpid()})
 
 
-child.GRACE_S = 0.5
+child.GRACE_S = progress.YOUNG_S = progress.EVERY_S = session.NEWS_GAP_S = 0.5
 container.START_S = 60.0
 with open(STEPS) as steps:
     Bench(json.load(steps)).run()

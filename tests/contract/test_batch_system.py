@@ -19,11 +19,13 @@ import pytest
 
 from scalebox_hpc.batch.base import BatchSystem
 from scalebox_hpc.batch.local import LocalBatch
+from scalebox_hpc.batch.runner import RemoteRunner
 from scalebox_hpc.batch.slurm_api import SlurmApi
 from scalebox_hpc.batch.slurm_cli import SlurmCli
 from scalebox_hpc.domain.allocation import AllocationRequest, CancelTarget, Ending, Launch, Listing, Phase
 from scalebox_hpc.domain.site import Machine
 from scalebox_hpc.testing.batch import SimulatedBatch
+from scalebox_hpc.testing.site import FakeSite
 
 HOME = "00112233445566aa"
 OTHER = "ffffffffffffffff"
@@ -159,6 +161,12 @@ class SlurmStage:
         pass
 
 
+class RemoteSlurmStage(SlurmStage):
+    def batch(self, home: str = HOME) -> BatchSystem:
+        runner = RemoteRunner("b", FakeSite("b", self.shared, self.environ), os.getuid())
+        return SlurmCli(home, runner=runner)
+
+
 class PyslurmStage(SlurmStage):
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
@@ -178,6 +186,7 @@ STAGES: dict[str, Callable[[Path], Stage]] = {
     "simulated": SimulatedStage,
     "local": LocalStage,
     "slurm_cli": SlurmStage,
+    "slurm_cli over a transport": RemoteSlurmStage,
     "slurm_api": PyslurmStage,
 }
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from scalebox_hpc.agent.bundle import build
+from scalebox_hpc.bundle import build_agent
 from tests.cluster.box import CommandFailed, Settings, Site, running_site, skip_reason, wait_until
 
 HERE = Path(__file__).resolve().parent
@@ -86,7 +86,7 @@ class Lab:
         (outer / "pipeline/.sbx/shared/token").write_text("the token\n")
         (outer / "pipeline/bin/tool").write_text("#!/bin/sh\necho the tool\n")
         (outer / "pipeline/bin/tool").chmod(0o755)
-        build(outer / "agent.pyz")
+        build_agent(outer / "agent.pyz")
         shutil.copy(HERE / "agent_bench.py", outer)
         if kind.image and not kind.is_real:
             (outer / "path").mkdir()
@@ -280,6 +280,15 @@ def test_several_run_at_once(lab: Lab) -> None:
     out = lab.run(script, add(*"abcd"), ["results", 4], slots=4)
     assert {result["outcome"] for result in out["results"].values()} == {"ok"}
     assert {result["slot"] for result in out["results"].values()} == {0, 1, 2, 3}
+
+
+def test_how_far_it_is_is_told_while_it_runs(lab: Lab) -> None:
+    says = '{"done": 1, "total": 2, "rate": 3, "unit": "laps"}'
+    script = f"echo '{says}' > p; mv p progress.json; while [ ! -e {lab.seen}/go ]; do sleep 0.01; done"
+    steps = ["progress", 1], ["write", f"{lab.seen}/go", ""], ["results", 1]
+    out = lab.run(script, add("x"), *steps)
+    assert out["seen"] == [[1, 2, 3, "laps"]]
+    assert out["results"]["1"]["outcome"] == "ok"
 
 
 def test_a_program_that_is_absent_is_launch(lab: Lab) -> None:
@@ -650,7 +659,7 @@ def test_two_agents_unpack_a_real_image_once_and_run_it_as_a_directory(
 def test_what_was_unpacked_in_vain_is_removed_by_an_ordinary_user(node: Site, closed_image: Path) -> None:
     outer = node.scratch / "runtimes" / secrets.token_hex(4)
     outer.mkdir(parents=True)
-    build(outer / "agent.pyz")
+    build_agent(outer / "agent.pyz")
     here = Path("/scratch") / outer.relative_to(node.scratch)
     node.run(node.nodes[0], f"chmod -R a+rwX {here}", root=True)
     script = "apptainer -q build --sandbox tree image.sif 2>/dev/null; ls -d tree/closed; exit 7"

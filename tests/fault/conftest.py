@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from scalebox_hpc.domain.site import Site
 from scalebox_hpc.testing.postgres import PostgresBooks
-from scalebox_hpc.testing.world import World
+from scalebox_hpc.testing.world import SITE, World
 from tests.fault.pipelines import SEEDS, Player, player, sums
 
 MakeWorld = Callable[..., World]
@@ -33,11 +34,11 @@ def make_world(request: pytest.FixtureRequest) -> Iterator[MakeWorld]:
     folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
     made: list[World] = []
 
-    def make(player: Player, ledger: str = "") -> World:
+    def make(player: Player, ledger: str = "", site: Site = SITE) -> World:
         """A world whose tasks `player` plays; `ledger` is another address of the Postgres."""
         place = folder / str(len(made))
         place.mkdir()
-        world = World(place, player.play)
+        world = World(place, player.play, site)
         if request.param == "postgres":
             world.books = PostgresBooks(request.getfixturevalue("server"), ledger)
         made.append(world)

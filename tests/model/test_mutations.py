@@ -73,7 +73,14 @@ def leases_lapse_before_the_spool_is_read(patch: Patch) -> None:
 
 def a_spool_that_cannot_be_read_counts_as_none(patch: Patch) -> None:
     read = Process._read_spool
-    patch.setattr(Process, "_read_spool", lambda process, *which: read(process, *which) or [])
+
+    def careless(process: Process, incarnation: str) -> list[Any]:
+        try:
+            return read(process, incarnation)
+        except OSError:
+            return []
+
+    patch.setattr(Process, "_read_spool", careless)
 
 
 def a_restart_forgets_who_holds_what(patch: Patch) -> None:

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from scalebox_hpc.agent.attempt import NOTE_MOST
-from scalebox_hpc.agent.contract import FILES, as_text
+from scalebox_hpc.agent.contract import as_text
+from scalebox_hpc.agent.messages import FILES
 from scalebox_hpc.config.pipeline import load
 from scalebox_hpc.config.seeds import read_seed
 from scalebox_hpc.config.site import read_site

@@ -12,8 +12,8 @@ import pytest
 from scalebox_hpc.agent.contract import Collected, delete_removed
 from scalebox_hpc.agent.walls import walls_of
 from scalebox_hpc.config.pipeline import load
-from scalebox_hpc.daemon.reading import read_log
 from scalebox_hpc.errors import BadMessage, PipelineErrors
+from scalebox_hpc.relay.folder import read_log
 from scalebox_hpc.wire import codec
 from tests.security.leavings import collected
 from tests.security.scene import Scene

@@ -28,8 +28,11 @@ def handle(core: Core, call: Call) -> None:
     digests = {name: module.spec.digest for name, module in run.modules.items()}
     images = {name: module.image for name, module in run.modules.items() if module.image is not None}
     again = {"pipeline": run.pipeline.file, "params": dict(run.pipeline.params), "site": run.pipeline.site}
+    pools, sites = run.pipeline.pools, core.desk.sites
+    remote = {name for name, module in run.modules.items() if sites[pools[module.spec.pool].site].is_remote}
+    names, where = tuple(run.shared), run.pipeline.directory
     core.desk.commands.append(
-        Compare(call, run.name, run.pipeline.directory, digests, tuple(run.shared), again, images)
+        Compare(call, run.name, where, digests, names, again, images, frozenset(remote))
     )
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from scalebox_hpc.daemon import links
 from scalebox_hpc.daemon.events import Call
+from scalebox_hpc.daemon.handlers import progress
 from scalebox_hpc.daemon.handlers.finding import run_of
+from scalebox_hpc.daemon.runs import results_at
 from scalebox_hpc.daemon.state import ACTIVE, ModuleState, PoolState, RunState
 from scalebox_hpc.domain.allocation import Phase
 from scalebox_hpc.domain.task import TaskState
@@ -33,6 +37,8 @@ def status(core: Core, run: RunState) -> dict[str, Any]:
     for module in run.modules.values():
         counts.update(module.counts)
     pools = [pool for pool in core.desk.world.pools.values() if pool.run is run]
+    sites = {pool.spec.site: [each for each in pools if each.spec.site == pool.spec.site] for pool in pools}
+    progresses = progress.of_modules(core.desk.world, run)
     return {
         "run": run.name,
         "pipeline": run.pipeline.name,
@@ -51,19 +57,57 @@ def status(core: Core, run: RunState) -> dict[str, Any]:
         "results": run.results,
         "report_hint": f"sbx export {run.name} --csv {run.name}.csv",
         "params": dict(run.pipeline.params),
-        "modules": [_module(core, module) for module in run.modules.values()],
+        "modules": [_module(core, module, progresses) for module in run.modules.values()],
         "pools": [_pool(core, pool) for pool in pools],
+        "sites": [_site(core, run, site, members) for site, members in sites.items()],
         "notes": list(run.notes),
     }
 
 
-def _module(core: Core, module: ModuleState) -> dict[str, Any]:
+def _site(core: Core, run: RunState, site: str, pools: list[PoolState]) -> dict[str, Any]:
+    """How the run is doing at one site."""
+    facts, book = core.desk.sites[site], core.book(site)
+    counts: Counter[TaskState] = Counter()
+    for module in (module for pool in pools for module in pool.modules):
+        counts.update(_counts_at(core, module, site) if module.spec.places else module.counts)
+    away = links.is_away(core.desk, core.books, site) and book.linked
+    return {
+        "site": site,
+        "remote": facts.is_remote,
+        "state": "paused" if away and book.link_why else "ok",
+        "reason": book.link_why if away else "",
+        "todo": book.link_todo if away else "",
+        "results": results_at(facts, run.name) if facts.is_remote else run.results,
+        "agents": sum(agent.pool in pools for agent in core.desk.world.agents.values()),
+        **{state.lower(): count for state, count in counts.items()},
+        "tasks": counts.total(),
+    }
+
+
+def _counts_at(core: Core, module: ModuleState, site: str) -> dict[TaskState, int]:
+    """Of a module with several sites: what waits, which each of them may take, and what is one's own."""
+    here = [agent for agent in core.desk.world.agents.values() if agent.pool.spec.site == site]
+    running = sum(
+        offer.started and offer.module_id == module.module_id
+        for agent in here
+        for offer in agent.session.offers.values()
+    )
+    return {
+        TaskState.READY: module.counts[TaskState.READY],
+        TaskState.LEASED: sum(agent.session.held[module.module_id] for agent in here) - running,
+        TaskState.RUNNING: running,
+        TaskState.SUCCEEDED: module.done_at[site],
+    }
+
+
+def _module(core: Core, module: ModuleState, progresses: Mapping[int, Any]) -> dict[str, Any]:
     counts, now_s = module.counts, core.desk.now.mono_s
     rate = module.rate.per_s(now_s)
     left = module.open_tasks
     bad = counts[TaskState.FAILED] + counts[TaskState.CANCELLED]
     return {
         "module": module.spec.name,
+        "site": ", ".join(module.run.pipeline.sites_of(module.spec)),
         **{state.lower(): count for state, count in counts.items()},
         "ignored": module.ignored,
         "total": sum(counts.values()),
@@ -73,6 +117,7 @@ def _module(core: Core, module: ModuleState) -> dict[str, Any]:
         "closed": module.spec.name in module.run.closed,
         "causes": _causes(core, module, bad),
         "depth": module.depth,
+        "progress": progresses.get(module.module_id),
     }
 
 
@@ -109,7 +154,8 @@ def _pool(core: Core, pool: PoolState) -> dict[str, Any]:
     agents = [agent for agent in core.desk.world.agents.values() if agent.pool is pool]
     problem = core.book(pool.spec.site).problem if pool.allocations else ""
     silent = f"the batch system does not answer: {problem}" if problem else ""
-    reason = pool.reason or silent or next((text for text, _ in reasons.most_common() if text), "")
+    away = links.reason(core.desk, core.books, pool.spec.site)
+    reason = pool.reason or away or silent or next((text for text, _ in reasons.most_common() if text), "")
     return {
         "pool": pool.spec.name,
         "site": pool.spec.site,

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from scalebox_hpc.daemon.events import Call
 from scalebox_hpc.daemon.handlers.finding import run_of
+from scalebox_hpc.daemon.handlers.progress import of_lease
 from scalebox_hpc.daemon.headers import read_headers
+from scalebox_hpc.daemon.state import World
 
 if TYPE_CHECKING:
     from scalebox_hpc.daemon.core import Core
@@ -32,13 +34,16 @@ def handle(core: Core, call: Call) -> None:
     )
     core.desk.answer(
         call,
-        {"tasks": [task_json(row) for row in rows], "next": rows[-1][0] if len(rows) == limit else None},
+        {
+            "tasks": [task_json(core.desk.world, row) for row in rows],
+            "next": rows[-1][0] if len(rows) == limit else None,
+        },
     )
 
 
-def task_json(row: tuple[Any, ...]) -> dict[str, Any]:
+def task_json(world: World, row: tuple[Any, ...]) -> dict[str, Any]:
     """A task as the API shows it."""
-    _, _, module, n, state, cause, body, headers, inherited, attempts, epoch, lease_n, *rest = row
+    task_id, _, module, n, state, cause, body, headers, inherited, attempts, epoch, lease_n, *rest = row
     ready_us, created_us, incarnation, generation = rest
     return {
         "task": f"{module}.{n}",
@@ -54,4 +59,5 @@ def task_json(row: tuple[Any, ...]) -> dict[str, Any]:
         "created_us": created_us,
         "incarnation": incarnation,
         "generation": generation,
+        "progress": of_lease(world, incarnation, f"{task_id}.{epoch}.{lease_n}"),
     }

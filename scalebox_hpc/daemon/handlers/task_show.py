@@ -23,7 +23,7 @@ def handle(core: Core, call: Call) -> None:
     core.desk.answer(
         call,
         {
-            "task": task_json(row),
+            "task": task_json(core.desk.world, row),
             "attempts": [attempt_json(run.name, each) for each in store.rows("attempts_of_task", (task_id,))],
             "sent": sent[0],
             "sender": f"{sender[0]}.{sender[1]}" if sender is not None else None,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from scalebox_hpc.agent.bundle import build
 from scalebox_hpc.agent.child import Children
+from scalebox_hpc.bundle import build_agent
 from tests.unit.agent.fake_daemon import HOME, TRY, FakeDaemon
 
 PYTHON = os.environ.get("SBX_TEST_AGENT_PYTHON", sys.executable)  # another one may run the agent
@@ -28,7 +28,7 @@ class Agents:
         self.incarnation = secrets.token_hex(8)
         self.started: list[subprocess.Popen[str]] = []
         self.before: list[str] = []  # words before those of an agent that is started
-        build(daemon.shared / "agent.pyz")
+        build_agent(daemon.shared / "agent.pyz")
 
     def words(self, verb: str, *more: str) -> list[str]:
         """Return the command line of an agent."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from scalebox_hpc.agent.bundle import build
 from scalebox_hpc.agent.options import UsageProblem, read_options
+from scalebox_hpc.bundle import build_agent
 
 FIXED = [
     "--shared",
@@ -39,26 +39,25 @@ HEAVY = {
 
 
 def test_it_holds_the_agent_and_nothing_else(tmp_path: Path) -> None:
-    build(tmp_path / "agent.pyz")
+    build_agent(tmp_path / "agent.pyz")
     names = set(zipfile.ZipFile(tmp_path / "agent.pyz").namelist())
     assert {"__main__.py", "scalebox_hpc/__init__.py", "scalebox_hpc/agent/main.py"} <= names
     others = names - {"__main__.py", "scalebox_hpc/__init__.py"}
     assert all(name.startswith("scalebox_hpc/agent/") for name in others)
-    assert "scalebox_hpc/agent/bundle.py" not in names
 
 
 def test_it_is_the_same_each_time_and_replaced_whole(tmp_path: Path) -> None:
     target = tmp_path / "agent.pyz"
-    build(target)
+    build_agent(target)
     first, inode = target.read_bytes(), target.stat().st_ino
-    build(target)
+    build_agent(target)
     assert target.read_bytes() == first
     assert target.stat().st_ino != inode
     assert [path.name for path in tmp_path.iterdir()] == ["agent.pyz"]
 
 
 def test_it_loads_nothing_heavy(tmp_path: Path) -> None:
-    build(tmp_path / "agent.pyz")
+    build_agent(tmp_path / "agent.pyz")
     code = f"import sys; sys.path.insert(0, {str(tmp_path / 'agent.pyz')!r})\n"
     code += "import scalebox_hpc.agent.main; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from scalebox_hpc.agent.agent import clock_us
+from scalebox_hpc.agent.clock import clock_us
 
 
 def test_a_step_of_the_nodes_clock_lets_nothing_end_before_it_began(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,3 +174,10 @@ def test_the_shell_of_an_image_is_looked_for_inside_unless_it_is_known() -> None
     assert subprocess.run(inside, capture_output=True, text=True, check=True).stdout == "$(x)\n"
     known = made.argv(held("v"), 0, "/w", "", True), made.argv(held("v"), 0, "/w", "", False)
     assert known == ([*BASH, 'echo "$1"', "sbx", "v"], ["sh", "-eu", "-c", 'echo "$1"', "sbx", "v"])
+
+
+def test_only_what_moves_data_is_told_of_the_ssh_agent() -> None:
+    environ = {"PATH": "/usr/bin:/bin", "SSH_AUTH_SOCK": "/run/agent"}
+    for kind, told in (("task", False), ("transfer", True)):
+        fixed = recipe(environ, words=[["p"]], kind=kind).fixed
+        assert (b"SSH_AUTH_SOCK" in fixed) is told

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from scalebox_hpc.agent.lease import Effects, Held, Terms, read_terms
-from scalebox_hpc.agent.session import GAP_S, HEAD_WAIT_S, KEEP_S, SPOOL_AGAIN_S, Session
+from scalebox_hpc.agent.lease import Effects, Held, Terms, Told, read_terms
+from scalebox_hpc.agent.session import GAP_S, HEAD_WAIT_S, KEEP_S, NEWS_GAP_S, SPOOL_AGAIN_S, Session
 
 Json = dict[str, Any]
 NEED = {"cpus": 1, "memory_mib": 10, "gpus": 0, "scratch_mib": 0, "time_s": 60.0}
@@ -397,3 +397,33 @@ def test_a_busy_daemon_is_given_the_time_it_asks_for() -> None:
     talk.session.sync_failed(1, talk.now, 3.0)
     assert talk.session.sync_at() == talk.now + 3.0
     assert talk.session.build_sync(talk.now + 2.9) is None
+
+
+def test_progress_goes_with_a_sync_or_by_itself_after_a_while_and_once() -> None:
+    talk = Talk()
+    talk.take(talk.offer(), talk.offer())
+    one, other = talk.start(), talk.start()
+    talk.now += 1
+    assert "progress" not in talk.sync()
+    talk.now += 2
+    one.progress = Told(5, 10, 1, "")
+    talk.session.progressed(talk.now)
+    assert talk.session.build_sync(talk.now) is None, "a poll is parked and was sent just now"
+    talk.now += NEWS_GAP_S
+    assert talk.sync()["progress"] == {one.lease: (5, 10, 1, "")}
+    talk.now += NEWS_GAP_S
+    assert talk.session.build_sync(talk.now) is None, "nothing is new"
+    talk.finish(other)
+    assert "progress" not in talk.sync()
+
+
+def test_progress_is_told_again_where_it_may_be_lost() -> None:
+    talk = Talk()
+    talk.take(talk.offer())
+    one = talk.start()
+    one.progress = Told(5, 10, 1, "")
+    talk.session.progressed(talk.now)
+    talk.now += NEWS_GAP_S
+    assert talk.sync()["progress"]
+    talk.session.sync_failed(talk.session.number, talk.now)
+    assert talk.sync()["progress"] == {one.lease: (5, 10, 1, "")}

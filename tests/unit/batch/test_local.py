@@ -60,10 +60,11 @@ class World:
     def shared(self) -> Path:
         return self.directory / "shared"
 
-    def daemon(self) -> LocalBatch:
+    def daemon(self, site: str = "local") -> LocalBatch:
         """A back end as a daemon that has just started makes it."""
         environ = {**os.environ, "SLURM_JOB_ID": "7"}
-        made = LocalBatch(self.directory, HOME, environ=environ, kill_after_s=15.0, clock=lambda: self.now)
+        clock = lambda: self.now  # noqa: E731
+        made = LocalBatch(self.directory, HOME, site=site, environ=environ, kill_after_s=15.0, clock=clock)
         self.batches.append(made)
         return made
 
@@ -284,6 +285,16 @@ def test_what_ended_is_forgotten_once_nobody_expects_it(world: World) -> None:
     eventually(lambda: not batch.observe([]).tries)
     assert not (world.directory / "local" / NAME).exists()
     assert world.log()  # of which the shared folder keeps the log
+
+
+def test_two_sites_of_one_machine_know_nothing_of_each_other(world: World) -> None:
+    (world.shared / "quick").touch()
+    batch, other = world.daemon(), world.daemon("b")
+    batch.submit(world.request())
+    eventually(lambda: world.seen(batch).phase is Phase.ENDED)
+    for one in (other, world.daemon("b")):
+        assert one.observe([]).tries == {}
+    assert world.seen(batch).phase is Phase.ENDED
 
 
 def test_an_element_survives_the_daemon_that_started_it(world: World) -> None:

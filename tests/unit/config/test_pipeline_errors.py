@@ -49,7 +49,7 @@ KEYS = [
     (A + "memory = '1G'", "modules.a.memory", 7, "unknown key", "resources = { memory = ... }"),
     (A + "walltime = '1h'", "modules.a.walltime", 7, "unknown key", "pool = { walltime = ... }"),
     (A + "setup = './s'", "modules.a.setup", 7, "not in this version", "later"),
-    (A + "site = 'cluster'", "modules.a.site", 7, "not in this version", "later"),
+    (A + "site = 'clutser'", "modules.a.site", 7, "no site 'clutser'", "did you mean `cluster`?"),
     (A + "on_failure = { stop_over = '5%' }", "modules.a.on_failure", 7, "not in this version", "later"),
     (HEAD + "[modules.a]\nseed = ['x']", "modules.a.run", 4, "is missing", "run ="),
     (module("run = ''"), "modules.a.run", 6, "is empty", "a list of words"),

@@ -10,6 +10,7 @@ import pytest
 from scalebox_hpc.daemon.clearing import Folders, clear, measured, sweep
 from scalebox_hpc.daemon.desk import Clear, Measure
 from scalebox_hpc.daemon.events import Call
+from scalebox_hpc.sites.depot import LocalDepot
 
 ONE, OTHER = "1" * 16, "2" * 16
 OLD_S, NOW_S = 1_000_000.0, 2_000_000.0
@@ -30,7 +31,7 @@ def folders(tmp_path: Path) -> Folders:
             write(shared / "logs" / f"{agent}.0.err", 0)
             write(shared / "spool" / f"{agent}.jsonl", 2)
     write(home / "local" / "sbx-sums-0001.1" / "state", 3)
-    return Folders(home, (home / "shared", tmp_path / "lustre"))
+    return Folders(home, (LocalDepot(str(home / "shared")), LocalDepot(str(tmp_path / "lustre"))))
 
 
 def write(path: Path, size: int) -> None:
@@ -87,7 +88,7 @@ def test_a_link_to_results_is_removed_and_not_what_it_leads_to(folders: Folders)
 
 
 def test_old_logs_go_but_for_those_of_agents_and_tries_that_live(folders: Folders) -> None:
-    shared = folders.shared[0]
+    shared = Path(folders.shared[0].path)
     for path in folders.home.parent.rglob("*"):
         os.utime(path, (OLD_S, OLD_S))
     os.utime(shared / "logs" / f"{OTHER}.0.out", (NOW_S, NOW_S))
@@ -104,7 +105,7 @@ def test_old_logs_go_but_for_those_of_agents_and_tries_that_live(folders: Folder
 
 
 def test_a_try_is_as_old_as_the_newest_file_in_it(folders: Folders) -> None:
-    folder = folders.shared[0] / "tries" / "sbx-sums-0001.1"
+    folder = Path(folders.shared[0].path) / "tries" / "sbx-sums-0001.1"
     write(folder / "element-0.log", 1)
     os.utime(folder / "element-0.log", (NOW_S, NOW_S))
     for path in (folder, folder / "token"):

@@ -13,6 +13,7 @@ from scalebox_hpc.daemon import contact as contacts
 from scalebox_hpc.daemon.home import Home
 from scalebox_hpc.domain.site import Site
 from scalebox_hpc.errors import EnvironmentProblem
+from scalebox_hpc.relay import addresses
 
 INTERFACES = {"lo": "127.0.0.1", "docker0": "172.17.0.1", "eth0": "10.1.2.3", "ib0": "192.168.7.1"}
 FIB_TRIE = """Main:
@@ -56,24 +57,24 @@ def told(folder: Path) -> dict[str, Any]:
 
 
 def test_the_kernels_table_gives_every_address_once() -> None:
-    assert contacts.local_addresses(FIB_TRIE) == ["10.1.2.3", "10.9.9.9"]
-    assert contacts.local_addresses("") == []
+    assert addresses.local_addresses(FIB_TRIE) == ["10.1.2.3", "10.9.9.9"]
+    assert addresses.local_addresses("") == []
 
 
 def test_all_addresses_are_told_with_bridges_behind_and_loopback_last() -> None:
-    others = [*contacts.local_addresses(FIB_TRIE), "172.17.0.1"]
+    others = [*addresses.local_addresses(FIB_TRIE), "172.17.0.1"]
     told = ["10.1.2.3", "192.168.7.1", "10.9.9.9", "172.17.0.1", "127.0.0.1"]
-    assert contacts.addresses_of((), INTERFACES, others) == told
-    assert contacts.addresses_of((), {}) == ["127.0.0.1"]
+    assert addresses.addresses_of((), INTERFACES, others) == told
+    assert addresses.addresses_of((), {}) == ["127.0.0.1"]
 
 
 def test_a_site_may_name_addresses_hosts_and_interfaces() -> None:
-    chosen = contacts.addresses_of(("ib0", "10.5.5.5", "login1.example.org"), INTERFACES, ["10.9.9.9"])
+    chosen = addresses.addresses_of(("ib0", "10.5.5.5", "login1.example.org"), INTERFACES, ["10.9.9.9"])
     assert chosen == ["192.168.7.1", "10.5.5.5", "login1.example.org", "127.0.0.1"]
 
 
 def test_this_host_has_an_address() -> None:
-    assert contacts.interfaces().get("lo", "127.0.0.1") == "127.0.0.1"
+    assert addresses.interfaces().get("lo", "127.0.0.1") == "127.0.0.1"
     assert contacts.this_hosts_addresses(())[-1] == "127.0.0.1"
 
 

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from scalebox_hpc.config.pipeline import load
 from scalebox_hpc.daemon.desk import SiteFacts
-from scalebox_hpc.daemon.images import Fetching, Wanted, changed_images, must_be_there, with_images
+from scalebox_hpc.daemon.images import (
+    Fetching,
+    Wanted,
+    Ways,
+    changed_images,
+    fetch,
+    must_be_there,
+    with_images,
+)
+from scalebox_hpc.daemon.sheets import sheet_of
 from scalebox_hpc.domain.allocation import Launch
 from scalebox_hpc.domain.image import Image
 from scalebox_hpc.domain.pipeline import Pipeline, from_json, to_json
-from scalebox_hpc.domain.site import Machine, Site
+from scalebox_hpc.domain.site import Machine, Site, Ssh
 from scalebox_hpc.errors import (
     EnvironmentProblem,
     ImageCorrupt,
@@ -23,6 +33,8 @@ from scalebox_hpc.errors import (
     RegistryUnreachable,
     SbxError,
 )
+from scalebox_hpc.sites.depot import LocalDepot
+from tests.unit.containers import made
 
 SITE = Site("local", "local", machines={"cpu": Machine("cpu", cpus=2, memory_mib=4096)})
 TOML = """sbx = 1
@@ -163,3 +175,59 @@ def test_an_image_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(ImageMissing, match=r"gone\.sif of module count is gone") as refused:
         must_be_there({"count": gone})
     assert "tools.sif" in refused.value.hint
+
+
+def test_an_image_for_a_remote_site_is_made_here_and_put_there_once(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(made.fake_runtime(tmp_path / "bin", made.sif())), prepend=":")
+    there = LocalDepot(str(tmp_path / "b"))
+    site = Site("local", images=str(tmp_path / "b" / "images"), machines=SITE.machines, ssh=Ssh("b"))
+    facts = {"local": SiteFacts(site, Launch("0" * 16, there.path, "python3"))}
+    ways = Ways(tmp_path / "store", lambda _: there)
+    for _ in range(2):
+        image = with_images(pipeline, facts, Fetching(fetch, ways=ways)).modules["first"].stored
+    assert image is not None
+    assert Path(image.path).parent == tmp_path / "b" / "images"
+    assert Path(image.path).read_bytes() == made.sif()
+    assert image.digest.removeprefix("sha256:") in image.path
+    assert [path.name for path in (tmp_path / "b" / "images").iterdir()] == [Path(image.path).name]
+
+
+def test_a_directory_is_no_image_for_a_remote_site(pipeline: Pipeline, tmp_path: Path) -> None:
+    site = Site("local", images="/images", machines=SITE.machines, ssh=Ssh("b"))
+    facts = {"local": SiteFacts(site, Launch("0" * 16, "/shared", "python3"))}
+    (tmp_path / "tree" / "bin").mkdir(parents=True)
+    (tmp_path / "tree" / "bin" / "sh").write_bytes(made.elf())
+    (tmp_path / "pipeline.toml").write_text(
+        TOML.replace("docker://r/base:1", "tree").replace("docker://r/other:1", "tree")
+    )
+    local = load(tmp_path / "pipeline.toml", sites={"local": site}).pipeline
+    ways = Ways(tmp_path / "store", lambda _: LocalDepot(str(tmp_path / "b")))
+    with pytest.raises(PipelineErrors, match="is a directory, and site local is remote") as refused:
+        with_images(local, facts, Fetching(fetch, ways=ways))
+    assert "sbx image build" in refused.value.problems[0].remedy
+
+
+def test_a_module_with_several_sites_has_the_same_image_at_each(pipeline: Pipeline, tmp_path: Path) -> None:
+    toml = TOML.replace("[modules.first]\n", '[modules.first]\nsite = ["local", "far"]\n')
+    (tmp_path / "pipeline.toml").write_text(toml)
+    far = Site("far", images="/far/images", ssh=Ssh("far"))
+    several = load(tmp_path / "pipeline.toml", sites={"local": SITE, "far": far}).pipeline
+    facts = {**sites(tmp_path), "far": SiteFacts(far, Launch("0" * 16, "/far/shared", "python3"))}
+    asked: list[Wanted] = []
+
+    def note(wanted: Wanted) -> Image:
+        asked.append(wanted)
+        image = fetched(wanted)
+        return image if wanted.there is None else replace(image, path="/far/images/a")
+
+    ways = Ways(tmp_path / "store", lambda _: LocalDepot(str(tmp_path / "b")))
+    first = with_images(several, facts, Fetching(note, ways=ways)).modules["first"]
+    assert first.stored == fetched(asked[0])
+    assert first.stored_at == {"far": "/far/images/a"}
+    assert {each.directory for each in asked} == {tmp_path / "shared" / "images"}, "one image, made once"
+    told = {
+        name: sheet_of(several, first, each, "/home")["container"]["image"] for name, each in facts.items()
+    }
+    assert told == {"local": "/store/a", "far": "/far/images/a"}

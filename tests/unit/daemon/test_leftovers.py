@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from scalebox_hpc.daemon import leftovers
-from scalebox_hpc.daemon.leftovers import read_endings, remove, run_folders
+from scalebox_hpc.relay.folder import ENDINGS_MOST, endings, remove, run_folders
 
 
 def test_last_words_are_read_with_their_paths(tmp_path: Path) -> None:
@@ -17,23 +16,23 @@ def test_last_words_are_read_with_their_paths(tmp_path: Path) -> None:
     (folder / ".0123.4711").write_text("{}")
     (folder / ".half.json").write_text("{}")
     (folder / "directory.json").mkdir()
-    assert read_endings(str(tmp_path)) == [(str(folder / "0123456789abcdef.json"), {"try": "t"})]
+    assert endings(str(tmp_path)) == [(str(folder / "0123456789abcdef.json"), {"try": "t"})]
 
 
 def test_no_more_than_some_are_taken_at_once(tmp_path: Path) -> None:
     folder = tmp_path / "ended"
     folder.mkdir()
-    for number in range(leftovers.ENDINGS_MOST + 5):
+    for number in range(ENDINGS_MOST + 5):
         (folder / f"{number:04}.json").write_text("{}")
-    first = read_endings(str(tmp_path))
-    assert len(first) == leftovers.ENDINGS_MOST
+    first = endings(str(tmp_path))
+    assert len(first) == ENDINGS_MOST
     for path, _ in first:
         remove(path)
-    assert len(read_endings(str(tmp_path))) == 5
+    assert len(endings(str(tmp_path))) == 5
 
 
 def test_a_shared_folder_that_cannot_be_read_holds_nothing(tmp_path: Path) -> None:
-    assert read_endings(str(tmp_path / "gone")) == []
+    assert endings(str(tmp_path / "gone")) == []
     assert run_folders(str(tmp_path / "gone")) == []
 
 

@@ -7,12 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from scalebox_hpc.daemon.ship import ship
+from scalebox_hpc.daemon import ship as shipping
+from scalebox_hpc.domain.pipeline import ShippedFile
 from scalebox_hpc.errors import EnvironmentProblem, UsageError
+from scalebox_hpc.sites.depot import LocalDepot
 
 
 def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+def ship(source: Path, digest: str, shared: Path) -> Path:
+    runs = source.exists() and bool(source.stat().st_mode & 0o111)
+    shipping.ship([ShippedFile(source.name, str(source), digest, runs)], LocalDepot(str(shared)))
+    return shared / "files" / digest / source.name
 
 
 def test_a_copy_is_read_only_and_keeps_whether_it_runs(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from scalebox_hpc.batch.slurm_site import Allowance, NodeShape, Partition, SlurmSite
 from scalebox_hpc.doctor import judge_slurm
-from scalebox_hpc.doctor.examine import wishes
 from scalebox_hpc.doctor.facts import Asked
 from scalebox_hpc.doctor.finding import Finding
+from scalebox_hpc.doctor.wishes import wishes
 from scalebox_hpc.domain.pipeline import Pool
 from scalebox_hpc.domain.site import Limits, Machine, Site
 from scalebox_hpc.errors import BatchProblem, SubmitRefused

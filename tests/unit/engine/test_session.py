@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from scalebox_hpc.domain.progress import Progress
 from scalebox_hpc.engine.session import Offer, Session
 
 
@@ -89,3 +90,14 @@ def test_a_dropped_lease_is_forgotten(session: Session) -> None:
     assert session.drop("a") is not None
     assert session.drop("a") is None
     assert session.hear(3, 2, {"b": False}, []).given_back == ()
+
+
+def test_the_newest_progress_is_kept_as_long_as_the_lease_is_and_of_no_other(session: Session) -> None:
+    session.progressed({"a": Progress(1, 9), "of another agent": Progress(5, 9)})
+    session.progressed({"a": Progress(2, 9)})
+    assert {lease: offer.progress for lease, offer in session.offers.items() if offer.progress} == {
+        "a": Progress(2, 9)
+    }
+    session.drop("a")
+    session.progressed({"a": Progress(3, 9)})
+    assert "a" not in session.offers

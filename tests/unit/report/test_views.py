@@ -122,3 +122,37 @@ def test_text_is_made_harmless_and_fits() -> None:
     assert clip("星星星", 5) == "星星…"
     assert clip("abc", 0) == ""
     assert table([["星", "x"], ["ab", "y"]]) == ["星  x", "ab  y"]
+
+
+def site(name: str, **changes: Any) -> Any:
+    counts = {"ready": 3, "leased": 1, "running": 1, "succeeded": 5, "failed": 0, "cancelled": 0, "tasks": 10}
+    found = {
+        "site": name,
+        "remote": False,
+        "state": "ok",
+        "reason": "",
+        "todo": "",
+        "results": "/r",
+        "agents": 2,
+    }
+    return {**found, **counts, **changes}
+
+
+def test_sites_are_shown_where_there_are_several() -> None:
+    there = site("b", remote=True, results="/scratch/results/primes-7f3a", failed=2)
+    text = text_of(view(status("RUNNING", sites=[site("home"), there]), width=200))
+    assert "  home: 2 agents; 3 waiting, 2 running, 5 done\n" in text
+    assert (
+        "  b: 2 agents; 3 waiting, 2 running, 5 done, 2 failed; results there in /scratch/results/primes-7f3a"
+        in text
+    )
+    assert "sites" not in text_of(view(status("RUNNING", sites=[site("home")])))
+
+
+def test_a_site_that_waits_says_why_and_what_to_type() -> None:
+    away = site("b", remote=True, state="paused", reason="b: nobody is logged in", todo="sbx site login b")
+    text = text_of(view(status("RUNNING", sites=[away]), width=200))
+    assert (
+        "site b cannot be reached, so its tasks wait: b: nobody is logged in\n  type: sbx site login b"
+        in text
+    )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scalebox_hpc.domain.progress import Progress
 from scalebox_hpc.errors import BadMessage
 from scalebox_hpc.wire import codec, encode
 from scalebox_hpc.wire.messages import (
@@ -60,6 +61,9 @@ def results(draw: st.DrawFn) -> Result:
     return Result(*head, *[draw(one) for one in middle + tail])
 
 
+quantities = st.integers(0, 10**18) | st.floats(0, 1e18)
+units = st.sampled_from(["", "files", "µm"])
+progresses = st.builds(Progress, quantities, quantities, quantities, units)
 syncs = st.builds(
     Sync,
     incarnation=incarnations,
@@ -74,6 +78,7 @@ syncs = st.builds(
     walltime_left_s=st.none() | seconds,
     leaving=st.none() | st.sampled_from(Leaving),
     reason=text,
+    progress=st.dictionaries(leases.map(Lease.text), progresses, max_size=3),
 )
 
 
@@ -127,6 +132,7 @@ def test_missing_keys_mean_defaults_and_unknown_ones_are_passed_over() -> None:
     assert (result.messages, result.times, result.log, result.exit_code) == ((), Times(), None, None)
     sync = codec.sync({"incarnation": "0" * 16, "sync": 1, "from": "the future"})
     assert (sync.held, sync.results, sync.free, sync.leaving) == ({}, (), Resources(), None)
+    assert sync.progress == {}
 
 
 def test_a_page_of_members_is_bounded() -> None:
@@ -197,6 +203,10 @@ def test_a_bad_result_is_refused_by_the_name_of_its_field(fields: dict[str, Any]
 SYNC = {"incarnation": "0" * 16, "sync": 1}
 
 
+def far(*said: Any) -> dict[str, Any]:
+    return SYNC | {"progress": {"1.00000000.1": list(said)}}
+
+
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
@@ -213,6 +223,16 @@ SYNC = {"incarnation": "0" * 16, "sync": 1}
         (SYNC | {"prefetch": {"x": 1}}, "prefetch.x"),
         (SYNC | {"prefetch": {"1": -1}}, "prefetch.1"),
         (SYNC | {"walltime_left_s": "long"}, "walltime_left_s"),
+        (SYNC | {"progress": []}, "progress"),
+        (SYNC | {"progress": {"../x": [1, 2, 3, ""]}}, "progress"),
+        (far(1, 2, 3), "progress.1.00000000.1"),
+        (far(-1, 2, 3, ""), "progress.1.00000000.1"),
+        (far(1, 1 << 63, 3, ""), "progress.1.00000000.1"),
+        (far(1, 2, float("nan"), ""), "progress.1.00000000.1"),
+        (far(True, 2, 3, ""), "progress.1.00000000.1"),
+        (far(1, 2, 3, None), "progress.1.00000000.1"),
+        (far(1, 2, 3, "x" * 17), "progress.1.00000000.1"),
+        (far(1, 2, 3, "\ud800"), "progress.1.00000000.1"),
     ],
 )
 def test_a_bad_sync_is_refused_by_the_name_of_its_field(fields: dict[str, Any], named: str) -> None:

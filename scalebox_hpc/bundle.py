@@ -1,4 +1,4 @@
-"""Makes `agent.pyz`, the one file that compute nodes run. Called by the daemon; not itself in it."""
+"""Makes `agent.pyz` and `relay.pyz`, each one file with a program for another machine. It loads neither."""
 
 from __future__ import annotations
 
@@ -7,20 +7,28 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent.parent
-START = PACKAGE / "agent" / "__main__.py"
+PACKAGE = Path(__file__).resolve().parent
 WHEN = (1980, 1, 1, 0, 0, 0)  # the same content makes the same file
 
 
-def build(target: Path) -> None:
-    """Write the file, replacing an older one atomically. Raises OSError."""
-    own = {Path(__file__).resolve(), START}
-    sources = sorted(path for path in (PACKAGE / "agent").rglob("*.py") if path not in own)
+def build_agent(target: Path) -> None:
+    """Write the file that compute nodes run, replacing an older one atomically. Raises OSError."""
+    _build(PACKAGE / "agent", target)
+
+
+def build_relay(target: Path) -> None:
+    """Write the file that a remote login node runs, likewise. Raises OSError."""
+    _build(PACKAGE / "relay", target)
+
+
+def _build(part: Path, target: Path) -> None:
+    start = part / "__main__.py"
+    sources = sorted(path for path in part.rglob("*.py") if path != start)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as bundle:
-                _add(bundle, "__main__.py", START.read_text(encoding="utf-8"))
+                _add(bundle, "__main__.py", start.read_text(encoding="utf-8"))
                 for path in [PACKAGE / "__init__.py", *sources]:
                     _add(bundle, str(path.relative_to(PACKAGE.parent)), path.read_text(encoding="utf-8"))
             file.flush()

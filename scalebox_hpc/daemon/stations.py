@@ -1,0 +1,187 @@
+"""The ways to all sites: their shared folders and batch systems, and where a site is remote the link to it.
+
+Everything here may be called by several threads, and may wait for a site. It decides nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from scalebox_hpc.batch.base import BatchSystem
+from scalebox_hpc.batch.local import LocalBatch
+from scalebox_hpc.batch.runner import RemoteRunner
+from scalebox_hpc.batch.slurm_api import slurm
+from scalebox_hpc.batch.slurm_cli import SlurmCli
+from scalebox_hpc.bundle import build_agent, build_relay
+from scalebox_hpc.daemon.desk import SiteFacts
+from scalebox_hpc.daemon.home import SHARED_PARTS, remote_shared
+from scalebox_hpc.daemon.premises import Premises
+from scalebox_hpc.disk import problem_with
+from scalebox_hpc.domain.site import Site
+from scalebox_hpc.errors import SiteUnreachable
+from scalebox_hpc.relay.folder import Parcel
+from scalebox_hpc.sites.base import Transport
+from scalebox_hpc.sites.depot import Depot, LocalDepot, RemoteDepot
+from scalebox_hpc.sites.install import install
+from scalebox_hpc.sites.registry import transport_of
+from scalebox_hpc.sites.relay import LinkDown, LinkUp, RelayLink, RelayPlace
+
+DIAL_S: Final = 10.0
+REMEDY: Final = (
+    "set `paths.shared` in the site file to a directory that you may write and compute nodes reach"
+)
+
+News = Callable[[LinkUp | LinkDown], None]
+TransportOf = Callable[[Site], Transport]
+
+
+class RemoteStation:
+    """A remote site. Nothing is opened before it is used."""
+
+    def __init__(self, site: Site, premises: Premises, transport: Transport) -> None:
+        assert site.ssh is not None
+        self.way = site.way
+        self._site, self._ssh, self._premises, self._transport = site, site.ssh, premises, transport
+        self._lock = threading.Lock()  # of what follows
+        self._depot: RemoteDepot | None = None
+        self._batch: SlurmCli | None = None
+        self._place: RelayPlace | None = None
+        self._link: RelayLink | None = None
+
+    def depot(self) -> RemoteDepot:
+        """Its shared folder; made, with our programs in it, at the first use. Raises EnvironmentProblem."""
+        with self._lock:
+            return self._depot or self._open()
+
+    def again(self) -> RemoteDepot:
+        """The same, made anew where it was removed meanwhile. Raises EnvironmentProblem."""
+        depot = self.depot()
+        try:
+            depot.make([""])
+        except (SiteUnreachable, OSError):
+            with self._lock:
+                return self._open()
+        return depot
+
+    def batch(self) -> SlurmCli:
+        """Its Slurm. Raises EnvironmentProblem."""
+        with self._lock:
+            if self._batch is None:
+                self._open()
+            assert self._batch is not None
+            return self._batch
+
+    def _open(self) -> RemoteDepot:
+        site, home = self._site, self._premises.home
+        with tempfile.TemporaryDirectory() as folder:
+            relay, agent = Path(folder, "relay.pyz"), Path(folder, "agent.pyz")
+            build_relay(relay)
+            build_agent(agent)
+            shared = remote_shared(home, site.shared)
+            there = install(site.name, self._transport, self._ssh.python, shared, relay.read_bytes())
+            command = [self._ssh.python, there.program, "depot"]
+            depot = RemoteDepot(site.name, self._transport, command, there.root)
+            try:
+                depot.make(["", *SHARED_PARTS, "results"])
+                content = agent.read_bytes()
+                digest = hashlib.sha256(content).hexdigest()
+                depot.put([(agent, Parcel("agent.pyz", digest, len(content), 0o500))])
+            except OSError as error:
+                raise problem_with(
+                    Path(there.root), error, f"write at site {site.name} to", REMEDY
+                ) from error
+        self._batch = SlurmCli(home.id, runner=RemoteRunner(site.name, self._transport, there.uid))
+        fingerprint = self._premises.contact.front.fingerprint
+        self._place = RelayPlace(
+            self._ssh.python, there.program, there.root, home.id, fingerprint, site.ports, site.advertise
+        )
+        self._depot = depot
+        return depot
+
+    def connect(self, told: News) -> None:
+        """Carry its agents to the daemon until `disconnect`, telling how the link is.
+
+        Raises EnvironmentProblem where that cannot even be begun.
+        """
+        with self._lock:
+            if self._link is None:
+                if self._place is None:
+                    self._open()
+                assert self._place is not None
+                self._link = RelayLink(self._transport, self._place, self._dial, told)
+
+    def disconnect(self, *, stop: bool) -> None:
+        """Let go of the link; `stop`: its relay is not needed any more."""
+        with self._lock:
+            link, self._link = self._link, None
+        if link is not None:
+            link.end(stop=stop)
+
+    def end(self) -> None:
+        """Let go of everything; the relay stays, for agents at work."""
+        self.disconnect(stop=False)
+        self._transport.close()
+
+    def _dial(self) -> socket.socket:
+        host, _, port = self._premises.address.rpartition(":")
+        return socket.create_connection((host, int(port)), DIAL_S)
+
+
+class Stations:
+    """All sites."""
+
+    def __init__(self, premises: Premises, transport: TransportOf = transport_of) -> None:
+        self._premises, self._transport = premises, transport
+        self._lock = threading.Lock()  # of the dictionaries
+        self._remote: dict[str, RemoteStation] = {}
+        self._batches: dict[tuple[str, str], BatchSystem] = {}  # of this machine, by kind; local ones by site
+
+    def remote(self, site: Site) -> RemoteStation:
+        """A remote site, by the way to it that its file says now."""
+        with self._lock:
+            known = self._remote.get(site.name)
+            if known is not None and known.way == site.way:
+                return known
+            made = self._remote[site.name] = RemoteStation(site, self._premises, self._transport(site))
+        if known is not None:
+            known.end()
+        return made
+
+    def open(self, site: Site) -> Depot:
+        """A site's shared folder, made if need be. Raises EnvironmentProblem, UsageError."""
+        if site.ssh is None:
+            return LocalDepot(str(self._premises.contact.open_shared(site)))
+        return self.remote(site).again()
+
+    def depot(self, facts: SiteFacts) -> Depot:
+        """The shared folder of a site of a run. Raises EnvironmentProblem where that is remote."""
+        return LocalDepot(facts.launch.shared) if facts.site.ssh is None else self.remote(facts.site).depot()
+
+    def batch(self, facts: SiteFacts) -> BatchSystem:
+        """The batch system of a site. Raises EnvironmentProblem where that is remote."""
+        if facts.site.ssh is not None:
+            return self.remote(facts.site).batch()
+        kind, home = facts.site.batch, self._premises.home
+        is_local = kind == "local"
+        key = (kind, facts.site.name if is_local else "")
+        with self._lock:
+            if key not in self._batches:
+                made = LocalBatch(home.path, home.id, site=key[1]) if is_local else slurm(home.id, kind)
+                self._batches[key] = made
+            return self._batches[key]
+
+    def here(self) -> Iterator[LocalDepot]:
+        """The shared folders on this machine."""
+        for path in self._premises.contact.shared_folders():
+            yield LocalDepot(str(path))
+
+    def end(self) -> None:
+        """Let go of all links."""
+        for each in self._remote.values():
+            each.end()

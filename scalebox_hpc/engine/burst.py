@@ -1,0 +1,52 @@
+"""How the open work of a module with several sites is split among its pools. Pure.
+
+Any agent may take any task, so a share binds nothing: it only says for how much work a pool asks for
+elements. It follows the backlog, so what turns out too much is given back while it still waits in a queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import compress
+from math import ceil
+from typing import Final
+
+SLOW_S: Final = 60.0
+"""When the elements of a site wait for longer, other sites that are at work ask for its share, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceFacts:
+    """One site of a module, in the order of the module."""
+
+    weight: float
+    when_pending_s: float  # it is asked once all sites before have waited for so long; 0: at once
+    usable: bool  # it can be reached, and its pool is not paused
+    delivers: bool  # an element of its pool is at work
+    waits_s: float  # for how long its oldest pending element has waited; 0: none is pending
+
+
+def shares(ready: int, places: Sequence[PlaceFacts]) -> list[int]:
+    """Return for how many of the tasks that wait each place asks.
+
+    In proportion to the weights, rounded up: as long as work waits each place that is asked stays in its
+    queue, so that the work goes where it starts first. Where nothing starts for a while those at work ask
+    for its share, too.
+    """
+    asked = [place.usable and _is_due(place, places[:index]) for index, place in enumerate(places)]
+    prompt = [
+        each and (place.delivers or place.waits_s < SLOW_S) for place, each in zip(places, asked, strict=True)
+    ]
+    result = []
+    for place, is_asked in zip(places, asked, strict=True):
+        among = compress(places, prompt if place.delivers else asked)
+        result.append(ceil(ready * (place.weight / sum(each.weight for each in among))) if is_asked else 0)
+    return result
+
+
+def _is_due(place: PlaceFacts, before: Sequence[PlaceFacts]) -> bool:
+    """Tell whether a place is to be asked; one before it that cannot be used waits for ever."""
+    return place.when_pending_s == 0 or all(
+        not each.usable or each.waits_s >= place.when_pending_s for each in before
+    )

@@ -1,0 +1,36 @@
+"""Open a link once for all the threads that need it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from scalebox_hpc.errors import SiteUnreachable
+
+
+class Opening:
+    """The one door to a link.
+
+    Who waited while another failed to open it meets the same error: a host that is down is not waited for
+    by each in turn, and one that refuses us is not asked as often as there are threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._failed = 0  # so often
+        self._error = SiteUnreachable("")
+
+    def ensure(self, is_open: Callable[[], bool], open_it: Callable[[], None]) -> None:
+        """Have the link open. Raises SiteUnreachable and its like."""
+        seen = self._failed
+        with self._lock:
+            if is_open():
+                return
+            if self._failed != seen:
+                raise type(self._error)(self._error.fact, self._error.hint)
+            try:
+                open_it()
+            except SiteUnreachable as error:
+                self._failed += 1
+                self._error = error
+                raise

@@ -1,0 +1,1 @@
+"""Data moved between places: what, in which pieces, by which command, and whether it arrived."""

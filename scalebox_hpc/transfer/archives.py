@@ -1,0 +1,137 @@
+"""What else is asked of one end: many files packed into one archive, an archive unpacked, files told apart.
+
+It goes to a site together with `end` and on its terms: standard library, Python 3.9, nothing else of ours.
+Archives are made and read by the site's GNU tar and zstd.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from typing import Any
+
+from scalebox_hpc.transfer.end import CALLS
+
+MANIFEST = ".sbx-manifest"  # first in each archive: checksums of its files, as sha256sum writes them
+_BLOCKS = "512"  # of 512 bytes: fewer and larger reads and writes
+_LAST_WORDS = 500
+_SET_ID = stat.S_ISUID | stat.S_ISGID
+
+
+def tools() -> list[str]:
+    """Those programs that are not here."""
+    return [name for name in ("tar", "zstd") if shutil.which(name) is None]
+
+
+def pack_archive(root: str, archive: str, manifest: str, names: list[str], level: int) -> list[Any]:
+    """Put files and directories below `root` into an archive, which appears as a whole.
+
+    Returns tar's exit code and last words; 1 means that a file changed meanwhile, and there is no archive
+    unless it is 0.
+    """
+    folder = os.path.dirname(archive)
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".sbx-", dir=folder) as own:
+        with open(os.path.join(own, MANIFEST), "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(manifest)
+        whole = os.path.join(own, "archive")
+        words = ["tar", "--create", f"--file={whole}", f"--use-compress-program=zstd -q -{level}"]
+        words += ["--format=posix", "--pax-option=delete=atime,delete=ctime", "-b", _BLOCKS]
+        words += ["--no-recursion", "-C", own, MANIFEST]
+        words += ["-C", root, "--null", "--verbatim-files-from", "--files-from=-"]
+        listed = "".join(f"./{name}\0" for name in names).encode("utf-8", "surrogateescape")
+        exit_code, said = _run(words, listed)
+        if exit_code == 0:
+            _sync(whole)
+            os.replace(whole, archive)
+            _sync(folder)
+    return [exit_code, said]
+
+
+def unpack_archive(archive: str, temporary: str) -> list[Any]:
+    """Unpack an archive into a directory that is made for it, and for us alone.
+
+    Returns tar's exit code and last words, and the manifest; None where the archive has none. tar itself
+    leaves out names that lead out of the directory, and makes links that do so last.
+    """
+    if os.path.lexists(temporary):
+        shutil.rmtree(temporary)
+    os.makedirs(os.path.dirname(temporary), exist_ok=True)
+    os.mkdir(temporary, 0o700)
+    words = ["tar", "--extract", f"--file={archive}", "--use-compress-program=zstd -q", "-b", _BLOCKS]
+    words += ["--no-same-owner", "--preserve-permissions", "--delay-directory-restore", "-C", temporary]
+    exit_code, said = _run(words, b"")
+    manifest = None
+    path = os.path.join(temporary, MANIFEST)
+    if exit_code == 0 and os.path.lexists(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        with open(descriptor, encoding="utf-8", errors="surrogateescape") as file:
+            manifest = file.read()
+        os.unlink(path)
+    return [exit_code, said, manifest]
+
+
+def _run(words: list[str], stdin: bytes) -> tuple[int, str]:
+    done = subprocess.run(
+        words, input=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=_environment(), check=False
+    )
+    return done.returncode, done.stderr.decode("utf-8", "replace")[-_LAST_WORDS:].strip()
+
+
+def _environment() -> dict[str, str]:
+    return {**{key: text for key, text in os.environ.items() if key != "TAR_OPTIONS"}, "LC_ALL": "C"}
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def adopt(temporary: str, target: str, entries: list[list[Any]]) -> None:
+    """Give what was unpacked its names at the target, each in one step; a directory comes before its files.
+
+    An entry is [name, kind, mtime_ns, mode]. A link in the place of a directory is refused: what is below
+    it would land elsewhere.
+    """
+    os.makedirs(target, exist_ok=True)
+    directories = [each for each in entries if each[1] == "d"]
+    for name, *_ in directories:
+        path = os.path.join(target, name)
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                raise OSError(errno.ENOTDIR, "is there and no directory", path) from None
+    for name, kind, _, mode in entries:
+        if kind == "f":
+            os.chmod(os.path.join(temporary, name), mode & ~_SET_ID)
+        if kind != "d":
+            os.replace(os.path.join(temporary, name), os.path.join(target, name))
+    for name, _, mtime_ns, mode in reversed(directories):
+        path = os.path.join(target, name)
+        os.chmod(path, mode & ~_SET_ID)
+        os.utime(path, ns=(mtime_ns, mtime_ns))
+    shutil.rmtree(temporary)
+
+
+def identity(root: str, names: list[str]) -> list[Any]:
+    """Of each name what tells one file from another, however it is reached; None where it is not there."""
+    found: list[Any] = []
+    for name in names:
+        try:
+            status = os.lstat(os.path.join(root, name))
+            found.append([status.st_ino, status.st_ctime_ns])
+        except (FileNotFoundError, NotADirectoryError):
+            found.append(None)
+    return found
+
+
+# What is sent to a site is one text with `end`, which answers by this table.
+CALLS.update({call.__name__: call for call in (tools, pack_archive, unpack_archive, adopt, identity)})

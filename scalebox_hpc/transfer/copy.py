@@ -1,0 +1,249 @@
+"""One transfer: a file, a directory, or files of one by name; moved, verified, perhaps removed at the source.
+
+A file of some size is filled under a name in a hidden directory beside its target, so the same transfer
+goes on where it broke off; it gets its own name once its checksum is that of the source.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Final, Protocol, TypeVar
+
+from scalebox_hpc.transfer.causes import Cause, TransferFailed
+from scalebox_hpc.transfer.ends import Known
+from scalebox_hpc.transfer.link import Link, Piece
+from scalebox_hpc.transfer.place import Place
+from scalebox_hpc.transfer.plan import Entry, algorithm, entry, folder, mode_for, version
+from scalebox_hpc.transfer.progress import Watch
+from scalebox_hpc.transfer.rsync import Mode
+from scalebox_hpc.transfer.verify import Pair, compare
+
+ROUNDS: Final = 3  # times that a file is copied which changes, or does not arrive whole
+_FIRST_WAIT_S: Final = 1.0
+_LONGEST_WAIT_S: Final = 30.0
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be moved where. Paths of places may begin with `~`."""
+
+    source: Place
+    target: Place  # the copy itself, not the directory that it lies in
+    names: tuple[str, ...] | None = (
+        None  # files below `source`; None: `source` itself, with all that is in it
+    )
+    keep_source: bool = True
+    streams: int = 4
+    checksum: str = ""  # ALGORITHM:HEX that the source, a file, should have
+    verify_all: bool = False  # also what was there already, by its size and time
+    patience_s: float = 600.0  # a broken link is tried again for so long without a byte
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """One file that is at its target."""
+
+    name: str  # relative to the order's places; "" for these themselves
+    size_bytes: int
+    mtime_ns: int
+    checksum: str  # ALGORITHM:HEX; "" where nobody looked: it was there, by size and time
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a transfer."""
+
+    files: list[Copied]
+    is_directory: bool = False
+    moved_bytes: int = 0  # of files that went over now
+    resumed_bytes: int = 0  # of these, what an earlier try had left
+    removed: int = 0  # files at the source
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes in all, moved now or there before."""
+        return sum(each.size_bytes for each in self.files)
+
+
+class Slots(Protocol):
+    """The right to use the link, which several transfers share."""
+
+    def one(self, stop: threading.Event | None = None) -> AbstractContextManager[None]:
+        """Hold one stream."""
+
+
+class Move:
+    """What a transfer works with: two ends, the link between them, an order."""
+
+    def __init__(self, order: Order, link: Link, slots: Slots, watch: Watch) -> None:
+        self.order, self.link, self.watch = order, link, watch
+        self.source, self.target = link.source, link.target
+        self.stop, self.counting = threading.Event(), threading.Lock()
+        self._slots = slots
+        self.source_path = self.source.full(order.source.path)
+        self.target_path = self.target.full(order.target.path)
+        wished = order.checksum.partition(":")[0]
+        self.algorithm = algorithm(self.source.facts["algorithms"], self.target.facts["algorithms"], wished)
+
+    @property
+    def delay_s(self) -> float:
+        """How long a question takes from one end to the other and back."""
+        return self.source.end.delay_s + self.target.end.delay_s
+
+    def aim(self, target: Place) -> None:
+        """Copy to that place of the same site instead."""
+        self.order = replace(self.order, target=target)
+        self.target_path = self.target.full(target.path)
+
+    def also(self, order: Order) -> Move:
+        """Another order between the same two ends, over the same link."""
+        return Move(replace(order, streams=self.order.streams), self.link, self._slots, self.watch)
+
+    def patiently(self, do: Callable[[], T]) -> T:
+        """Do it, and again while the link is broken; what is gained in between renews the patience."""
+        heard, wait_s = self.watch.heard, _FIRST_WAIT_S
+        until_s = time.monotonic() + self.order.patience_s
+        while True:
+            try:
+                return do()
+            except TransferFailed as failure:
+                if self.watch.heard != heard:
+                    heard, wait_s = self.watch.heard, _FIRST_WAIT_S
+                    until_s = time.monotonic() + self.order.patience_s
+                if failure.cause is not Cause.NETWORK or time.monotonic() + wait_s > until_s:
+                    raise
+                if self.stop.wait(wait_s):
+                    raise
+                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+    def move(self, piece: Piece, name: str, size_bytes: int, had_bytes: int = 0) -> None:
+        """Run one rsync, within the limit of streams, for what is to be so large at the target."""
+        try:
+            with self._slots.one(self.stop):
+                self.link.move(piece, lambda done: self.watch.report(name, had_bytes + done))
+        except TransferFailed as failure:
+            if failure.cause is Cause.OTHER and not self.stop.is_set():  # its last words may get lost
+                self.target.ask("fits", posixpath.dirname(piece.target), size_bytes - had_bytes)
+            raise
+
+    def one(self, name: str, new: Entry, outcome: Outcome, follow: bool = False) -> Copied:
+        """Copy one file; `name` is relative to the order's places. Raises TransferFailed."""
+        source, target = (
+            posixpath.join(root, name) if name else root for root in (self.source_path, self.target_path)
+        )
+        old = self._looked(self.target, target, name)
+        is_there = new.is_same(old)
+        for _ in range(ROUNDS):
+            temporary = target
+            if not is_there:
+                temporary = self._fill(source, target, new, old, outcome)
+            pair = self._compare(source, temporary, new, follow)
+            if pair.vanished:
+                raise TransferFailed(Cause.MISSING, f"{self.source.title}: {source} went away")
+            if pair.is_equal and not pair.changed:
+                if not is_there:
+                    self.target.ask("finish", temporary, target, not self.order.keep_source)
+                    with self.counting:
+                        outcome.moved_bytes += new.size_bytes
+                self.watch.report(name, new.size_bytes)
+                return Copied(name, new.size_bytes, new.mtime_ns, f"{self.algorithm}:{pair.source}")
+            if not is_there and not pair.changed:
+                self.target.ask("drop", posixpath.dirname(temporary))
+            assert pair.after is not None
+            is_there, old, new, last = False, None, pair.after, pair
+        if last.changed:
+            raise TransferFailed(Cause.CHANGED, f"{self.source.title}: {source} changed while it was copied")
+        raise TransferFailed(
+            Cause.CHECKSUM,
+            f"{target} came out as {last.target}, {source} is {last.source} ({self.algorithm})",
+        )
+
+    def _looked(self, end: Known, path: str, name: str) -> Entry | None:
+        (shown,) = end.ask("look", [path])
+        return None if shown is None else entry(name, shown)
+
+    def _fill(self, source: str, target: str, new: Entry, old: Entry | None, outcome: Outcome) -> str:
+        """Bring a file over under its temporary name; return that."""
+        mode = mode_for(new, old, self.link.way)
+        directory = posixpath.join(
+            posixpath.dirname(target), folder(Place(self.source.key, source), Place(self.target.key, target))
+        )
+        temporary = posixpath.join(directory, version(new, mode))
+        base = target if mode is Mode.DELTA else ""
+        first = True
+
+        def fill() -> None:
+            nonlocal first
+            had = int(self.target.ask("begin", temporary, new.size_bytes, base))
+            if mode is Mode.APPEND and first:
+                with self.counting:
+                    outcome.resumed_bytes += had
+            first = False
+            had = had if mode is Mode.APPEND else 0
+            self.watch.report(new.name, had)
+            now = Mode.WHOLE if mode is Mode.APPEND and had == 0 else mode
+            self.move(Piece(source, temporary, now), new.name, new.size_bytes, had)
+
+        self.patiently(fill)
+        return temporary
+
+    def _compare(self, source: str, target: str, new: Entry, follow: bool) -> Pair:
+        root, name = posixpath.split(source)
+        far_root, far_name = posixpath.split(target)
+        there = Entry(name, new.kind, new.size_bytes, new.mtime_ns, new.mode)
+
+        def compared() -> list[Pair]:
+            near = (self.source, root, [there])
+            return compare(near, (self.target, far_root, [far_name]), self.algorithm, follow)
+
+        (pair,) = self.patiently(compared)
+        return pair
+
+
+def copy(move: Move) -> Outcome:
+    """Do what the order says. Raises TransferFailed."""
+    from scalebox_hpc.transfer.tree import copy_tree
+
+    order = move.order
+    (shown,) = move.patiently(lambda: move.source.ask("look", [move.source_path]))
+    if shown is None:
+        raise TransferFailed(Cause.MISSING, f"{move.source.title}: there is no {move.source_path}")
+    found = entry("", shown)
+    if found.kind == "o":
+        raise TransferFailed(
+            Cause.OTHER, f"{move.source.title}: {move.source_path} is neither file nor directory"
+        )
+    if found.kind == "d":
+        return copy_tree(move)
+    if order.names is not None:
+        raise TransferFailed(Cause.USAGE, f"{move.source.title}: {move.source_path} is no directory")
+    outcome = Outcome([])
+    move.watch.expect(found.size_bytes)
+    copied = move.one("", found, outcome, follow=True)
+    if order.checksum and copied.checksum != order.checksum:
+        fact = f"{move.source_path} is {copied.checksum}, and should be {order.checksum}"
+        raise TransferFailed(Cause.CHECKSUM, f"{move.source.title}: {fact}")
+    outcome.files.append(copied)
+    if not order.keep_source:
+        remove(move, outcome.files, outcome)
+    move.watch.end()
+    return outcome
+
+
+def remove(move: Move, files: Sequence[Copied], outcome: Outcome) -> None:
+    """Remove files at the source that were verified and are still what they were."""
+    root = move.source_path
+    known = [[each.name, each.size_bytes, each.mtime_ns] for each in files]
+    if known and not known[0][0]:
+        root, known[0][0] = posixpath.split(root)
+    left = move.source.ask("remove", root, known)
+    outcome.removed += len(known) - len(left)
+    if left:
+        fact = f"not removed, for it changed after it was copied: {', '.join(map(repr, left[:5]))}"
+        raise TransferFailed(Cause.CHANGED, f"{move.source.title}: {fact}")

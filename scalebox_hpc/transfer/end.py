@@ -1,0 +1,385 @@
+"""What is asked of one end of a transfer: what lies there, its checksums, names changed, files removed.
+
+The same source works here and, sent over ssh, at a site: standard library, Python 3.9, nothing else of
+ours. Names below a root are relative to it. It moves no data between machines.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+TEMPORARY = re.compile(r"\.sbx-[0-9a-f]{12}")
+ENTRIES_A_LINE = 2000
+_CHUNK = 1 << 20
+_PROBE_BYTES = 64 << 20
+_WORDS_A_COMMAND = 500
+_SAMPLES, _SAMPLE_BYTES = 8, 1 << 16
+
+
+def facts() -> dict[str, Any]:
+    """The home directory, the algorithms that can be computed, and what rsync and its version are."""
+    return {
+        "home": os.path.expanduser("~"),
+        "algorithms": [name for name in ("xxh3", "blake3", "sha256") if _way(name)],
+        "libraries": [name for name in ("xxh3", "sha256") if library_of(name)],
+        "rsync": _rsync_says(),
+        "python": sys.executable,
+    }
+
+
+def _rsync_says() -> str:
+    try:
+        return subprocess.run(["rsync", "--version"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ""
+
+
+def look(paths: list[str]) -> list[Any]:
+    """Of each path [kind, size, mtime_ns, mode], links followed; None where there is nothing."""
+    found: list[Any] = []
+    for path in map(whole, paths):
+        try:
+            found.append(_shown(os.stat(path)))
+        except (FileNotFoundError, NotADirectoryError):
+            found.append(None)
+    return found
+
+
+def whole(path: str) -> str:
+    """A path with the home directory filled in."""
+    return os.path.expanduser(path) if path.startswith("~") else path
+
+
+def _shown(status: os.stat_result) -> list[Any]:
+    kind = "f" if stat.S_ISREG(status.st_mode) else "d" if stat.S_ISDIR(status.st_mode) else "o"
+    kind = "l" if stat.S_ISLNK(status.st_mode) else kind
+    return [kind, status.st_size, status.st_mtime_ns, stat.S_IMODE(status.st_mode)]
+
+
+def walk(root: str) -> Iterator[list[Any]]:
+    """A directory, as "", and all below it: [name, kind, size, mtime_ns, mode]; nothing where there is none.
+
+    Links are not followed, a directory comes before what is in it.
+    """
+    below = [""]
+    root = whole(root)
+    if os.path.isdir(root):
+        yield ["", *_shown(os.stat(root))]
+    while below:
+        directory = below.pop()
+        try:
+            entries = sorted(os.scandir(os.path.join(root, directory)), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            continue
+        for entry in entries:
+            name = os.path.join(directory, entry.name)
+            if TEMPORARY.fullmatch(entry.name):
+                continue  # another transfer is at work
+            try:
+                shown = _shown(entry.stat(follow_symlinks=False))
+            except FileNotFoundError:
+                continue
+            yield [name, *shown]
+            if shown[0] == "d":
+                below.append(name)
+
+
+def survey(root: str, names: list[str]) -> Iterator[Any]:
+    """Of each name [kind, size, mtime_ns, mode], links not followed; None where there is nothing."""
+    root = whole(root)
+    for name in names:
+        try:
+            yield _shown(os.lstat(os.path.join(root, name)))
+        except (FileNotFoundError, NotADirectoryError):
+            yield None
+
+
+def digest(algorithm: str, root: str, names: list[str], links: bool = False) -> Iterator[Any]:
+    """The checksum of each file as hex, None where it is gone.
+
+    With `links` a link is not followed: its checksum is `link:` and where it leads.
+    """
+    root = whole(root)
+    way = _way(algorithm)
+    if isinstance(way, str):
+        yield from _by_tool(way, root, names, links)
+        return
+    view = memoryview(bytearray(_CHUNK))
+    for name in names:
+        path = os.path.join(root, name)
+        try:
+            yield _by_library(way(), path, view, os.O_NOFOLLOW if links else 0)
+        except FileNotFoundError:
+            yield None
+        except OSError as error:
+            if error.errno != errno.ELOOP or not links:
+                raise
+            yield "link:" + os.readlink(path)
+
+
+def _by_library(hasher: Any, path: str, view: memoryview, flags: int) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+    try:
+        while True:
+            count = os.readv(descriptor, [view])
+            if not count:
+                return str(hasher.hexdigest())
+            hasher.update(view[:count])
+    finally:
+        os.close(descriptor)
+
+
+def _way(algorithm: str) -> Any:
+    """How an algorithm is computed here: a constructor, the name of a command, or None."""
+    tool = {"xxh3": "xxhsum", "blake3": "b3sum"}.get(algorithm, "")
+    return library_of(algorithm) or (tool if shutil.which(tool) and _by_command(tool, [os.devnull]) else None)
+
+
+def library_of(algorithm: str) -> Any:
+    """The constructor of an algorithm in this Python, None where it has none."""
+    if algorithm == "sha256":
+        return hashlib.sha256
+    if algorithm == "xxh3":
+        try:
+            import xxhash  # a site may have it, or the command, or neither
+
+            return xxhash.xxh3_64
+        except ImportError:
+            pass
+    return None
+
+
+def _by_tool(tool: str, root: str, names: list[str], links: bool) -> Iterator[Any]:
+    for start in range(0, len(names), _WORDS_A_COMMAND):
+        paths = [os.path.join(root, name) for name in names[start : start + _WORDS_A_COMMAND]]
+        found = {path: "link:" + os.readlink(path) for path in paths if links and os.path.islink(path)}
+        there = [path for path in paths if path not in found and os.path.exists(path)]
+        simple = [path for path in there if "\n" not in path]  # a line of the answer is a file
+        found.update(zip(simple, _by_command(tool, simple)))
+        for path in set(there) - set(simple):
+            with open(path, "rb") as file:
+                found.update(zip([path], _by_command(tool, [], file)))
+        if not found.keys() >= set(there):
+            raise OSError(errno.EIO, f"{tool} did not read all files", root)
+        yield from (found.get(path) for path in paths)
+
+
+def _by_command(tool: str, paths: list[str], stdin: Any = subprocess.DEVNULL) -> list[str]:
+    """The checksums of files in their order, or of standard input; none where the command failed."""
+    if not paths and stdin == subprocess.DEVNULL:
+        return []
+    options = {"xxhsum": ["-H3"], "b3sum": ["--no-names"]}[tool]
+    words = [tool, *options, *(["--", *paths] if paths else [])]
+    done = subprocess.run(words, stdin=stdin, capture_output=True, check=False)
+    if done.returncode:
+        return []
+    return [_hex_of(line) for line in done.stdout.decode("ascii", "replace").splitlines() if line]
+
+
+def _hex_of(line: str) -> str:
+    """The checksum in `HEX`, `HEX  NAME`, `XXH3_HEX  NAME` or, of older releases, `XXH3 (NAME) = HEX`."""
+    if line.startswith("XXH3 ("):
+        return line.rpartition(" = ")[2]
+    first = line.split(" ")[0]
+    return first[len("XXH3_") :] if first.startswith("XXH3_") else first
+
+
+def begin(temporary: str, most: int, old: str = "") -> int:
+    """Make room for a file that is to come; where `old` is given, start from a copy of it.
+
+    The file has a directory for itself. What an earlier try left in it is kept, unless it has more than
+    `most` bytes; what was begun of other versions is removed. Returns the bytes that are there.
+    """
+    temporary, old = whole(temporary), whole(old)
+    directory, own = os.path.split(temporary)
+    os.makedirs(directory, exist_ok=True)
+    for name in os.listdir(directory):
+        if name != own:
+            os.unlink(os.path.join(directory, name))
+    if os.path.exists(temporary) and os.stat(temporary).st_size > most:
+        os.unlink(temporary)
+    if old and not os.path.exists(temporary):
+        copied = temporary + ".copied"  # else a copy cut short would pass for an earlier try
+        shutil.copyfile(old, copied)
+        os.replace(copied, temporary)
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    return os.stat(temporary).st_size
+
+
+def finish(temporary: str, target: str, durable: bool) -> None:
+    """Give a whole file its name in one step."""
+    temporary, target = whole(temporary), whole(target)
+    if durable:
+        _sync(temporary)
+    os.replace(temporary, target)
+    os.rmdir(os.path.dirname(temporary))
+    if durable:
+        _sync(os.path.dirname(target))
+
+
+def _sync(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def settle(path: str) -> None:
+    """Write all that the file system of a path still holds in memory to its disk."""
+    descriptor = os.open(whole(path), os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), "cannot sync", path)
+    finally:
+        os.close(descriptor)
+
+
+def make(root: str, names: list[str]) -> None:
+    """Make directories that are not there; outer ones first."""
+    root = whole(root)
+    for name in names:
+        os.makedirs(os.path.join(root, name), exist_ok=True)
+
+
+def dress(root: str, wanted: list[list[Any]]) -> None:
+    """Give each [name, mtime_ns, mode] these; of directories last what lies deepest first."""
+    root = whole(root)
+    for name, mtime_ns, mode in wanted:
+        path = os.path.join(root, name)
+        os.chmod(path, mode)
+        os.utime(path, ns=(mtime_ns, mtime_ns))
+
+
+def drop(path: str) -> None:
+    """Remove a temporary file or directory, if it is there."""
+    path = whole(path)
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
+
+
+def remove(root: str, known: list[list[Any]]) -> Iterator[str]:
+    """Remove each [name, size, mtime_ns] that is still so; yields the names of those that are not."""
+    root = whole(root)
+    for name, size, mtime_ns in known:
+        path = os.path.join(root, name)
+        try:
+            now = os.lstat(path)
+            if (now.st_size, now.st_mtime_ns) == (size, mtime_ns):
+                os.unlink(path)
+            else:
+                yield name
+        except FileNotFoundError:
+            pass  # removed by an earlier try
+
+
+def prune(root: str, names: list[str]) -> Iterator[str]:
+    """Remove directories that are empty, deepest first; yields the names of those that are not."""
+    for name in sorted(names, key=lambda name: (bool(name), name.count("/")), reverse=True):
+        try:
+            os.rmdir(os.path.join(whole(root), name) if name else whole(root))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+                raise
+            yield name
+
+
+def ping() -> None:
+    """Show how long a question travels."""
+
+
+def sample(path: str) -> float:
+    """To which share of its size some of what lies at a path can be compressed; 1 for nothing."""
+    path = whole(path)
+    found: list[str] = []
+    for directory, _, names in os.walk(path) if os.path.isdir(path) else [("", [], [path])]:
+        found += [os.path.join(directory, name) for name in names[:_SAMPLES]]
+        if len(found) >= _SAMPLES:
+            break
+    plain = packed = 0
+    for name in found[:_SAMPLES]:
+        if os.path.isfile(name):
+            with open(name, "rb") as file:
+                data = file.read(_SAMPLE_BYTES)
+            plain, packed = plain + len(data), packed + len(zlib.compress(data, 1))
+    return packed / plain if plain else 1.0
+
+
+def lines(path: str) -> Iterator[str]:
+    """The lines of a text."""
+    with open(whole(path), encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            yield line.rstrip("\n")
+
+
+def fits(directory: str, size: int) -> None:
+    """Try whether so many bytes, up to 64 MiB, could be written there now; the error says why not."""
+    with tempfile.TemporaryFile(dir=whole(directory)) as file:
+        os.posix_fallocate(file.fileno(), 0, max(1, min(size, _PROBE_BYTES)))
+
+
+_CALLS = (facts, ping, look, walk, survey, digest, sample, lines, fits)
+_ORDERS = (begin, finish, settle, make, dress, drop, remove, prune)
+CALLS: dict[str, Any] = {call.__name__: call for call in (*_CALLS, *_ORDERS)}
+
+
+def answered(do: Callable[[], Any]) -> Iterator[dict[str, Any]]:
+    """What comes of a question, as answers; lists come in several parts."""
+    try:
+        found = do()
+        if isinstance(found, Iterator):
+            yield from ({"part": part} for part in _parts(found))
+            found = None
+        yield {"done": found}
+    except OSError as error:
+        yield {"errno": error.errno or 0, "fact": error.strerror or str(error), "path": error.filename or ""}
+
+
+def _parts(items: Iterable[Any]) -> Iterator[list[Any]]:
+    part: list[Any] = []
+    for item in items:
+        part.append(item)
+        if len(part) == ENTRIES_A_LINE:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def serve(parcels: dict[str, Any]) -> None:
+    """Answer lines of standard input until it ends; after some of them come, or go, bytes of files."""
+    lines, said = sys.stdin.buffer, sys.stdout.buffer
+
+    def say(answers: Iterable[dict[str, Any]]) -> None:
+        for found in answers:
+            said.write(json.dumps(found).encode() + b"\n")
+        said.flush()
+
+    say([{"ready": 1}])
+    for line in iter(lines.readline, b""):
+        asked = json.loads(line)
+        if asked["call"] == "pack":
+            said.writelines(parcels["pack"](*asked["args"]))
+            say([{"done": None}])
+        elif asked["call"] == "unpack":
+            say(answered(partial(parcels["unpack"], *asked["args"], lines.read)))
+        else:
+            say(answered(partial(CALLS[asked["call"]], *asked["args"])))

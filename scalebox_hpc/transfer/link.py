@@ -1,0 +1,182 @@
+"""Runs rsync between two ends: by the way between them, watched, its failure told by cause."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import IO, Final
+
+from scalebox_hpc.domain.site import Site, Ssh
+from scalebox_hpc.sites.command_line import destination, ssh_words
+from scalebox_hpc.transfer import through
+from scalebox_hpc.transfer.causes import Cause, TransferFailed, cause_of_command, last_words
+from scalebox_hpc.transfer.ends import Known, remote_words
+from scalebox_hpc.transfer.plan import Way, way
+from scalebox_hpc.transfer.rsync import (
+    Command,
+    Mode,
+    at_host,
+    carrier,
+    own_link,
+    progress,
+    shared_link,
+    words,
+)
+
+_KEPT_LINES: Final = 50
+_GRACE_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one rsync moves: a file, or files by name from one directory to another. Paths are full."""
+
+    source: str
+    target: str
+    mode: Mode
+    names: tuple[str, ...] | None = None
+    temporary_directory: str = ""
+
+
+class Link:
+    """The way between two ends."""
+
+    def __init__(self, source: Known, target: Known, limit_mib_s: float | None = None) -> None:
+        self.source, self.target = source, target
+        self.way = way(source.key, target.key)
+        self.is_limited = limit_mib_s is not None
+        self._limit_kib_s = max(1, round(limit_mib_s * 1024)) if limit_mib_s is not None else 0
+        self.compress = False
+        self._lock, self._line = threading.Lock(), threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End what runs, and start nothing more."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.terminate()
+
+    def move(self, piece: Piece, told: Callable[[int], None]) -> None:
+        """Run one rsync to its end; `told` gets the bytes that are there. Raises TransferFailed."""
+        with tempfile.TemporaryFile() as listed:
+            if piece.names is not None:
+                listed.write("".join(f"{name}\0" for name in piece.names).encode("utf-8", "surrogateescape"))
+                listed.seek(0)
+            with self._connection() as options:
+                exit_code, said = self._run(self._command(piece, options), listed, told)
+        if exit_code:
+            cause = cause_of_command(exit_code, said)
+            raise TransferFailed(cause, f"rsync, {self.way}: {last_words(said) or f'exit code {exit_code}'}")
+
+    @contextmanager
+    def _connection(self) -> Iterator[tuple[str, ...]]:
+        """Options of ssh for a push or pull: through the line of the remote end where no stream has it."""
+        end = (self.target if self.way is Way.PUSH else self.source).end
+        if self.way not in (Way.PUSH, Way.PULL) or end.site is None or end.site.ssh is None:
+            yield ()
+        elif not end.socket or not self._line.acquire(blocking=False):
+            yield own_link(end.site.ssh.master)
+        else:
+            try:
+                yield shared_link(end.socket)
+            finally:
+                self._line.release()
+
+    def _command(self, piece: Piece, options: tuple[str, ...]) -> Command:
+        plain = Command(
+            source=piece.source,
+            target=piece.target,
+            mode=piece.mode,
+            from_list=piece.names is not None,
+            compress=self.compress,
+            limit_kib_s=self._limit_kib_s,
+            temporary_directory=piece.temporary_directory,
+        )
+        match self.way:
+            case Way.PUSH:
+                ssh = _ssh(self.target.site)
+                far = at_host(destination(ssh), piece.target)
+                return replace(plain, target=far, shell=carrier(ssh_words(ssh), options))
+            case Way.PULL:
+                ssh = _ssh(self.source.site)
+                far = at_host(destination(ssh), piece.source)
+                return replace(plain, source=far, shell=carrier(ssh_words(ssh), options))
+            case Way.THROUGH:
+                far = at_host(through.FAR, piece.target)
+                return replace(plain, target=far, shell=through.helper(_ssh(self.source.site).python))
+            case _:
+                return plain
+
+    def _run(self, command: Command, listed: IO[bytes], told: Callable[[int], None]) -> tuple[int, str]:
+        starter, other = self.source, self.target
+        if self.way is Way.PULL:
+            starter, other = other, starter
+        line = words(command, starter.rsync, other.rsync)
+        with self._started(line, listed) as (process, says):
+            said = _listen(says, told)
+            return process.wait(), said
+
+    @contextmanager
+    def _started(
+        self, line: list[str], listed: IO[bytes]
+    ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+        with ExitStack() as stack:
+            with self._lock:
+                if self._stopped:
+                    raise TransferFailed(Cause.OTHER, "the transfer was ended")
+                process, says = self._start(line, listed, stack)
+                self._running.add(process)
+            stack.callback(self._end, process)
+            yield process, says
+
+    def _start(
+        self, line: list[str], listed: IO[bytes], stack: ExitStack
+    ) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+        if self.way is Way.THROUGH:
+            return through.start(_ssh(self.source.site), line, listed, _ssh(self.target.site), stack)
+        if self.way is Way.WITHIN:
+            ssh = _ssh(self.source.site)
+            line = remote_words(ssh, line, own_link(ssh.master))
+        process = subprocess.Popen(line, stdin=listed, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert process.stdout is not None
+        return process, stack.enter_context(process.stdout)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        with self._lock:
+            self._running.discard(process)
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(_GRACE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _ssh(site: Site | None) -> Ssh:
+    assert site is not None
+    assert site.ssh is not None
+    return site.ssh
+
+
+def _listen(pipe: IO[bytes], told: Callable[[int], None]) -> str:
+    """Read what a command says to its end; return what is not about its progress."""
+    kept: list[str] = []
+    rest = b""
+    while data := os.read(pipe.fileno(), 1 << 16):
+        *lines, rest = re.split(rb"[\r\n]", rest + data)
+        for line in lines:
+            done, text = progress(line.decode("utf-8", "replace"))
+            if done is not None:
+                told(done)
+            if text:
+                kept = [*kept[-_KEPT_LINES:], text]
+    return "\n".join([*kept, rest.decode("utf-8", "replace")]).strip()

@@ -1,0 +1,199 @@
+"""Many files of a directory moved at once: large ones alone, small ones in balanced parts over streams.
+
+What the target has already, by size and time, is left alone.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
+from typing import Final
+
+from scalebox_hpc.transfer.causes import Cause, TransferFailed
+from scalebox_hpc.transfer.copy import ROUNDS, Copied, Move, Outcome, remove
+from scalebox_hpc.transfer.ends import Known
+from scalebox_hpc.transfer.link import Piece
+from scalebox_hpc.transfer.parcels import by_parcels
+from scalebox_hpc.transfer.plan import Difference, Entry, batches, difference, folder, shards, streams_for
+from scalebox_hpc.transfer.rsync import Mode
+from scalebox_hpc.transfer.verify import Pair, compare
+
+_AT_ONCE: Final = 5000  # files of one question
+
+
+def copy_tree(move: Move) -> Outcome:
+    """Copy a directory, or the files of it that the order names. Raises TransferFailed."""
+    outcome = Outcome([], is_directory=move.order.names is None)
+    source, target = _listings(move)
+    found = difference(source, {each.name: each for each in target})
+    move.watch.expect(sum(each.size_bytes for each in (*found.large, *found.small)))
+    move.target.ask("make", move.target_path, ["", *(each.name for each in found.directories)])
+    temporary = folder(move.order.source, move.order.target, move.order.names or ())
+    if found.small:
+        move.target.ask("make", move.target_path, [temporary])
+    _run(move, found, outcome, temporary)
+    _leave_alone(move, found.unchanged, outcome)
+    _dress(move, found)
+    if not move.order.keep_source:
+        _remove(move, source, outcome)
+    move.watch.end()
+    return outcome
+
+
+def _listings(move: Move) -> tuple[list[Entry], list[Entry]]:
+    """What lies at both ends, asked at once."""
+    names = move.order.names
+    if names is not None:
+        names = (*sorted({above for name in names for above in _above(name)}), *names)
+
+    def listed(end: Known, root: str) -> list[Entry]:
+        if names is None:
+            return [Entry(*each) for each in move.patiently(lambda: end.ask("walk", root))]
+        asked = [partial(end.ask, "survey", root, list(part)) for part in batches(names, _AT_ONCE)]
+        found = [shown for ask in asked for shown in move.patiently(ask)]
+        return [Entry(name, *shown) for name, shown in zip(names, found, strict=True) if shown]
+
+    with ThreadPoolExecutor(1) as other:
+        there = other.submit(listed, move.target, move.target_path)
+        here = listed(move.source, move.source_path)
+        if names is not None:
+            _refuse_missing(move, set(names) - {each.name for each in here})
+        return here, there.result()
+
+
+def _above(name: str) -> list[str]:
+    """The directories in which a file lies, relative to the same root."""
+    parts = name.split("/")[:-1]
+    return ["/".join(parts[: index + 1]) for index in range(len(parts))]
+
+
+def _refuse_missing(move: Move, missing: set[str]) -> None:
+    if missing:
+        shown = _some(sorted(missing))
+        raise TransferFailed(Cause.MISSING, f"{move.source.title}: not in {move.source_path}: {shown}")
+
+
+def _run(move: Move, found: Difference, outcome: Outcome, temporary: str) -> None:
+    """Move all that is missing, in parallel; the first failure ends the rest and is raised."""
+
+    def large(each: Entry) -> list[Copied]:
+        return [move.one(each.name, each, outcome)]
+
+    def small(index: int, part: Sequence[Entry]) -> list[Copied]:
+        return _part(move, part, f"part {index}", temporary)
+
+    tasks: list[Callable[[], list[Copied]]] = [partial(large, each) for each in found.large]
+    sizes = [each.size_bytes for each in (*found.small, *found.large)]
+    streams = streams_for(sum(sizes), len(sizes), move.delay_s, move.order.streams)
+    tasks += [partial(small, *each) for each in enumerate(shards(found.small, streams))]
+    with ThreadPoolExecutor(streams) as pool:
+        running = [pool.submit(task) for task in tasks]
+        done, _ = wait(running, return_when=FIRST_EXCEPTION)
+        failure = next((each.exception() for each in done if each.exception()), None)
+        if failure is not None:
+            move.stop.set()
+            move.link.stop()
+            pool.shutdown(cancel_futures=True)
+            raise failure
+    for each in running:
+        outcome.files += each.result()
+    outcome.moved_bytes += sum(each.size_bytes for each in found.small)
+    if found.small:
+        move.target.ask("drop", posixpath.join(move.target_path, temporary))
+
+
+def _part(move: Move, part: Sequence[Entry], title: str, temporary: str) -> list[Copied]:
+    """Copy a part of the small files; those that changed meanwhile, or came out wrong, again."""
+    copied, left = by_parcels(move, part, title, temporary)
+    if not left:
+        return copied
+    bad: list[Pair] = []
+    for _ in range(ROUNDS):
+        names = tuple(each.name for each in left)
+        piece = Piece(f"{move.source_path}/", f"{move.target_path}/", Mode.MANY, names, temporary)
+        size_bytes = sum(each.size_bytes for each in left)
+        move.patiently(partial(move.move, piece, title, size_bytes))
+        bad = []
+        for batch in batches(left, _AT_ONCE):
+            for pair in _compared(move, batch):
+                if pair.is_equal and not pair.changed:
+                    copied.append(_copied(move, pair))
+                else:
+                    bad.append(pair)
+        if not bad:
+            move.watch.report(title, sum(each.size_bytes for each in part))
+            return copied
+        left = [pair.after or pair.before for pair in bad]
+    raise _failure(move, bad)
+
+
+def _compared(move: Move, batch: Sequence[Entry]) -> list[Pair]:
+    names = [each.name for each in batch]
+    here, there = (move.source, move.source_path, batch), (move.target, move.target_path, names)
+    pairs = move.patiently(lambda: compare(here, there, move.algorithm))
+    gone = [pair.before.name for pair in pairs if pair.vanished]
+    if gone:
+        fact = f"{move.source.title}: went away from {move.source_path}: {_some(gone)}"
+        raise TransferFailed(Cause.MISSING, fact)
+    return pairs
+
+
+def _copied(move: Move, pair: Pair) -> Copied:
+    before = pair.before
+    return Copied(before.name, before.size_bytes, before.mtime_ns, f"{move.algorithm}:{pair.source}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:5])) + (" ..." if names[5:] else "")
+
+
+def _failure(move: Move, bad: Sequence[Pair]) -> TransferFailed:
+    shown = _some([pair.before.name for pair in bad])
+    if any(pair.changed for pair in bad):
+        return TransferFailed(Cause.CHANGED, f"{move.source.title}: changed while they were copied: {shown}")
+    return TransferFailed(Cause.CHECKSUM, f"{move.target.title}: came out wrong: {shown} ({move.algorithm})")
+
+
+def _leave_alone(move: Move, unchanged: Sequence[Entry], outcome: Outcome) -> None:
+    """Take what is there already as it is; verify it where the source is to go, or the order says so."""
+    if move.order.keep_source and not move.order.verify_all:
+        outcome.files += [Copied(each.name, each.size_bytes, each.mtime_ns, "") for each in unchanged]
+        return
+    wrong: list[Entry] = []
+    for batch in batches(unchanged, _AT_ONCE):
+        for pair in _compared(move, batch):
+            if pair.is_equal and not pair.changed:
+                outcome.files.append(_copied(move, pair))
+            else:
+                wrong.append(pair.after or pair.before)
+    if wrong:
+        move.watch.expect(sum(each.size_bytes for each in wrong))
+        temporary = folder(move.order.source, move.order.target, move.order.names or ())
+        move.target.ask("make", move.target_path, [temporary])
+        _run(move, Difference((), tuple(wrong), (), (), (), (), ()), outcome, temporary)
+
+
+def _dress(move: Move, found: Difference) -> None:
+    """Modes and times of directories, once nothing more is put into them; modes of files that were there."""
+    whole = move.order.names is None
+    wanted = [each for each in found.undressed if each.kind == "f"]
+    made = set(found.directories)
+    filled = {above for each in (*found.small, *found.large) for above in ("", *_above(each.name))}
+    wanted += [each for each in found.undressed if each.kind == "d" and (whole or each in made)]
+    if whole:
+        named = {each.name for each in wanted}
+        wanted += [each for each in found.settled if each.name in filled and each.name not in named]
+    wanted.sort(key=lambda each: each.name.count("/") + bool(each.name), reverse=True)
+    for batch in batches(wanted, _AT_ONCE):
+        move.target.ask("dress", move.target_path, [[each.name, each.mtime_ns, each.mode] for each in batch])
+
+
+def _remove(move: Move, source: Sequence[Entry], outcome: Outcome) -> None:
+    """Remove what was verified; of a whole directory also those of its directories that are empty then."""
+    move.target.ask("settle", move.target_path)
+    for batch in batches(outcome.files, _AT_ONCE):
+        remove(move, batch, outcome)
+    if move.order.names is None:
+        move.source.ask("prune", move.source_path, [each.name for each in source if each.kind == "d"])

@@ -1,0 +1,65 @@
+"""Whether what lies at the target is what lies at the source: checksums on both ends, computed at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from scalebox_hpc.transfer.ends import Known
+from scalebox_hpc.transfer.plan import Entry, same_time
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One file as both ends see it after a copy."""
+
+    before: Entry  # the source, as it was when the copy began
+    source: str | None  # its checksum afterwards; None: it is gone
+    target: str | None
+    after: Entry | None  # the source, once its checksum was computed
+
+    @property
+    def vanished(self) -> bool:
+        """Whether the source went away."""
+        return self.source is None or self.after is None
+
+    @property
+    def changed(self) -> bool:
+        """Whether the source is not what it was when the copy began."""
+        return self.after is None or not (
+            self.after.kind == self.before.kind
+            and self.after.size_bytes == self.before.size_bytes
+            and same_time(self.after.mtime_ns, self.before.mtime_ns)
+        )
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether the target has what the source has."""
+        return self.source is not None and self.source == self.target
+
+
+def compare(
+    source: tuple[Known, str, Sequence[Entry]],
+    target: tuple[Known, str, Sequence[str]],
+    algorithm: str,
+    follow: bool = False,
+) -> list[Pair]:
+    """Compute the checksums of files on both ends: below a root each, names and entries in one order."""
+    near, near_root, entries = source
+    far, far_root, far_names = target
+    names = [each.name for each in entries]
+    with ThreadPoolExecutor(2) as both:
+        theirs = both.submit(far.ask, "digest", algorithm, far_root, list(far_names), not follow)
+        ours = near.ask("digest", algorithm, near_root, names, not follow)
+        sums = (ours, theirs.result())
+    after: list[Any]
+    if follow:
+        after = near.ask("look", [f"{near_root}/{name}" for name in names])
+    else:
+        after = near.ask("survey", near_root, names)
+    return [
+        Pair(each, one, other, None if now is None else Entry(each.name, *now))
+        for each, one, other, now in zip(entries, *sums, after, strict=True)
+    ]

@@ -1,0 +1,187 @@
+"""The programs of modules copy and checksum, between places of this machine; how a pipeline takes them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalebox_hpc.config.pipeline import load
+from scalebox_hpc.domain.site import Site, Ssh
+from scalebox_hpc.errors import PipelineErrors, UsageError
+from scalebox_hpc.transfer import parcel
+from scalebox_hpc.transfer.__main__ import main
+from scalebox_hpc.transfer.summing import read_manifest
+
+SITES = {"local": Site("local", "local"), "b": Site("b", "slurm", ssh=Ssh("b.example.org"))}
+
+
+class Agent:
+    """Starts a program of ours as an agent does."""
+
+    def __init__(self, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.work, self._patch = work, monkeypatch
+        work.mkdir()
+
+    def __call__(self, verb: str, body: str, headers: dict[str, str] | None = None, **env: str) -> int:
+        told = {"SBX_BODY": body, "SBX_HEADERS": json.dumps(headers or {}), "SBX_WORK": str(self.work)}
+        for name, value in {**told, "SBX_PIPELINE": str(self.work.parent), **env}.items():
+            self._patch.setenv(name, value)
+        return main([verb])
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """What the program sent."""
+        return [json.loads(line) for line in (self.work / "messages.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Agent:
+    """An agent with an empty work directory."""
+    return Agent(tmp_path / "work", monkeypatch)
+
+
+def test_a_copied_file_is_sent_on_with_what_is_known_of_it(agent: Agent, tmp_path: Path) -> None:
+    source = tmp_path / "in" / "deep" / "x"
+    source.parent.mkdir(parents=True)
+    source.write_bytes(b"content")
+    os.utime(source, ns=(0, 1_600_000_000_250_000_000))
+    sum_ = "sha256:" + hashlib.sha256(b"content").hexdigest()
+    assert (
+        agent("copy", "deep/x", {"checksum": sum_}, FROM=str(tmp_path / "in"), TO=str(tmp_path / "out")) == 0
+    )
+    (message,) = agent.messages
+    assert message["body"] == str(tmp_path / "out" / "deep" / "x")
+    assert message["headers"] == {
+        "source": str(source),
+        "size": "7",
+        "mtime": "2020-09-13T12:26:40.250000Z",
+        "checksum": sum_,
+    }
+    assert (tmp_path / "out" / "deep" / "x").read_bytes() == b"content"
+
+
+def test_a_message_may_say_itself_where_its_copy_goes(agent: Agent, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("1")
+    assert agent("copy", str(tmp_path / "x"), {"sbx_target": str(tmp_path / "to" / "y")}) == 0
+    assert (tmp_path / "to" / "y").read_text() == "1"
+
+
+def test_files_of_a_list_are_a_message_each(agent: Agent, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("a", "line\nend", "left"):
+        (tmp_path / "in" / name).write_text(name)
+    (tmp_path / "list").write_bytes(b"a\0line\nend\0")
+    body = json.dumps({"from": str(tmp_path / "in"), "list": str(tmp_path / "list")})
+    assert agent("copy", body, TO=str(tmp_path / "out"), KEEP="0") == 0
+    assert [each["body"] for each in agent.messages] == [
+        f"{tmp_path}/out/a",
+        json.dumps(f"{tmp_path}/out/line\nend"),
+    ]
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["left"]
+
+
+def test_what_may_send_to_nobody_sends_nothing(agent: Agent, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("1")
+    assert agent("copy", str(tmp_path / "x"), TO=str(tmp_path / "out"), SBX_SENDS="0") == 0
+    assert not (agent.work / "messages.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "env", "exit_code"),
+    [
+        ("/nowhere/x", {}, {"TO": "/tmp"}, 13),
+        ("x", {}, {}, 2),
+        ("nosuchsite:/x", {}, {"TO": "/tmp"}, 2),
+        ('{"from": "/tmp", "files": ["../etc/passwd"]}', {}, {"TO": "/tmp/out"}, 2),
+        ("x", {}, {"TO": "/tmp", "LIMIT": "fast"}, 2),
+        ("{}", {}, {"TO": "/tmp"}, 2),
+    ],
+)
+def test_failures_have_exit_codes(
+    agent: Agent, body: str, headers: dict[str, str], env: dict[str, str], exit_code: int
+) -> None:
+    assert agent("copy", body, headers, **env) == exit_code
+
+
+def test_a_source_that_is_not_what_it_should_be_is_a_wrong_checksum(agent: Agent, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("1")
+    assert agent("copy", str(tmp_path / "x"), {"checksum": "sha256:00"}, TO=str(tmp_path / "out")) == 15
+    assert agent("checksum", str(tmp_path / "x"), {"checksum": "sha256:00"}) == 15
+
+
+def test_a_checksum_is_computed_and_sent_on(agent: Agent, tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"")
+    assert agent("checksum", str(tmp_path / "x"), ALGORITHM="xxh3") == 0
+    assert agent.messages[0]["headers"]["checksum"] == "xxh3:2d06800538d394c2"
+    assert agent("checksum", str(tmp_path / "gone")) == 13
+
+
+def test_a_manifest_is_verified_as_a_whole(agent: Agent, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "x").write_text("1")
+    sum_ = hashlib.sha256(b"1").hexdigest()
+    (tmp_path / "data" / "SHA256SUMS").write_text(f"{sum_}  ./x\n")
+    assert agent("checksum", str(tmp_path / "data"), MANIFEST="SHA256SUMS") == 0
+    (tmp_path / "data" / "SHA256SUMS").write_text(f"{sum_}  x\n{sum_}  y\n")
+    assert agent("checksum", str(tmp_path / "data"), MANIFEST="SHA256SUMS") == 13
+    (tmp_path / "data" / "x").write_text("2")
+    assert agent("checksum", str(tmp_path / "data"), MANIFEST="SHA256SUMS") == 15
+
+
+def test_manifests_of_all_three_programs_are_read() -> None:
+    assert read_manifest(["XXH3_2d06800538d394c2  a b"]) == ("xxh3", {"a b": "2d06800538d394c2"})
+    assert read_manifest(["XXH3 (a) = 2d06800538d394c2"]) == ("xxh3", {"a": "2d06800538d394c2"})
+    assert read_manifest([f"\\{'0' * 64} *a\\nb"]) == ("sha256", {"a\nb": "0" * 64})
+    with pytest.raises(UsageError, match="line 1"):
+        read_manifest(["what is this"])
+
+
+@pytest.mark.parametrize("algorithm", ["xxh3", "sha256"])
+def test_a_parcel_arrives_and_what_changed_in_it_does_not(tmp_path: Path, algorithm: str) -> None:
+    for name, text in (("a", "1"), ("grown", "22"), ("empty", "")):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_text(text)
+    (tmp_path / "out" / ".tmp").mkdir(parents=True)
+    files = [["a", 1, 10**18, 0o640], ["gone", 5, 0, 0o600], ["grown", 3, 0, 0o600], ["empty", 0, 7, 0o600]]
+    data = b"".join(parcel.pack(algorithm, str(tmp_path / "in"), files))
+    place = [0]
+
+    def read(count: int) -> bytes:
+        place[0] += count
+        return data[place[0] - count : place[0]]
+
+    found = list(parcel.unpack(algorithm, str(tmp_path / "out"), ".tmp", files, read))
+    assert [bool(each) for each in found] == [True, False, False, True]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".tmp", "a", "empty"]
+    status = (tmp_path / "out" / "a").stat()
+    assert (status.st_mode & 0o777, status.st_mtime_ns) == (0o640, 10**18)
+
+
+def written(directory: Path, more: str) -> Path:
+    """A pipeline whose run is at site b."""
+    path = directory / "pipeline.toml"
+    path.write_text(f'sbx = 1\n[pipeline]\nname = "x"\nsite = "b"\n{more}')
+    return path
+
+
+def test_transfers_run_on_this_machine_in_a_pool_of_their_own_and_in_no_image(tmp_path: Path) -> None:
+    (tmp_path / "x.sif").touch()
+    text = '[defaults]\nimage = "docker://x"\n[modules.fetch]\nuse = "copy"\nseed = ["x"]\nto = ["work"]\n'
+    checked = load(written(tmp_path, text + '[modules.work]\nrun = ["true", "{body}"]\n'), sites=SITES)
+    fetch, work = checked.pipeline.modules["fetch"], checked.pipeline.modules["work"]
+    assert (fetch.kind, fetch.pool, fetch.image) == ("transfer", "transfers", None)
+    assert checked.pipeline.pools["transfers"].site == "local"
+    assert checked.pipeline.pools[work.pool].site == "b"
+    assert fetch.retry[0].on == (10,)
+
+
+def test_a_transfer_at_another_site_or_in_an_image_is_refused(tmp_path: Path) -> None:
+    for line, said in (('site = "b"', "daemon's machine"), ('image = "docker://x"', "no image")):
+        text = f'[modules.fetch]\nuse = "copy"\nseed = ["x"]\n{line}\n'
+        with pytest.raises(PipelineErrors, match=said):
+            load(written(tmp_path, text), sites=SITES)

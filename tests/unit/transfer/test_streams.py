@@ -1,0 +1,50 @@
+"""Limits of parallel streams over all processes of a user."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from scalebox_hpc.errors import EnvironmentProblem
+from scalebox_hpc.transfer.streams import Streams, make_private
+
+HOLD = """
+import sys
+from pathlib import Path
+from scalebox_hpc.transfer.streams import Streams
+with Streams({"b": 1}, Path(sys.argv[1])).one():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_another_process_waits_for_its_stream_and_a_killed_one_gives_it_back(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", HOLD, str(tmp_path / "locks")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        ended = threading.Event()
+        ended.set()
+        with (
+            pytest.raises(EnvironmentProblem, match="waited for a stream"),
+            Streams({"b": 1}, tmp_path / "locks").one(ended),
+        ):
+            pass
+        with Streams({"c": 1}, tmp_path / "locks").one(ended):
+            pass  # another site has streams of its own
+        with Streams({"b": 2}, tmp_path / "locks").one(ended):
+            pass  # as has a site that allows more
+        other.kill()
+    with Streams({"b": 1}, tmp_path / "locks").one(threading.Event()):
+        pass
+
+
+def test_a_folder_that_others_may_enter_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o755)
+    with pytest.raises(PermissionError):
+        make_private(tmp_path / "open")
