@@ -21,7 +21,7 @@ from scalebox_hpc.transfer.place import Place
 from scalebox_hpc.transfer.plan import Entry, algorithm, entry, folder, mode_for, version
 from scalebox_hpc.transfer.progress import Watch
 from scalebox_hpc.transfer.rsync import Mode
-from scalebox_hpc.transfer.verify import Pair, compare
+from scalebox_hpc.transfer.verify import Pair, compare, refuse_same
 
 ROUNDS: Final = 3  # times that a file is copied which changes, or does not arrive whole
 _FIRST_WAIT_S: Final = 1.0
@@ -237,11 +237,14 @@ def copy(move: Move) -> Outcome:
 
 
 def remove(move: Move, files: Sequence[Copied], outcome: Outcome) -> None:
-    """Remove files at the source that were verified and are still what they were."""
-    root = move.source_path
-    known = [[each.name, each.size_bytes, each.mtime_ns] for each in files]
-    if known and not known[0][0]:
-        root, known[0][0] = posixpath.split(root)
+    """Remove files at the source that were verified, are what they were, and are not the copy itself."""
+    root, copy_root = move.source_path, move.target_path
+    names, copies = [each.name for each in files], [each.name for each in files]
+    is_alone = names == [""]
+    if is_alone:
+        (root, names[0]), (copy_root, copies[0]) = posixpath.split(root), posixpath.split(copy_root)
+    refuse_same((move.source, root, names), (move.target, copy_root, copies), follow=is_alone)
+    known = [[name, each.size_bytes, each.mtime_ns] for name, each in zip(names, files, strict=True)]
     left = move.source.ask("remove", root, known)
     outcome.removed += len(known) - len(left)
     if left:

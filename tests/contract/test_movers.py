@@ -159,6 +159,29 @@ def test_a_source_goes_away_only_once_its_copy_is_verified(mover: Mover, tmp_pat
     assert outcome.removed == len(outcome.files)
 
 
+@pytest.mark.parametrize("kind", ["same", "link to the directory", "link to the file", "hard link"])
+def test_a_source_that_is_its_own_target_is_never_removed(mover: Mover, tmp_path: Path, kind: str) -> None:
+    source, there = tree(tmp_path / "source"), tmp_path / "out"
+    before = snapshot(source)
+    file, other = source / "program", there / "program"
+    match kind:
+        case "same":
+            there, other = source, file
+        case "link to the directory":
+            there.symlink_to(source)
+        case "link to the file":
+            there.mkdir()
+            other.symlink_to(file)
+        case "hard link":
+            there.mkdir()
+            other.hardlink_to(file)
+    moves = [(file, other)] if "file" in kind else [(file, other), (source, there)]
+    for one, another in moves:
+        with pytest.raises(TransferFailed, match="are the same files"):
+            mover(one, another, keep_source=False)
+        assert snapshot(source) == before
+
+
 def test_a_wrong_copy_of_the_right_size_and_time_keeps_its_source_until_it_is_mended(
     push: Mover, tmp_path: Path
 ) -> None:
