@@ -77,6 +77,9 @@ class Slots(Protocol):
     def one(self, stop: threading.Event | None = None) -> AbstractContextManager[None]:
         """Hold one stream."""
 
+    def alone(self, what: str, stop: threading.Event | None = None) -> AbstractContextManager[None]:
+        """Be the only one that does something."""
+
 
 class Move:
     """What a transfer works with: two ends, the link between them, an order."""
@@ -132,11 +135,22 @@ class Move:
                 self.target.ask("fits", posixpath.dirname(piece.target), size_bytes - had_bytes)
             raise
 
+    def alone(self, source: str, target: str, names: Sequence[str] = ()) -> AbstractContextManager[None]:
+        """Be the only try of a transfer: each would write into the temporary files of the other."""
+        return self._slots.alone(self._folder(source, target, names), self.stop)
+
+    def _folder(self, source: str, target: str, names: Sequence[str] = ()) -> str:
+        return folder(Place(self.source.key, source), Place(self.target.key, target), names)
+
     def one(self, name: str, new: Entry, outcome: Outcome, follow: bool = False) -> Copied:
         """Copy one file; `name` is relative to the order's places. Raises TransferFailed."""
         source, target = (
             posixpath.join(root, name) if name else root for root in (self.source_path, self.target_path)
         )
+        with self.alone(source, target):
+            return self._one(name, source, target, new, outcome, follow)
+
+    def _one(self, name: str, source: str, target: str, new: Entry, outcome: Outcome, follow: bool) -> Copied:
         old = self._looked(self.target, target, name)
         is_there = new.is_same(old)
         for _ in range(ROUNDS):
@@ -171,9 +185,7 @@ class Move:
     def _fill(self, source: str, target: str, new: Entry, old: Entry | None, outcome: Outcome) -> str:
         """Bring a file over under its temporary name; return that."""
         mode = mode_for(new, old, self.link.way)
-        directory = posixpath.join(
-            posixpath.dirname(target), folder(Place(self.source.key, source), Place(self.target.key, target))
-        )
+        directory = posixpath.join(posixpath.dirname(target), self._folder(source, target))
         temporary = posixpath.join(directory, version(new, mode))
         base = target if mode is Mode.DELTA else ""
         first = True
@@ -220,7 +232,8 @@ def copy(move: Move) -> Outcome:
             Cause.OTHER, f"{move.source.title}: {move.source_path} is neither file nor directory"
         )
     if found.kind == "d":
-        return copy_tree(move)
+        with move.alone(move.source_path, move.target_path, order.names or ()):
+            return copy_tree(move)
     if order.names is not None:
         raise TransferFailed(Cause.USAGE, f"{move.source.title}: {move.source_path} is no directory")
     outcome = Outcome([])
