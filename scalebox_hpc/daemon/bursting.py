@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from math import inf
 
-from scalebox_hpc.daemon import links
+from scalebox_hpc.daemon import links, placing
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.living import allocation_facts, greeted, lives
 from scalebox_hpc.daemon.looking import SiteBook
-from scalebox_hpc.daemon.state import ModuleState, PoolState
+from scalebox_hpc.daemon.state import AllocationState, ModuleState, PoolState
 from scalebox_hpc.domain.pipeline import Place
 from scalebox_hpc.domain.task import TaskState
-from scalebox_hpc.engine.burst import PlaceFacts, shares
+from scalebox_hpc.engine.burst import SLOW_S, PlaceFacts, shares
+from scalebox_hpc.engine.dispatch import Room, fits
 
 
 def ready(desk: Desk, module: ModuleState) -> int:
-    """How many tasks of a module could be leased now."""
+    """How many tasks of a module could be leased now; of a transfer, how many have a place to go to."""
     is_due = module.due_us <= desk.now.wall_us and not module.broken
-    return module.counts[TaskState.READY] if is_due else 0
+    if not is_due:
+        return 0
+    return module.counts[TaskState.READY] if module.feeds is None else placing.room_of(desk, module)
 
 
 def split(desk: Desk, books: Mapping[str, SiteBook]) -> dict[tuple[int, int], int]:
@@ -29,21 +33,24 @@ def split(desk: Desk, books: Mapping[str, SiteBook]) -> dict[tuple[int, int], in
             continue
         at = pools_of(desk, module)
         facts = [_facts_of(desk, books, module, at[place.pool], place) for place in module.spec.places]
-        for place, share in zip(module.spec.places, shares(ready(desk, module), facts), strict=True):
-            pool = at[place.pool]
-            found[module.module_id, pool.pool_id] = held(desk, module, pool) + share
+        module.places = tuple(facts)
+        for place, wanted in zip(module.spec.places, _wanted(desk, module, at), strict=True):
+            found[module.module_id, at[place.pool].pool_id] = wanted
     return found
+
+
+def _wanted(desk: Desk, module: ModuleState, at: Mapping[str, PoolState]) -> list[int]:
+    """How many open tasks each of its pools asks for."""
+    if module.spec.bound:
+        return placing.wanted(desk, module)
+    split_ready = shares(ready(desk, module), module.places)
+    held = [placing.held(desk, module, at[place.pool]) for place in module.spec.places]
+    return [each + share for each, share in zip(held, split_ready, strict=True)]
 
 
 def pools_of(desk: Desk, module: ModuleState) -> dict[str, PoolState]:
     """The pools that serve a module, by name."""
     return {pool.spec.name: pool for pool in desk.world.pools.values() if pool.serves(module)}
-
-
-def held(desk: Desk, module: ModuleState, pool: PoolState) -> int:
-    """How many tasks of a module the agents of a pool have in hand."""
-    agents = desk.world.agents.values()
-    return sum(agent.session.held[module.module_id] for agent in agents if agent.pool is pool)
 
 
 def _facts_of(
@@ -57,6 +64,8 @@ def _facts_of(
     waits_s = (desk.now.wall_us - min(since)) / 1e6 if since else 0.0
     if not living and pool.reason:  # it asked in vain
         waits_s = inf
+    is_lost_for_long = is_lost and books[site].is_lost_for(desk.now.mono_s, SLOW_S)
+    agents = [agent for agent in desk.world.agents.values() if agent.pool is pool]
     return PlaceFacts(
         place.weight,
         place.when_pending_s,
@@ -66,4 +75,16 @@ def _facts_of(
         and site not in module.given_up,
         delivers=any(fact.active for fact in facts),
         waits_s=waits_s,
+        slots=sum(fits(agent.room, module.needs()) for agent in agents),
+        next_slots=max(
+            (_slots_each(each, module) for each, fact in zip(living, facts, strict=True) if fact.pending),
+            default=0,
+        ),
+        gone=pool.state != "ok" or site in module.given_up or is_lost_for_long,
     )
+
+
+def _slots_each(allocation: AllocationState, module: ModuleState) -> int:
+    """How many tasks of a module an element of an allocation holds at once."""
+    asked = allocation.request
+    return fits(Room(asked.cpus, asked.memory_mib, asked.gpus, sys.maxsize), module.needs())
