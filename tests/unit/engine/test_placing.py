@@ -97,7 +97,8 @@ def test_what_waits_is_asked_for_and_what_leaves_has_somewhere_to_go(
     asked = wanted(waiting, places, stocks)
     if any(place.usable for place in places) and waiting:
         assert sum(asked) > sum(stock.bound for place, stock in pairs if place.usable)
-    assert all(each <= stock.bound + waiting + 40 for each, (_, stock) in zip(asked, pairs, strict=True))
+    for each, (place, stock) in zip(asked, pairs, strict=True):
+        assert each <= stock.bound + max(place.slots, place.next_slots, 1)
     moved = leaving(waiting, places, stocks)
     assert all(each <= stock.lying for each, (_, stock) in zip(moved, pairs, strict=True))
     assert sum(moved) <= sum(map(idle, places, stocks))
