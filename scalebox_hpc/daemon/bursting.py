@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import inf
 
 from scalebox_hpc.daemon import links, placing
@@ -60,7 +60,8 @@ def _facts_of(
     is_lost = links.is_away(desk, books, site) and bool(books[site].link_why if site in books else "")
     living = [each for each in pool.allocations.values() if lives(each)]
     facts = [allocation_facts(each, known) for each in living]
-    since = [each.newest.created_us for each, fact in zip(living, facts, strict=True) if fact.pending]
+    pending = [each for each, fact in zip(living, facts, strict=True) if fact.pending]
+    since = [each.newest.created_us for each in pending]
     waits_s = (desk.now.wall_us - min(since)) / 1e6 if since else 0.0
     if not living and pool.reason:  # it asked in vain
         waits_s = inf
@@ -76,15 +77,19 @@ def _facts_of(
         delivers=any(fact.active for fact in facts),
         waits_s=waits_s,
         slots=sum(fits(agent.room, module.needs()) for agent in agents),
-        next_slots=max(
-            (_slots_each(each, module) for each, fact in zip(living, facts, strict=True) if fact.pending),
-            default=0,
-        ),
+        next_slots=max((fits(each, module.needs()) for each in _next_rooms(desk, pool, pending)), default=0),
+        at_once=desk.sites[site].is_here,
         gone=pool.state != "ok" or site in module.given_up or is_lost_for_long,
     )
 
 
-def _slots_each(allocation: AllocationState, module: ModuleState) -> int:
-    """How many tasks of a module an element of an allocation holds at once."""
-    asked = allocation.request
-    return fits(Room(asked.cpus, asked.memory_mib, asked.gpus, sys.maxsize), module.needs())
+def _next_rooms(desk: Desk, pool: PoolState, pending: Iterable[AllocationState]) -> list[Room]:
+    """What elements have that still wait in a queue; on this machine, what one could have."""
+    facts = desk.sites[pool.spec.site]
+    if not facts.is_here:
+        asked = [each.request for each in pending]
+        return [Room(each.cpus, each.memory_mib, each.gpus, sys.maxsize) for each in asked]
+    machine = facts.site.machines.get(pool.spec.machine or "") or facts.site.default_machine()
+    most = (machine.cpus if machine is not None else None, facts.cpus)
+    cpus = min((each for each in most if each), default=0)
+    return [Room(cpus, facts.most_memory_mib(pool.spec.machine) or 0, sys.maxsize, sys.maxsize)]

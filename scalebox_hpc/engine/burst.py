@@ -27,6 +27,7 @@ class PlaceFacts:
     waits_s: float  # for how long its oldest pending element has waited; 0: none is pending
     slots: int = 0  # how many tasks its elements at work hold at once
     next_slots: int = 0  # how many one element will hold that has not started; 0: none is pending
+    at_once: bool = False  # it has no queue: an element starts when it is asked for, if there is room for it
     gone: bool = False  # nothing will start there for long
 
     @property

@@ -3,6 +3,9 @@
 A task is bound to a site only when its files are to be copied, and few are copied ahead: what the elements at
 work hold and as much again, and what one element holds that still waits in a queue. So work goes where it
 starts first and its files follow. Those of tasks that still wait elsewhere follow it, too, in the end.
+
+A site without a queue, as this machine is, gets files before it is asked for elements: these would only
+keep the room of the transfers.
 """
 
 from __future__ import annotations
@@ -32,7 +35,13 @@ class Stock:
 
 def room(place: PlaceFacts, stock: Stock) -> int:
     """For how many more tasks files are to be brought to a place."""
-    return max(0, AHEAD * place.slots + place.next_slots - stock.bound) if place.usable else 0
+    next_slots = 0 if place.at_once else place.next_slots
+    return max(0, AHEAD * _slots(place) + next_slots - stock.bound) if place.usable else 0
+
+
+def _slots(place: PlaceFacts) -> int:
+    """How many tasks could be at work there now."""
+    return max(place.slots, place.next_slots) if place.at_once else place.slots
 
 
 def choose(
@@ -61,7 +70,7 @@ def choose(
 
 def idle(place: PlaceFacts, stock: Stock) -> int:
     """How many tasks more the elements at work could start."""
-    return max(0, place.slots - stock.bound) if place.usable else 0
+    return max(0, _slots(place) - stock.bound) if place.usable else 0
 
 
 def leaving(waiting: int, places: Sequence[PlaceFacts], stocks: Sequence[Stock]) -> list[int]:
@@ -94,5 +103,8 @@ def wanted(waiting: int, places: Sequence[PlaceFacts], stocks: Sequence[Stock]) 
     for (place, stock), share in zip(pairs, shares(waiting + stuck, places), strict=True):
         own = stock.lying if place.is_slow else 0
         more = min(share, waiting + stuck - own, max(place.slots, place.next_slots, 1))
-        result.append(stock.bound + more if place.usable else stock.held)
+        if not place.usable:
+            result.append(stock.held)
+        else:
+            result.append(stock.held + stock.lying if place.at_once else stock.bound + more)
     return result

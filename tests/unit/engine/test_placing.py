@@ -65,6 +65,15 @@ def test_pools_begin_with_an_element_and_grow_with_what_is_at_work() -> None:
     assert wanted(0, [AT_WORK, PENDING], [Stock(held=4), Stock(lying=2)]) == [4, 2]
 
 
+def test_where_elements_start_at_once_files_are_brought_before_these_are_asked_for() -> None:
+    here = replace(NEW, next_slots=4, at_once=True)
+    assert room(here, Stock()) == 8
+    assert room(replace(here, slots=4), Stock(held=4)) == 4
+    assert idle(here, Stock(lying=1)) == 3
+    assert choose([PENDING, here], [Stock(), Stock()], near=()) == 1
+    assert wanted(100, [here, NEW], [Stock(held=1, lying=2, coming=3), Stock()]) == [3, 1]
+
+
 def test_what_lies_where_nothing_starts_is_asked_for_elsewhere_too() -> None:
     assert wanted(0, [SLOW, NEW], [Stock(lying=4), Stock()]) == [4, 1]
     assert wanted(0, [GONE, NEW], [Stock(held=1, lying=4), Stock()]) == [1, 1]
