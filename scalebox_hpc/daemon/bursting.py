@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import inf
 
 from scalebox_hpc.daemon import links, placing
@@ -44,13 +45,19 @@ def _wanted(desk: Desk, module: ModuleState, at: Mapping[str, PoolState]) -> lis
     if module.spec.bound:
         return placing.wanted(desk, module)
     split_ready = shares(ready(desk, module), module.places)
-    held = [placing.held(desk, module, at[place.pool]) for place in module.spec.places]
+    held = [_held(desk, module, at[place.pool]) for place in module.spec.places]
     return [each + share for each, share in zip(held, split_ready, strict=True)]
 
 
 def pools_of(desk: Desk, module: ModuleState) -> dict[str, PoolState]:
     """The pools that serve a module, by name."""
     return {pool.spec.name: pool for pool in desk.world.pools.values() if pool.serves(module)}
+
+
+def _held(desk: Desk, module: ModuleState, pool: PoolState) -> int:
+    """How many tasks of a module the agents of a pool have in hand."""
+    agents = desk.world.agents.values()
+    return sum(agent.session.held[module.module_id] for agent in agents if agent.pool is pool)
 
 
 def _facts_of(
@@ -66,8 +73,7 @@ def _facts_of(
     if not living and pool.reason:  # it asked in vain
         waits_s = inf
     is_lost_for_long = is_lost and books[site].is_lost_for(desk.now.mono_s, SLOW_S)
-    agents = [agent for agent in desk.world.agents.values() if agent.pool is pool]
-    return PlaceFacts(
+    now = PlaceFacts(
         place.weight,
         place.when_pending_s,
         usable=pool.state == "ok"
@@ -76,10 +82,16 @@ def _facts_of(
         and site not in module.given_up,
         delivers=any(fact.active for fact in facts),
         waits_s=waits_s,
+        gone=pool.state != "ok" or site in module.given_up or is_lost_for_long,
+        at_once=desk.sites[site].is_here,
+    )
+    if not module.spec.bound:
+        return now
+    agents = [each for each in desk.world.agents.values() if each.pool is pool and not each.leaving]
+    return replace(
+        now,
         slots=sum(fits(agent.room, module.needs()) for agent in agents),
         next_slots=max((fits(each, module.needs()) for each in _next_rooms(desk, pool, pending)), default=0),
-        at_once=desk.sites[site].is_here,
-        gone=pool.state != "ok" or site in module.given_up or is_lost_for_long,
     )
 
 

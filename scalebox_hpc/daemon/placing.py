@@ -56,26 +56,20 @@ def waits_for(module: ModuleState) -> bool:
     return bool(held) or (bool(module.open_tasks) and any(each.usable for each in module.feeds.places))
 
 
-def held(desk: Desk, module: ModuleState, pool: PoolState) -> int:
-    """How many tasks of a module the agents of a pool have in hand."""
-    agents = desk.world.agents.values()
-    return sum(agent.session.held[module.module_id] for agent in agents if agent.pool is pool)
-
-
 def stocks(desk: Desk, module: ModuleState) -> list[placing.Stock]:
     """What is bound to each site of a module, in its order; nothing before the first decision."""
     if not module.places:
         return []
     lying = {site: count for site, _, count in _lying(desk, module)}
-    coming = Counter[str]()
-    for transfer in module.feeders:
-        coming.update(dict(desk.store.rows("coming", (transfer.module_id,))))
-    pools = {pool.spec.name: pool for pool in desk.world.pools.values() if pool.serves(module)}
-    at = [pools[place.pool] for place in module.spec.places]
-    return [
-        placing.Stock(held(desk, module, pool), lying.get(pool.spec.site, 0), coming[pool.spec.site])
-        for pool in at
-    ]
+    held, coming = Counter[str](), Counter[str]()
+    for agent in desk.world.agents.values():
+        if count := agent.session.held[module.module_id]:
+            held[agent.pool.spec.site] += count
+        for transfer in module.feeders:
+            if agent.session.held[transfer.module_id]:
+                coming.update(dict(desk.store.rows("coming", (agent.agent_id, transfer.module_id))))
+    sites = module.run.pipeline.sites_of(module.spec)
+    return [placing.Stock(held[site], lying.get(site, 0), coming[site]) for site in sites]
 
 
 def _lying(desk: Desk, module: ModuleState) -> list[Row]:

@@ -39,9 +39,8 @@ SELECT site, count(CASE WHEN ready_us <= :now THEN 1 END), count(*) FROM task
  WHERE module_id = :module AND state = 'READY' GROUP BY site;
 
 -- name: coming
--- For how many messages a transfer is bringing files, by site.
-SELECT t.site, count(*) FROM agent AS g JOIN task AS t ON t.agent_id = g.agent_id
- WHERE g.ended_us IS NULL AND t.module_id = ? AND t.state IN ('LEASED', 'RUNNING') GROUP BY t.site;
+-- For how many messages an agent is bringing files as a transfer, by site.
+SELECT site, count(*) FROM task WHERE agent_id = ? AND module_id = ? GROUP BY site;
 
 -- name: could_leave
 -- Tasks that wait at a site and need more memory than this, each with the transfer that brought its files; the newest first.
