@@ -38,7 +38,7 @@ def pack(algorithm: str, root: str, files: list[list[Any]]) -> Generator[bytes, 
 
 def _content(path: str, size: int) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return b""  # too short: it will be seen why when it is asked for alone
     try:
