@@ -19,7 +19,10 @@ from scalebox_hpc.agent.walls import Walls
 from scalebox_hpc.agent.workdir import Links
 
 FOLDER = "sbx_staged"
-"""The header that names the folder into which a transfer has brought the files; no program sees it."""
+"""The header that names the folder into which a transfer has brought the files; no program sees it.
+
+Of a module with several sites, `SITE:` and the folder; nothing after it where they lay there already.
+"""
 
 WAITING = "sbx_stage"
 """The header that names the folder in which files and messages wait for their transfer."""
@@ -51,6 +54,10 @@ class Stage:
         self.pipeline: str = sheet["pipeline"]
         self._here = f"{sheet['site']}:"
 
+    def _near(self, path: str) -> str:
+        """What is said of this site, without its name."""
+        return path[len(self._here) :] if path.startswith(self._here) else path
+
     def leaving(self, offer: dict[str, Any], links: Links) -> Leaving | None:
         """Return where the files of an attempt go; None where it leaves none."""
         if not self.outputs:
@@ -63,14 +70,13 @@ class Stage:
 
         Notes their names, and the folder that they were brought into, in the offer.
         """
-        brought = (offer.get("headers") or {}).pop(FOLDER, "")
+        brought = self._near((offer.get("headers") or {}).pop(FOLDER, ""))
         if brought and not BROUGHT.fullmatch(brought):
             raise StageProblem(f"{brought!r} is no folder of staged files; this header is not for programs")
         offer["brought"] = folder = os.path.join(self.shared, brought) if brought else ""
         offer["staged"] = names = []
         for path, name in named(references):
-            near = path[len(self._here) :] if path.startswith(self._here) else path
-            target = os.path.join(folder, name) if folder else os.path.join(self.pipeline, near)
+            target = os.path.join(folder, name) if folder else os.path.join(self.pipeline, self._near(path))
             if not os.path.exists(target):
                 raise StageProblem(
                     f"{target} does not exist; look at `stage.in` and at who sends the message"

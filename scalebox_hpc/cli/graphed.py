@@ -71,9 +71,17 @@ def facts(pipeline: Pipeline, module: Module) -> list[str]:
 
 def moves(inserted: Inserted) -> str:
     """What an inserted transfer does."""
-    source, target = inserted.source or "home", inserted.target or "home"
-    what = "files for" if inserted.way == "in" else "files and messages of"
-    return f"brings {what} {inserted.of} from {source} to {target}"
+    source, target = _ends(inserted)
+    if inserted.way == "out":
+        return f"brings files and messages of {inserted.of} from {source} to {target}"
+    where = ", where its tasks start first" if inserted.sites else ""
+    return f"brings files for {inserted.of} from {source} to {target}{where}"
+
+
+def _ends(inserted: Inserted) -> tuple[str, str]:
+    """Between which sites it moves files; of several to which it may bring them, all."""
+    several = " or ".join(inserted.sites) if inserted.way == "in" else ""
+    return inserted.source or "home", several or inserted.target or "home"
 
 
 def gathers(gather: Gather) -> str:
@@ -108,7 +116,7 @@ def as_dot(pipeline: Pipeline) -> list[str]:
 
 def _label(pipeline: Pipeline, module: Module) -> str:
     if module.inserted is not None:
-        return f"{module.inserted.source or 'home'} to {module.inserted.target or 'home'}"
+        return " to ".join(_ends(module.inserted))
     also = f", {gathers(module.gather)}" if module.gather is not None else ""
     return f"at {_site(pipeline, module)}{also}"
 

@@ -69,7 +69,7 @@ def _planned(
     pipeline: Pipeline, pool: Pool, members: list[Module], site: Site, launch: Launch
 ) -> PlannedPool:
     machine = site.machines.get(pool.machine) if pool.machine else site.default_machine()
-    any_seeded = any(module.seed is not None for module in members)
+    any_seeded = any(_is_seeded(pipeline, module) for module in members)
     local = pools.LocalMachine(cpus_here(), memory_here_mib()) if site.batch == "local" else None
     ranks = members[0].ranks
     work = [pools.ModuleWork(each.name, each.taken, _asked(each, pool, any_seeded)) for each in members]
@@ -130,9 +130,15 @@ def _wait(pipeline: Pipeline, pool: Pool, module: Module) -> str:
     )
 
 
+def _is_seeded(pipeline: Pipeline, module: Module) -> bool:
+    """Whether its pools have work at once: what waits for files counts where the tasks choose their site."""
+    transfers = [each for each in pipeline.modules.values() if module.bound and module.name in each.to]
+    return any(each.seed is not None for each in (module, *transfers))
+
+
 def _asked(module: Module, pool: Pool, any_seeded: bool) -> int:
     """For how many tasks of the module its pool asks first; of those with several sites for its share."""
-    asked = _open(module, pool, any_seeded)
+    asked = 1 if module.bound else _open(module, pool, any_seeded)  # it grows with what is brought
     if not module.places:
         return asked
     facts = [

@@ -11,7 +11,7 @@ from scalebox_hpc.config.site_choice import SiteChoice
 from scalebox_hpc.config.table import Table
 from scalebox_hpc.config.templates import Filler
 from scalebox_hpc.domain.pipeline import CONTRACT_FILES, Module, Pipeline, Stage, Template
-from scalebox_hpc.domain.stage import KIND, files_of, routes, with_transfers
+from scalebox_hpc.domain.stage import KIND, Routes, routes, with_transfers
 
 
 def read_stage(module: Table, filler: Filler, kind: str) -> Stage | None:
@@ -77,29 +77,23 @@ def is_staged(module: Module) -> bool:
     return any(not isinstance(part, str) for template in inputs for part in template)
 
 
-def _refuse_several_sites(pipeline: Pipeline, sites: SiteChoice, tables: Mapping[str, Table]) -> None:
-    """Refuse files of a module whose sites have different ones: where a task starts is not known before."""
-    main = sites.used()[pipeline.site]
-    for name, module in pipeline.modules.items():
-        if len({files_of(sites.used()[site], main).key for site in pipeline.sites_of(module)}) == 1:
-            continue
-        remedy = "name one site, or let each task fetch and send its files itself"
-        if module.stage is not None:
-            fact = "with several sites whose files differ is not in this version"
-            tables[name].problem("stage", fact, remedy)
-        for receiver in module.to:
-            stage = pipeline.modules[receiver].stage
-            if stage is not None and stage.inputs:
-                fact = f"files from {name}, which names several sites with files of their own, "
-                tables[receiver].problem("stage", f"{fact}are not in this version", remedy)
+def _refuse_gathers(found: Routes, pipeline: Pipeline, tables: Mapping[str, Table]) -> None:
+    """Refuse gathers that leave files at one site or another.
+
+    What a gather's task leaves takes the place of what it left before, which may wait at another site.
+    """
+    for name in found.outs:
+        if pipeline.modules[name].gather is not None and len(set(found.at[name].values())) > 1:
+            fact = "a gather that leaves files cannot name several sites whose files differ"
+            tables[name].problem("stage", fact, "name one site")
 
 
 def insert_transfers(pipeline: Pipeline, sites: SiteChoice, tables: Mapping[str, Table]) -> Pipeline:
     """Return the pipeline with the transfers that it needs; note names that are taken."""
     if all(module.stage is None for module in pipeline.modules.values()):
         return pipeline
-    _refuse_several_sites(pipeline, sites, tables)
     found = routes(pipeline, sites.used())
+    _refuse_gathers(found, pipeline, tables)
     for name, transfer in found.names():
         if transfer in pipeline.modules:
             fact = f"a transfer called {transfer} is inserted for it, and there is a module of that name"

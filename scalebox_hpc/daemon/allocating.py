@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 
-from scalebox_hpc.daemon import bursting, cancelling, disks, links, talking
+from scalebox_hpc.daemon import bursting, cancelling, disks, links, placing, talking
 from scalebox_hpc.daemon.desk import AskWords, Cancel, Desk, SiteFacts, Submit
 from scalebox_hpc.daemon.living import alive, allocation_facts, greeted, lives
 from scalebox_hpc.daemon.looking import SiteBook, end_allocation
@@ -43,6 +43,7 @@ def decide(desk: Desk, books: dict[str, SiteBook], leaving: bool) -> None:
     for pool in desk.world.pools.values():
         by_site.setdefault(pool.spec.site, []).append(pool)
     split = bursting.split(desk, books)
+    placing.move(desk)
     for site, members in by_site.items():
         facts = desk.sites[site]
         if not any(_matters(pool) for pool in members) or links.is_away(desk, books, site):

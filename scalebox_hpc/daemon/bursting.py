@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import inf
 
-from scalebox_hpc.daemon import links
+from scalebox_hpc.daemon import links, placing
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.living import allocation_facts, greeted, lives
 from scalebox_hpc.daemon.looking import SiteBook
-from scalebox_hpc.daemon.state import ModuleState, PoolState
+from scalebox_hpc.daemon.state import AllocationState, ModuleState, PoolState
 from scalebox_hpc.domain.pipeline import Place
 from scalebox_hpc.domain.task import TaskState
-from scalebox_hpc.engine.burst import PlaceFacts, shares
+from scalebox_hpc.engine.burst import SLOW_S, PlaceFacts, shares
+from scalebox_hpc.engine.dispatch import Room, fits
 
 
 def ready(desk: Desk, module: ModuleState) -> int:
-    """How many tasks of a module could be leased now."""
+    """How many tasks of a module could be leased now; of a transfer, how many have a place to go to."""
     is_due = module.due_us <= desk.now.wall_us and not module.broken
-    return module.counts[TaskState.READY] if is_due else 0
+    if not is_due:
+        return 0
+    return module.counts[TaskState.READY] if module.feeds is None else placing.room_of(desk, module)
 
 
 def split(desk: Desk, books: Mapping[str, SiteBook]) -> dict[tuple[int, int], int]:
@@ -29,10 +34,19 @@ def split(desk: Desk, books: Mapping[str, SiteBook]) -> dict[tuple[int, int], in
             continue
         at = pools_of(desk, module)
         facts = [_facts_of(desk, books, module, at[place.pool], place) for place in module.spec.places]
-        for place, share in zip(module.spec.places, shares(ready(desk, module), facts), strict=True):
-            pool = at[place.pool]
-            found[module.module_id, pool.pool_id] = held(desk, module, pool) + share
+        module.places = tuple(facts)
+        for place, wanted in zip(module.spec.places, _wanted(desk, module, at), strict=True):
+            found[module.module_id, at[place.pool].pool_id] = wanted
     return found
+
+
+def _wanted(desk: Desk, module: ModuleState, at: Mapping[str, PoolState]) -> list[int]:
+    """How many open tasks each of its pools asks for."""
+    if module.spec.bound:
+        return placing.wanted(desk, module)
+    split_ready = shares(ready(desk, module), module.places)
+    held = [_held(desk, module, at[place.pool]) for place in module.spec.places]
+    return [each + share for each, share in zip(held, split_ready, strict=True)]
 
 
 def pools_of(desk: Desk, module: ModuleState) -> dict[str, PoolState]:
@@ -40,7 +54,7 @@ def pools_of(desk: Desk, module: ModuleState) -> dict[str, PoolState]:
     return {pool.spec.name: pool for pool in desk.world.pools.values() if pool.serves(module)}
 
 
-def held(desk: Desk, module: ModuleState, pool: PoolState) -> int:
+def _held(desk: Desk, module: ModuleState, pool: PoolState) -> int:
     """How many tasks of a module the agents of a pool have in hand."""
     agents = desk.world.agents.values()
     return sum(agent.session.held[module.module_id] for agent in agents if agent.pool is pool)
@@ -53,11 +67,13 @@ def _facts_of(
     is_lost = links.is_away(desk, books, site) and bool(books[site].link_why if site in books else "")
     living = [each for each in pool.allocations.values() if lives(each)]
     facts = [allocation_facts(each, known) for each in living]
-    since = [each.newest.created_us for each, fact in zip(living, facts, strict=True) if fact.pending]
+    pending = [each for each, fact in zip(living, facts, strict=True) if fact.pending]
+    since = [each.newest.created_us for each in pending]
     waits_s = (desk.now.wall_us - min(since)) / 1e6 if since else 0.0
     if not living and pool.reason:  # it asked in vain
         waits_s = inf
-    return PlaceFacts(
+    is_lost_for_long = is_lost and books[site].is_lost_for(desk.now.mono_s, SLOW_S)
+    now = PlaceFacts(
         place.weight,
         place.when_pending_s,
         usable=pool.state == "ok"
@@ -66,4 +82,26 @@ def _facts_of(
         and site not in module.given_up,
         delivers=any(fact.active for fact in facts),
         waits_s=waits_s,
+        gone=pool.state != "ok" or site in module.given_up or is_lost_for_long,
+        at_once=desk.sites[site].is_here,
     )
+    if not module.spec.bound:
+        return now
+    agents = [each for each in desk.world.agents.values() if each.pool is pool and not each.leaving]
+    return replace(
+        now,
+        slots=sum(fits(agent.room, module.needs()) for agent in agents),
+        next_slots=max((fits(each, module.needs()) for each in _next_rooms(desk, pool, pending)), default=0),
+    )
+
+
+def _next_rooms(desk: Desk, pool: PoolState, pending: Iterable[AllocationState]) -> list[Room]:
+    """What elements have that still wait in a queue; on this machine, what one could have."""
+    facts = desk.sites[pool.spec.site]
+    if not facts.is_here:
+        asked = [each.request for each in pending]
+        return [Room(each.cpus, each.memory_mib, each.gpus, sys.maxsize) for each in asked]
+    machine = facts.site.machines.get(pool.spec.machine or "") or facts.site.default_machine()
+    most = (machine.cpus if machine is not None else None, facts.cpus)
+    cpus = min((each for each in most if each), default=0)
+    return [Room(cpus, facts.most_memory_mib(pool.spec.machine) or 0, sys.maxsize, sys.maxsize)]

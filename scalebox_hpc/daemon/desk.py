@@ -183,6 +183,11 @@ class SiteFacts:
         """Whether it is reached through ssh."""
         return self.site.ssh is not None
 
+    @property
+    def is_here(self) -> bool:
+        """Whether its elements are processes of this machine, with no queue before them."""
+        return self.cpus is not None and self.memory_mib is not None
+
     def most_memory_mib(self, machine: str | None) -> int | None:
         """The most memory that an element of a machine, else of the default one, can have; None: unknown."""
         found = self.site.default_machine() if machine is None else self.site.machines.get(machine)

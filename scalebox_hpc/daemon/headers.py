@@ -32,6 +32,11 @@ def read_headers(*texts: str | None) -> dict[str, str]:
     return joined
 
 
+def staged_at(headers: Mapping[str, str] | None) -> str:
+    """To which one of several sites a transfer has brought the files of a message; "": it had no choice."""
+    return (headers or {}).get(_STAGED, "").rpartition(":")[0]
+
+
 def same_content(known: str | None, written: str | None) -> bool:
     """Tell whether headers say the same; where a transfer has put the files of a message says nothing."""
     if known == written:

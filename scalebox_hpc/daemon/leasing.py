@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scalebox_hpc.daemon import recording
+from scalebox_hpc.daemon import placing, recording
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.headers import read_headers
 from scalebox_hpc.daemon.state import ACTIVE, AgentState, ModuleState, PoolState
@@ -30,7 +30,9 @@ def grant(desk: Desk, agent: AgentState, turn: int) -> list[dict[str, Any]]:
     if agent.leaving or agent.told != "work" or pool.run.phase not in ACTIVE:
         return []
     work = with_work(desk, pool)
-    candidates = [_candidate(module) for module in pool.modules if _can_serve(desk, agent, module, work)]
+    candidates = [
+        _candidate(desk, pool, module) for module in pool.modules if _can_serve(desk, agent, module, work)
+    ]
     if not candidates:
         return []
     offers: list[dict[str, Any]] = []
@@ -59,6 +61,7 @@ def with_work(desk: Desk, pool: PoolState) -> frozenset[int]:
         and module.due_us <= now.wall_us
         and not module.broken
         and pool.spec.site not in module.given_up
+        and (not module.placed or placing.ready_at(desk, pool, module))
     )
 
 
@@ -123,13 +126,13 @@ def _avoid(desk: Desk, agent: AgentState, module: ModuleState) -> None:
         agent.avoids[module.module_id] = now_s + AVOID_S
 
 
-def _candidate(module: ModuleState) -> Candidate:
+def _candidate(desk: Desk, pool: PoolState, module: ModuleState) -> Candidate:
     time_s = module.spec.resources.time_s
     return Candidate(
         module.module_id,
         module.run.run_id,
         module.depth,
-        module.counts[TaskState.READY],
+        placing.ready_at(desk, pool, module),
         module.needs(),
         time_s,
     )
@@ -152,39 +155,49 @@ def _walltime_left(desk: Desk, agent: AgentState) -> float | None:
 def _claim(desk: Desk, agent: AgentState, module: ModuleState, count: int) -> list[dict[str, Any]]:
     if count <= 0:
         return []
-    rows = desk.store.rows(
-        "claim",
-        {
-            "epoch": desk.epoch,
-            "now": desk.now.wall_us,
-            "agent": agent.agent_id,
-            "module": module.module_id,
-            "count": count,
-            "memory_mib": agent.room.memory_mib,
-        },
-    )
+    asked = {
+        "epoch": desk.epoch,
+        "now": desk.now.wall_us,
+        "agent": agent.agent_id,
+        "module": module.module_id,
+        "count": count,
+        "memory_mib": agent.room.memory_mib,
+    }
+    before = placing.stocks(desk, module.feeds) if module.feeds is not None else []
+    if module.spec.bound:
+        rows = desk.store.rows("claim_at", {**asked, "site": agent.pool.spec.site})
+    else:
+        rows = desk.store.rows("claim", asked)
     if rows:
         module.moved(TaskState.READY, TaskState.LEASED, len(rows))
     if len(rows) < count:
         due = desk.store.one("next_due", (module.module_id,))
         at_us = due[0] if due is not None and due[0] is not None else 0
         module.due_us = at_us if at_us > desk.now.wall_us else 0  # else: what is due does not fit here
-    return [_lease_out(desk, agent, module, row) for row in rows]
+    placed = (
+        placing.bind(desk, module, rows, before) if module.feeds is not None else [(row, "") for row in rows]
+    )
+    return [_lease_out(desk, agent, module, row, site) for row, site in placed]
 
 
-def _lease_out(desk: Desk, agent: AgentState, module: ModuleState, row: tuple[Any, ...]) -> dict[str, Any]:
+def _lease_out(
+    desk: Desk, agent: AgentState, module: ModuleState, row: tuple[Any, ...], site: str
+) -> dict[str, Any]:
     """Note a new lease in the agent's session and write its offer."""
     lease = Lease(row[0], desk.epoch, row[2]).text()
     needs = module.needs(row[4])
     agent.session.add(
         Offer(lease, needs.cpus, needs.memory_mib, needs.gpus, needs.scratch_mib, module.module_id)
     )
-    return _offer(desk, module, lease, row)
+    return _offer(desk, module, lease, row, site)
 
 
-def _offer(desk: Desk, module: ModuleState, lease: str, row: tuple[Any, ...]) -> dict[str, Any]:
-    """Write an offer for the wire."""
+def _offer(desk: Desk, module: ModuleState, lease: str, row: tuple[Any, ...], site: str) -> dict[str, Any]:
+    """Write an offer for the wire. `site`: to which one of several a transfer is to bring files."""
     task_id, n, _, attempts, memory_mib, generation, body, headers, inherited = row
+    told = read_headers(inherited, headers)
+    if module.feeds is not None:
+        told[placing.CHOSEN] = site
     return {
         "lease": lease,
         "module": module.module_id,
@@ -192,7 +205,7 @@ def _offer(desk: Desk, module: ModuleState, lease: str, row: tuple[Any, ...]) ->
         "attempt": attempts + 1,
         "depth": module.depth,
         "body": body,
-        "headers": read_headers(inherited, headers),
+        "headers": told,
         "resources": module.resources(memory_mib),
         "gather": _gathered(desk, module, task_id, generation),
     }
@@ -213,7 +226,7 @@ def offer_again(desk: Desk, agent: AgentState) -> list[dict[str, Any]]:
         module = desk.world.modules.get(offer.module_id)
         row = desk.store.one("offer_again", (parse_lease(offer.lease).task_id,))
         if row is not None and module is not None:
-            again.append(_offer(desk, module, offer.lease, row))
+            again.append(_offer(desk, module, offer.lease, row[:-1], row[-1]))
     return again
 
 

@@ -42,6 +42,10 @@ class SiteBook:
     link_lost_s: float | None = None  # since when it is down, monotonic; None: it is up, or never was
     link_again_s: float = 0.0  # when a hand that could not begin is asked again, monotonic
 
+    def is_lost_for(self, mono_s: float, least_s: float) -> bool:
+        """Whether the link has been down for so long."""
+        return self.link_lost_s is not None and mono_s - self.link_lost_s >= least_s
+
 
 def look(desk: Desk, books: dict[str, SiteBook]) -> None:
     """Ask for a listing where one is due, also for agents alone: only what is heard can be silent."""

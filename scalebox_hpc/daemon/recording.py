@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scalebox_hpc.daemon import firing, successes
+from scalebox_hpc.daemon import firing, placing, successes
 from scalebox_hpc.daemon.attempt_row import Made, Of, attempt_row, output_row, sent_to
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.headers import inherited_by, read_headers
@@ -271,6 +271,8 @@ def _count_launch_at(desk: Desk, module: ModuleState, node: str, site: str, note
         module.broken, module.restless = module.given_up[site], True
         module.dirty = True
         module.run.note(f"{module.spec.name} failed as a whole: {module.broken}")
+        for transfer in module.feeders:
+            transfer.broken, transfer.restless, transfer.dirty = module.broken, True, True
     else:
         module.run.note(f"{module.spec.name} is left to its other sites: {module.given_up[site]}")
 
@@ -321,6 +323,8 @@ def _settle(desk: Desk, task: TaskRow, event: TaskEvent, *, cause: str, ready_us
         ),
     )
     task.module.moved(source, task.state)
+    if task.module.feeds is not None and task.state is TaskState.FAILED and task.generation > 1:
+        placing.failed(desk, task.module.feeds, task.task_id, cause)
 
 
 def lapse(

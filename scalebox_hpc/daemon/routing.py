@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count as count_from
 
-from scalebox_hpc.daemon import firing
+from scalebox_hpc.daemon import firing, placing
 from scalebox_hpc.daemon.desk import Desk
-from scalebox_hpc.daemon.headers import headers_text, same_content
+from scalebox_hpc.daemon.headers import headers_text, same_content, staged_at
 from scalebox_hpc.daemon.state import ModuleState, RunState
 from scalebox_hpc.domain.task import Cause, TaskState
 from scalebox_hpc.engine import gather as gathering
@@ -49,10 +49,27 @@ def route(desk: Desk, batch: Batch) -> None:
         by_module.setdefault(to, []).append((position, body, headers))
     for name, items in by_module.items():
         module = batch.run.modules[name]
+        if batch.replacing and module.spec.bound:
+            items = _for_new_tasks(desk, batch, module, items)
         if module.gather is None:
             _add_tasks(desk, batch, module, items)
         else:
             _add_members(desk, batch, module, items)
+
+
+def _for_new_tasks(desk: Desk, batch: Batch, module: ModuleState, items: Iterable[Item]) -> list[Item]:
+    """Take in what says that files of a task were brought once more; return the other messages."""
+    others = []
+    for position, body, headers in items:
+        message_id = desk.ids.take("message")
+        known = placing.brought_again(desk, module, batch.sender, message_id, staged_at(headers))
+        if known is None:
+            others.append((position, body, headers))
+            continue
+        task_id, is_bound = known
+        row = (message_id, batch.sender, position, module.module_id, body, headers_text(headers))
+        desk.store.run("add_message", (*row, headers_text(batch.inherited), task_id, None, int(is_bound)))
+    return others
 
 
 def _add_tasks(desk: Desk, batch: Batch, module: ModuleState, items: list[Item]) -> None:
@@ -93,6 +110,10 @@ def _insert_fresh(
         pairs = [(i, pair) for i, pair in pairs if first_task + i in came]
     placed = [(first_message + i, first_task + i, item) for i, (_, item) in pairs]
     _insert_messages(desk, batch, module, placed)
+    if module.spec.bound:
+        desk.store.many(
+            "bind_task", [(staged_at(headers), task_id) for _, task_id, (_, _, headers) in placed]
+        )
     module.next_n += count
     module.due_us = 0
     module.restless = bool(module.broken)
@@ -134,6 +155,8 @@ def _repeat(desk: Desk, batch: Batch, module: ModuleState, key: bytes, item: Ite
         if again:
             desk.store.run("release_key", (task_id,))
         task_id = _further_task(desk, module, message_id, key if again else None)
+        if module.spec.bound:
+            desk.store.run("bind_task", (staged_at(headers), task_id))
     else:
         module.ignored += 1
         module.dirty = True

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scalebox_hpc.daemon import allocating, firing, recording
+from scalebox_hpc.daemon import allocating, firing, placing, recording
 from scalebox_hpc.daemon.desk import Desk, Remove, SiteFacts
 from scalebox_hpc.daemon.headers import inherited_by, read_headers
 from scalebox_hpc.daemon.loading import Frozen, load_run, write_frozen
 from scalebox_hpc.daemon.routing import SEED, Batch, route
 from scalebox_hpc.daemon.sheets import sheet_of
 from scalebox_hpc.daemon.state import ACTIVE, ENDED, ModuleState, PoolState, RunPhase, RunState
-from scalebox_hpc.domain.pipeline import Module, Pipeline
+from scalebox_hpc.domain.pipeline import Inserted, Module, Pipeline
 from scalebox_hpc.domain.task import HELD, Cause, TaskState
 from scalebox_hpc.engine.closing import close
 from scalebox_hpc.engine.launches import Streak
@@ -98,9 +98,16 @@ def _sheet_at(desk: Desk, prepared: Prepared, module: Module, module_id: int, si
     if module.stage is not None:
         sheet["stage"]["results"] = prepared.results
     if module.inserted is not None:
-        served = prepared.pipeline.modules[module.inserted.of]
-        sheet["env"]["SBX_FAR_SHARED"] = prepared.shared[prepared.pipeline.pools[served.pool].site]
+        sheet["env"] |= _far(prepared, module.inserted)
     return sheet
+
+
+def _far(prepared: Prepared, inserted: Inserted) -> dict[str, str]:
+    """What a transfer is told of the other end: the run's shared directory, at each site that it may be."""
+    served = prepared.pipeline.modules[inserted.of]
+    first = next(iter(inserted.sites or prepared.pipeline.sites_of(served)))
+    ends = {site: [files, prepared.shared[site]] for site, files in inserted.sites.items()}
+    return {"SBX_FAR_SHARED": prepared.shared[first], "SBX_FAR_SITES": json.dumps(ends)}
 
 
 def results_at(facts: SiteFacts, run: str) -> str:
@@ -178,7 +185,7 @@ def settle(desk: Desk, run: RunState) -> None:
 def _pause_if_stuck(desk: Desk, run: RunState) -> None:
     """A run whose work waits for paused pools alone, with no agent left, waits for a person."""
     pools = [pool for pool in desk.world.pools.values() if pool.run is run]
-    waiting = [pool for pool in pools if any(module.open_tasks for module in pool.modules)]
+    waiting = [pool for pool in pools if any(placing.waits_for(module) for module in pool.modules)]
     living = any(agent.pool.run is run for agent in desk.world.agents.values())
     paused = [pool for pool in waiting if pool.state == "paused"]
     stuck = bool(paused) and all(pool.state == "paused" or _is_given_up(pool) for pool in waiting)
@@ -189,7 +196,7 @@ def _pause_if_stuck(desk: Desk, run: RunState) -> None:
 
 def _is_given_up(pool: PoolState) -> bool:
     """Whether nothing that is open would start at the pool's site, so that it waits for other pools."""
-    return all(pool.spec.site in module.given_up for module in pool.modules if module.open_tasks)
+    return all(pool.spec.site in module.given_up for module in pool.modules if placing.waits_for(module))
 
 
 def _end(desk: Desk, run: RunState) -> None:

@@ -25,7 +25,8 @@ def sheet_of(pipeline: Pipeline, module: Module, facts: SiteFacts, home: str) ->
     """All of a module's sheet but what belongs to one run; `home` is the path of the home."""
     image, gathers = _image_at(module, facts), {}
     command, env = _of_transfer(module) if module.kind == "transfer" else (module.command, module.env)
-    receivers = module.to if module.via is None else tuple(module.via)
+    via = module.via_of(facts.site.name)
+    receivers = module.to if via is None else tuple(via)
     for name in receivers:
         gather = pipeline.modules[name].gather
         if gather is not None:
@@ -47,9 +48,9 @@ def sheet_of(pipeline: Pipeline, module: Module, facts: SiteFacts, home: str) ->
         "params": dict(pipeline.params),
         "container": None if image is None else container_of(module, facts, image, home),
         "to": list(receivers),
-        "via": dict(module.via or {}),
+        "via": dict(via or {}),
         "inserted": module.inserted is not None,
-        "stage": _stage(pipeline, module),
+        "stage": _stage(pipeline, module, facts.site.name),
         "modules": list(pipeline.modules),
         "gathers": gathers,
         "is_gather": module.gather is not None,
@@ -66,12 +67,16 @@ def _image_at(module: Module, facts: SiteFacts) -> Image | None:
     return image and replace(image, path=module.stored_at.get(facts.site.name, image.path))
 
 
-def _stage(pipeline: Pipeline, module: Module) -> dict[str, Any] | None:
-    """What is staged for a module, and which transfer takes home what it leaves; "": none."""
+def _stage(pipeline: Pipeline, module: Module, site: str) -> dict[str, Any] | None:
+    """What is staged for a module, and which transfer takes home what it leaves at a site; "": none."""
     if module.stage is None:
         return None
     inserted = {name: pipeline.modules[name].inserted for name in module.to}
-    takes = (name for name, each in inserted.items() if each and (each.of, each.way) == (module.name, "out"))
+    takes = (
+        name
+        for name, each in inserted.items()
+        if each and (each.of, each.way) == (module.name, "out") and site in (each.sites or {site: ""})
+    )
     inputs = [_template(each) for each in module.stage.inputs]
     return {"in": inputs, "out": list(module.stage.outputs), "to": next(takes, "")}
 

@@ -19,6 +19,7 @@ from scalebox_hpc.domain.image import Image
 from scalebox_hpc.domain.pipeline import Gather, Module, Pipeline, Ranks
 from scalebox_hpc.domain.pipeline import Pool as PoolSpec
 from scalebox_hpc.domain.task import Cause, TaskState
+from scalebox_hpc.engine.burst import PlaceFacts
 from scalebox_hpc.engine.closing import Graph, Standing, depths, graph_of, upstream
 from scalebox_hpc.engine.dispatch import Room
 from scalebox_hpc.engine.keys import Keys
@@ -85,6 +86,11 @@ class ModuleState:
     restless: bool = False  # READY tasks are to be failed, because it is broken
     rooms: dict[int | None, Room] = field(default_factory=dict)  # what tasks need, by their raised memory
     told: dict[int | None, dict[str, Any]] = field(default_factory=dict)  # the same, as offers say it
+    feeds: ModuleState | None = (
+        None  # of a transfer: the module of several sites to one of which it brings files
+    )
+    feeders: list[ModuleState] = field(default_factory=list)  # the other way round
+    places: tuple[PlaceFacts, ...] = ()  # of several sites: what the last decision knew of each
 
     @property
     def image(self) -> Image | None:
@@ -130,6 +136,11 @@ class ModuleState:
             told = dataclasses.asdict(self.needs(memory_mib)) | {"time_s": self.spec.resources.time_s}
             self.told[memory_mib] = told
         return told
+
+    @property
+    def placed(self) -> bool:
+        """Whether a lease of its tasks depends on a site: where their files are, or are to be brought."""
+        return self.spec.bound or self.feeds is not None
 
     def launch_failed(self, node: str) -> None:
         """Count a launch failure."""
@@ -193,6 +204,11 @@ class RunState:
     def link(self) -> None:
         """Work out the graph, once the modules are there."""
         self.graph = graph_of({name: module.spec.to for name, module in self.modules.items()})
+        for module in self.modules.values():
+            inserted = module.spec.inserted
+            if inserted is not None and inserted.way == "in" and self.modules[inserted.of].spec.bound:
+                module.feeds = self.modules[inserted.of]
+                module.feeds.feeders.append(module)
         for name, depth in depths(self.graph).items():
             self.modules[name].depth = depth
             self.depths[self.modules[name].module_id] = depth
@@ -292,8 +308,13 @@ class PoolState:
 
     @property
     def has_work(self) -> bool:
-        """Whether a task of it waits for a lease."""
-        return any(module.counts[TaskState.READY] for module in self.modules)
+        """Whether a task of it waits for a lease, or for files that come to one of its sites."""
+        return any(
+            each.counts[TaskState.READY]
+            for module in self.modules
+            if module.feeds is None  # it waits for the pools of that module
+            for each in (module, *module.feeders)
+        )
 
     def holds(self, mono_s: float) -> bool:
         """Tell whether the pool waits for the infrastructure to mend."""

@@ -52,7 +52,7 @@ def _plain(desk: Desk, agent_id: int, row: tuple[Any, ...], result: Result) -> P
     task_id, state, epoch, number, module_id, holder, attempts, created_us, ready_us, leased_us, *about = row
     headers, inherited = about
     module, source = desk.world.modules.get(module_id), SOURCES.get(state)
-    if source is None or module is None or module.gather is not None:
+    if source is None or module is None or module.gather is not None or module.feeds is not None:
         return None
     if result.lease != (task_id, epoch, number) or holder != agent_id:
         return None

@@ -134,6 +134,8 @@ class Inserted:
     way: str  # "in": to it; "out": from it, into the results
     source: str  # the name of a site
     target: str
+    sites: Mapping[str, str] = field(default_factory=dict)
+    """Where that module names several: those that this serves, each with the site whose files it sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +175,10 @@ class Module:
     via: Mapping[str, str] | None = (
         None  # receivers as the program calls them, to who gets it; None: as in `to`
     )
+    via_at: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """The same by site, where that is not the same for all of its sites."""
     inserted: Inserted | None = None  # None: the author wrote it
+    bound: bool = False  # each of its tasks runs at that one of its sites to which its files were brought
     digest: str = (
         ""  # of image, container, binds, kind, command, files, env, parameters used, to, gather, stage
     )
@@ -182,6 +187,10 @@ class Module:
     def pools(self) -> tuple[str, ...]:
         """The names of the pools that serve it; one at each of its sites."""
         return tuple(place.pool for place in self.places) or (self.pool,)
+
+    def via_of(self, site: str) -> Mapping[str, str] | None:
+        """Who gets the messages of a task that ran there; None: whom the program names."""
+        return self.via_at.get(site, self.via)
 
     @property
     def ranks(self) -> Ranks | None:

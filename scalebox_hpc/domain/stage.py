@@ -67,13 +67,16 @@ def files_of(site: Site, main: Site) -> Files:
 class Routes:
     """Which transfers a pipeline needs."""
 
-    at: Mapping[str, Files]  # of each module
+    at: Mapping[str, Mapping[str, Files]]  # of each module, by its sites
     ins: Mapping[str, Mapping[str, str]]  # module, then key of the sender's files: name of the transfer
-    outs: Mapping[str, str]  # module: name of the transfer that takes its files home
+    outs: Mapping[str, Mapping[str, str]]  # module, then key of its files: what takes them home
+    bound: frozenset[str]  # modules that see different files at their sites, and need some
 
-    def sends_from(self, name: str) -> Files:
+    def sends_from(self, name: str) -> list[Files]:
         """Return where a module's messages come from, once its files are where they belong."""
-        return HOME if name in self.outs else self.at[name]
+        outs = self.outs.get(name, {})
+        sources = {each.key: HOME if each.key in outs else each for each in self.at[name].values()}
+        return list(sources.values())
 
     def receiver(self, name: str, source: Files) -> str:
         """Return who gets a message to a module from there."""
@@ -81,34 +84,41 @@ class Routes:
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Yield each module that needs transfers with the name of one."""
-        for name, transfers in self.ins.items():
-            yield from ((name, transfer) for transfer in transfers.values())
-        yield from self.outs.items()
+        for transfers in (self.ins, self.outs):
+            yield from ((name, each) for name, named in transfers.items() for each in named.values())
 
 
 def routes(pipeline: Pipeline, sites: Mapping[str, Site]) -> Routes:
     """Find the transfers that are to be inserted; `sites` has those of all pools."""
     modules, main = pipeline.modules, sites[pipeline.site]
-    at = {name: files_of(sites[pipeline.pools[each.pool].site], main) for name, each in modules.items()}
-    outs = {
-        name: f"{name}-out"
+    at = {
+        name: {site: files_of(sites[site], main) for site in pipeline.sites_of(each)}
         for name, each in modules.items()
-        if each.stage is not None and each.stage.outputs and at[name] != HOME
     }
-    found = Routes(at, {}, outs)
+    outs = {
+        name: _named(f"{name}-out", [source for source in at[name].values() if source != HOME])
+        for name, each in modules.items()
+        if each.stage is not None and each.stage.outputs
+    }
+    needing = [name for name, each in modules.items() if each.stage is not None and each.stage.inputs]
+    bound = frozenset(name for name in needing if len({each.key for each in at[name].values()}) > 1)
+    found = Routes(at, {}, {name: each for name, each in outs.items() if each}, bound)
     ins = {}
-    for name, module in modules.items():
-        if module.stage is None or not module.stage.inputs:
-            continue
-        senders = [found.sends_from(each.name) for each in modules.values() if name in each.to]
-        sources = {source.key: source for source in ([HOME] if module.seed else []) + senders}
-        far = [source for key, source in sorted(sources.items()) if key != at[name].key]
-        ins[name] = {each.key: _in_name(name, each, len(far) == 1) for each in far}
-    return Routes(at, {name: each for name, each in ins.items() if each}, outs)
+    for name in needing:
+        senders = [each.name for each in modules.values() if name in each.to]
+        sources = [source for sender in senders for source in found.sends_from(sender)]
+        own = {} if name in bound else {each.key for each in at[name].values()}
+        seeded = [HOME] if modules[name].seed else []
+        ins[name] = _named(f"{name}-in", [each for each in (*seeded, *sources) if each.key not in own])
+    return replace(found, ins={name: each for name, each in ins.items() if each})
 
 
-def _in_name(name: str, source: Files, is_only: bool) -> str:
-    return f"{name}-in" if is_only else f"{name}-in-{source.site or 'home'}"
+def _named(name: str, every: Sequence[Files]) -> dict[str, str]:
+    """Name a transfer for each place, by the key of its files; after the place where there are several."""
+    places = {each.key: each for each in sorted(every, key=lambda each: each.key)}
+    if len(places) == 1:
+        return dict.fromkeys(places, name)
+    return {key: f"{name}-{each.site or 'home'}" for key, each in places.items()}
 
 
 def with_transfers(pipeline: Pipeline, found: Routes) -> Pipeline:
@@ -120,8 +130,8 @@ def with_transfers(pipeline: Pipeline, found: Routes) -> Pipeline:
         for key, transfer in found.ins.get(name, {}).items():
             modules[transfer] = _transfer_in(transfer, module, key, found)
         modules[name] = _rewritten(module, found)
-        if name in found.outs:
-            modules[found.outs[name]] = _transfer_out(found.outs[name], module, found)
+        for key, transfer in found.outs.get(name, {}).items():
+            modules[transfer] = _transfer_out(transfer, module, key, found)
     pool = pipeline.pools.get(POOL) or Pool(POOL, HERE, walltime_s=WALLTIME_S, idle_s=2.0)
     for name, module in modules.items():
         if module.inserted is not None:
@@ -131,38 +141,61 @@ def with_transfers(pipeline: Pipeline, found: Routes) -> Pipeline:
 
 
 def _rewritten(module: Module, found: Routes) -> Module:
-    seed = None if HOME.key in found.ins.get(module.name, {}) else module.seed
-    if module.name in found.outs:
-        transfer = found.outs[module.name]
-        return replace(module, seed=seed, to=(transfer,), via=dict.fromkeys(module.to, transfer))
-    return replace(_routed(module, module.to, found.at[module.name], found), seed=seed)
+    """Let a module send to the receivers that its files need, at each of its sites."""
+    name = module.name
+    seed = None if HOME.key in found.ins.get(name, {}) else module.seed
+    ways = {site: _ways(module, source, found) for site, source in found.at[name].items()}
+    to = tuple(dict.fromkeys(receiver for receivers, _ in ways.values() for receiver in receivers))
+    vias = {site: via for site, (_, via) in ways.items()}
+    first = next(iter(vias.values()))
+    made = replace(module, seed=seed, to=to, bound=name in found.bound)
+    if any(via != first for via in vias.values()):
+        return replace(made, via_at=vias)
+    return made if to == module.to else replace(made, via=first)
 
 
-def _routed(module: Module, to: tuple[str, ...], source: Files, found: Routes) -> Module:
-    """Let a module send to the receivers that its files need."""
+def _ways(module: Module, source: Files, found: Routes) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return who gets the messages of tasks that saw these files, and for whom each is."""
+    taken = found.outs.get(module.name, {}).get(source.key)
+    if taken is not None:
+        return (taken,), dict.fromkeys(module.to, taken)
+    return _routed(module.to, source, found)
+
+
+def _routed(to: tuple[str, ...], source: Files, found: Routes) -> tuple[tuple[str, ...], dict[str, str]]:
     via = {name: found.receiver(name, source) for name in to}
-    if all(name == receiver for name, receiver in via.items()):
-        return replace(module, to=to)
-    return replace(module, to=tuple(dict.fromkeys(via.values())), via=via)
+    return tuple(dict.fromkeys(via.values())), via
+
+
+def _sites(name: str, found: Routes, among: Files | None = None) -> dict[str, str]:
+    """The sites of a module that names several, of these files, to the one whose files each sees."""
+    at = found.at[name]
+    if len({each.key for each in at.values()}) == 1:
+        return {}
+    return {site: each.site for site, each in at.items() if among in (None, each)}
 
 
 def _transfer_in(name: str, module: Module, key: str, found: Routes) -> Module:
     """A transfer that copies what messages to a module refer to, then sends them on."""
     assert module.stage is not None
-    source = next(each for each in (HOME, *found.at.values()) if each.key == key)
-    inserted = Inserted(module.name, "in", source.site, found.at[module.name].site)
+    known = (HOME, *(each for of_sites in found.at.values() for each in of_sites.values()))
+    source = next(each for each in known if each.key == key)
+    target = next(iter(found.at[module.name].values()))
+    inserted = Inserted(module.name, "in", source.site, target.site, _sites(module.name, found))
     made = _transfer(name, "stage-in", inserted, module.stage.inputs)
     return replace(made, to=(module.name,), seed=module.seed if source == HOME else None)
 
 
-def _transfer_out(name: str, module: Module, found: Routes) -> Module:
+def _transfer_out(name: str, module: Module, key: str, found: Routes) -> Module:
     """A transfer that takes home what a task of a module left, then sends on the messages of that task.
 
     Behind a gather it is one itself, a part for each task: a gather's task may succeed once more, and what
     it sends then takes the place of what it sent before.
     """
-    inserted = Inserted(module.name, "out", found.at[module.name].site, HOME.site)
-    made = _routed(_transfer(name, "stage-out", inserted, ()), module.to, HOME, found)
+    source = next(each for each in found.at[module.name].values() if each.key == key)
+    inserted = Inserted(module.name, "out", source.site, HOME.site, _sites(module.name, found, source))
+    to, via = _routed(module.to, HOME, found)
+    made = replace(_transfer(name, "stage-out", inserted, ()), to=to, via=None if to == module.to else via)
     if module.gather is None:
         return made
     return replace(made, gather=Gather("header", SENDER, ("1",)))

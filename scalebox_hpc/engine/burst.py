@@ -25,6 +25,15 @@ class PlaceFacts:
     usable: bool  # it can be reached, and its pool is not paused
     delivers: bool  # an element of its pool is at work
     waits_s: float  # for how long its oldest pending element has waited; 0: none is pending
+    slots: int = 0  # how many tasks its elements at work hold at once
+    next_slots: int = 0  # how many one element will hold that has not started; 0: none is pending
+    at_once: bool = False  # it has no queue: an element starts when it is asked for, if there is room for it
+    gone: bool = False  # nothing will start there for long
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether nothing starts there for a while."""
+        return not self.delivers and self.waits_s >= SLOW_S
 
 
 def shares(ready: int, places: Sequence[PlaceFacts]) -> list[int]:
@@ -35,9 +44,7 @@ def shares(ready: int, places: Sequence[PlaceFacts]) -> list[int]:
     for its share, too.
     """
     asked = [place.usable and _is_due(place, places[:index]) for index, place in enumerate(places)]
-    prompt = [
-        each and (place.delivers or place.waits_s < SLOW_S) for place, each in zip(places, asked, strict=True)
-    ]
+    prompt = [each and not place.is_slow for place, each in zip(places, asked, strict=True)]
     result = []
     for place, is_asked in zip(places, asked, strict=True):
         among = compress(places, prompt if place.delivers else asked)

@@ -15,6 +15,63 @@ RETURNING task_id, n, lease_n, attempts, memory_mib, generation,
           (SELECT headers FROM message WHERE message.message_id = task.message_id),
           (SELECT inherited FROM message WHERE message.message_id = task.message_id);
 
+-- name: claim_at
+-- The same of a module whose tasks are bound to sites. Few are READY at other sites, for few are brought ahead.
+UPDATE task
+   SET state = 'LEASED', lease_epoch = :epoch, lease_n = lease_n + 1, leased_us = :now,
+       agent_id = :agent, lapsed = 0
+ WHERE task_id IN (SELECT task_id FROM task
+                    WHERE module_id = :module AND state = 'READY' AND ready_us <= :now
+                      AND (memory_mib IS NULL OR memory_mib <= :memory_mib) AND site IN ('', :site)
+                    ORDER BY ready_us, task_id LIMIT :count)
+RETURNING task_id, n, lease_n, attempts, memory_mib, generation,
+          (SELECT body FROM message WHERE message.message_id = task.message_id),
+          (SELECT headers FROM message WHERE message.message_id = task.message_id),
+          (SELECT inherited FROM message WHERE message.message_id = task.message_id);
+
+-- name: bind_task
+-- Say at which site a task is to run, or to which a transfer is to bring files.
+UPDATE task SET site = ? WHERE task_id = ?;
+
+-- name: lying
+-- How many tasks of a module wait at each site with their files: that are due, and in all.
+SELECT site, count(CASE WHEN ready_us <= :now THEN 1 END), count(*) FROM task
+ WHERE module_id = :module AND state = 'READY' GROUP BY site;
+
+-- name: coming
+-- For how many messages an agent is bringing files as a transfer, by site.
+SELECT site, count(*) FROM task WHERE agent_id = ? AND module_id = ? GROUP BY site;
+
+-- name: could_leave
+-- Tasks that wait at a site and need more memory than this, each with the transfer that brought its files; the newest first.
+SELECT t.task_id, c.task_id, c.module_id FROM task AS t JOIN message AS m ON m.message_id = t.message_id
+  JOIN attempt AS a ON a.attempt_id = m.sender JOIN task AS c ON c.task_id = a.task_id
+ WHERE t.module_id = ? AND t.state = 'READY' AND t.site = ? AND coalesce(t.memory_mib, 0) > ? AND c.state = 'SUCCEEDED'
+ ORDER BY t.task_id DESC LIMIT ?;
+
+-- name: bring_again
+-- A transfer goes round once more, to bring the same files elsewhere.
+UPDATE task SET state = 'READY', ready_us = ?, generation = generation + 1, site = ''
+ WHERE task_id = ? AND state = 'SUCCEEDED';
+
+-- name: brought_for
+-- The task for which a transfer has brought files.
+SELECT t.task_id, t.site, t.memory_mib FROM attempt AS a JOIN message AS m ON m.sender = a.attempt_id
+  JOIN task AS t ON t.task_id = m.task_id
+ WHERE a.task_id = ? AND m.sender > 0 AND m.live = 1 ORDER BY m.message_id LIMIT 1;
+
+-- name: task_of_attempt
+-- Whose attempt it was.
+SELECT task_id FROM attempt WHERE attempt_id = ?;
+
+-- name: bind_again
+-- Its files were brought to another site before it started where they were.
+UPDATE task SET message_id = ?, site = ? WHERE task_id = ? AND state = 'READY';
+
+-- name: fail_waiting
+-- Nobody holds it, and what it needs cannot be had.
+UPDATE task SET state = 'FAILED', cause = ?, lapsed = 0 WHERE task_id = ? AND state = 'READY';
+
 -- name: next_due
 -- When the next task of a module may be leased.
 SELECT min(ready_us) FROM task WHERE module_id = ? AND state = 'READY';
@@ -25,8 +82,8 @@ SELECT t.task_id, t.lease_epoch, t.lease_n, t.state, t.module_id, t.agent_id, t.
   FROM task AS t WHERE t.agent_id IS NOT NULL;
 
 -- name: offer_again
--- What an offer says of a task that is leased already.
-SELECT t.task_id, t.n, t.lease_n, t.attempts, t.memory_mib, t.generation, m.body, m.headers, m.inherited
+-- What an offer says of a task that is leased already, and its site.
+SELECT t.task_id, t.n, t.lease_n, t.attempts, t.memory_mib, t.generation, m.body, m.headers, m.inherited, t.site
   FROM task AS t JOIN message AS m USING (message_id) WHERE t.task_id = ?;
 
 -- name: task_standing

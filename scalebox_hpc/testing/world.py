@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -269,9 +269,11 @@ class World:
         launch = Launch(HOME, str(self.folder / "shared"), "python3")
         shared = self.runs_folder / name / "shared"
         shared.mkdir(parents=True, exist_ok=True)
+        others = {pool.site for pool in pipeline.pools.values()} - {self.site.name}
+        sites = [self.site, *(replace(self.site, name=name, ssh=None) for name in sorted(others))]
         prepared = Prepared(
-            name, pipeline, {self.site.name: SiteFacts(self.site, launch)}, {self.site.name: str(shared)},
-            "/results", str(path),
+            name, pipeline, {each.name: SiteFacts(each, launch) for each in sites},
+            {each.name: str(shared) for each in sites}, "/results", str(path),
         )  # fmt: skip
         self._have_a_daemon()
         reply: list[Reply] = []

@@ -1,13 +1,15 @@
 """What an inserted `-in` transfer does: bring the files of a message to a module's site, then send it on.
 
-They go into a folder of the run there that is new for each attempt.
+They go into a folder of the run there that is new for each attempt. Of a module with several sites the daemon
+says which one a message is for; what lies there already stays where it is.
 """
 
 from __future__ import annotations
 
+import json
 import posixpath
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from scalebox_hpc.domain.stage import references
@@ -19,6 +21,11 @@ from scalebox_hpc.transfer.place import Place, is_relative, read_place
 from scalebox_hpc.transfer.task import Task
 
 FOLDER = "sbx_staged"
+"""The header that names the folder; of several sites `SITE:` and the folder, or nothing after it."""
+
+CHOSEN = "sbx_site"
+"""The header by which the daemon says to which one of several sites files are to go."""
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -30,15 +37,23 @@ def run(task: Task) -> None:
     except ValueError as error:
         raise UsageError(str(error), "look at `stage.in` and at who sends the message") from error
     by_site = _grouped((place.site, place) for place in (_place(task, path) for path, _ in named))
-    folder = f"stage/{task.text('SBX_TASK')}-{secrets.token_hex(6)}"
-    target = Place(task.text("TO"), task.text("SBX_FAR_SHARED")) / folder
-    try:
-        size = sum(_bring(task, places, target) for places in by_site.values())
-    except BaseException:
-        _discard(task, target)
-        raise
+    headers = dict(task.headers)
+    chosen = headers.pop(CHOSEN, "")
+    far, mark = _far(task, chosen)
+    folder, size = "", 0
+    if not chosen or by_site.keys() != {far.site}:
+        folder = f"stage/{task.text('SBX_TASK')}-{secrets.token_hex(6)}"
+        size = _bring_all(task, by_site.values(), far / folder)
     task.tell(f"{len(named)} files staged", size, size)
-    task.send(task.body, {**task.headers, FOLDER: folder})
+    task.send(task.body, {**headers, FOLDER: mark + folder})
+
+
+def _far(task: Task, chosen: str) -> tuple[Place, str]:
+    """The run's shared directory where the files are to go, and what marks it as one of several."""
+    if not chosen:
+        return Place(task.text("TO"), task.text("SBX_FAR_SHARED")), ""
+    site, shared = json.loads(task.text("SBX_FAR_SITES"))[chosen]
+    return Place(site, shared), f"{chosen}:"
 
 
 def _place(task: Task, path: str) -> Place:
@@ -58,6 +73,14 @@ def _grouped(pairs: Iterator[tuple[K, V]]) -> dict[K, list[V]]:
     for key, value in pairs:
         groups.setdefault(key, []).append(value)
     return groups
+
+
+def _bring_all(task: Task, every: Iterable[Sequence[Place]], target: Place) -> int:
+    try:
+        return sum(_bring(task, places, target) for places in every)
+    except BaseException:
+        _discard(task, target)
+        raise
 
 
 def _bring(task: Task, places: Sequence[Place], target: Place) -> int:

@@ -243,6 +243,28 @@ def test_graph_shows_sites_gathers_and_inserted_transfers(sbx: Say, staged: Path
     assert [each["module"] for each in modules if each["inserted"]] == ["align-in", "align-out"]
 
 
+SEVERAL = """\
+survey at local
+split: at local, seeded
+└─ align-in: inserted, brings files for align from home to local or b, where its tasks start first
+   └─ align: at local, b, stages in {body}, stages out *.bam
+      ├─ total: at local, gathers all
+      └─ align-out: inserted, brings files and messages of align from b to home
+         └─ total (above)
+"""
+
+
+def test_graph_and_plan_show_where_files_may_follow(sbx: Say, staged: Path) -> None:
+    text = STAGED.replace('site = "b"', 'site = ["local", "b"]')
+    (staged / "pipeline.toml").write_text(text)
+    assert sbx(None, "graph").stdout == SEVERAL
+    assert "home to local or b" in sbx(None, "graph", "--dot").stdout
+    (of_b,) = [
+        pool for pool in json.loads(sbx(None, "plan", "--json").stdout)["pools"] if pool["site"] == "b"
+    ]
+    assert (of_b["modules"], of_b["elements"]) == (["align"], 1)
+
+
 def test_graph_draws_dot_and_mermaid(sbx: Say, staged: Path) -> None:
     dot = sbx(None, "graph", "--dot").stdout
     assert '"align-in" [label="align-in\\nhome to b", style=dashed];' in dot

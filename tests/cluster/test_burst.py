@@ -14,6 +14,8 @@ from tests.cluster.site_faults import cut_link
 from tests.cluster.slurm import state_of
 from tests.cluster.two_sites import TwoSites
 from tests.scenarios.lab import Lab
+from tests.scenarios.test_burst_stage import UPPER, check, files
+from tests.scenarios.test_burst_stage import WORK as FOLLOW
 
 WIDE = """
 sbx = 1
@@ -119,3 +121,16 @@ def test_while_the_link_to_one_site_is_cut_the_other_does_what_waits(
     assert lab_of_two.wait_for_end(180.0)["state"] == "SUCCEEDED"
     rows = [row for row in lab_of_two.rows() if row["outcome"] == "SUCCEEDED"]
     assert sorted(row["task"] for row in rows) == sorted(["total.1", *(f"work.{n}" for n in range(1, 61))])
+
+
+def test_files_follow_the_tasks_to_both_sites_and_come_home(lab_of_two: Lab, two_sites: TwoSites) -> None:
+    a = str(lab_of_two.place.site)
+    work = FOLLOW.replace("sleep 0.2", "sleep 1").replace('[ "$SBX_SITE" = "$OF_SITE" ] || exit 1\n', "")
+    lab_of_two.pipeline(UPPER.replace("SITES", f'["{a}", "b"]'), upper_sh=work)
+    files(lab_of_two)
+    lab_of_two.run("--site", a)
+    done = check(lab_of_two)
+    assert set(done) == {a, "b"}
+    hosts = {row["host"] for row in lab_of_two.rows() if row["module"] == "upper" and row["site"] == "b"}
+    assert hosts <= set(two_sites.b.nodes)
+    assert sum(lab_of_two.states("upper-out").values()) == done["b"], "what was left at home was there"

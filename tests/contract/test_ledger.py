@@ -124,6 +124,16 @@ def test_a_claim_takes_what_is_due_oldest_first_and_raises_the_number(store: Led
     assert store.one("task_standing", (2,))[:4] == ("LEASED", "00000001", 1, 0)  # type: ignore[index]
 
 
+def test_a_task_that_is_bound_to_a_site_is_leased_there_only(store: Ledger) -> None:
+    add_tasks(store, 1, 2, 3, 99)
+    with store.transaction():
+        store.many("bind_task", [("b", 1), ("a", 2), ("b", 4)])
+    asked = {"now": 10, "module": 1}
+    assert sorted(store.rows("lying", asked)) == [("", 1, 1), ("a", 1, 1), ("b", 1, 2)]
+    claims = [[row[0] for row in store.rows("claim_at", {**CLAIM, "site": site})] for site in ("b", "a", "b")]
+    assert claims == [[1, 3], [2], []]
+
+
 def test_the_first_rows_are_those_that_fit(store: Ledger) -> None:
     add_tasks(store, *range(20))
     assert store.some("tasks_between", (1, 20), 5, lambda row: row[0]) == ([(1,), (2,), (3,)], True)

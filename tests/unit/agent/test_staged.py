@@ -78,7 +78,24 @@ def test_files_that_were_brought_are_taken_from_their_folder(tmp_path: Path) -> 
     assert desk.offer["headers"] == {"h": "1", "_s": "2"}
 
 
-@pytest.mark.parametrize("folder", ["../..", "stage/../x", "/etc", "stage/m-in.3"])
+def test_of_several_sites_the_one_is_named_where_the_files_are(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    folder = desk.shared / "stage" / "m-in.3-00ff"
+    folder.mkdir(parents=True)
+    (folder / "x").write_text("brought")
+    desk.offer["headers"]["sbx_staged"] = "b:stage/m-in.3-00ff"
+    desk.enter("/not/here/x")
+    assert desk.offer["brought"] == str(folder)
+    (tmp_path / "far").write_text("far")
+    desk.offer["headers"]["sbx_staged"] = "b:"
+    desk.enter(f"{tmp_path}/far")
+    assert (desk.work / "far").read_text() == "far"
+    assert desk.offer["brought"] == ""
+
+
+@pytest.mark.parametrize(
+    "folder", ["../..", "stage/../x", "/etc", "stage/m-in.3", "c:stage/m-in.3-00ff", "c:"]
+)
 def test_a_folder_that_no_transfer_made_is_refused(tmp_path: Path, folder: str) -> None:
     desk = Desk(tmp_path)
     desk.offer["headers"]["sbx_staged"] = folder

@@ -107,15 +107,26 @@ def test_a_pool_that_an_entry_names_must_be_there(refuse_text):
     assert "there is no pool 'none'" in found.problem
 
 
-def test_files_cannot_be_staged_for_sites_whose_files_differ(refuse_text, monkeypatch):
+SEVERAL = 'site = ["local", "far"]\n'
+
+
+def test_files_are_staged_for_sites_whose_files_differ(load_text, monkeypatch):
     monkeypatch.setitem(SITES, "far", Site("far", ssh=Ssh("far.example.org")))
-    several = 'site = ["local", "far"]\n'
-    (found,) = refuse_text(WORK + several + 'stage = { out = ["*.txt"] }\n')
-    assert found.key == "modules.work.stage"
     receiver = '[modules.next]\nrun = "cat $SBX_STAGED"\nstage = { in = ["{body}"] }\n'
-    (found,) = refuse_text(WORK + several + 'to = ["next"]\n' + receiver)
-    assert found.key == "modules.next.stage"
-    assert "not in this version" in found.problem
+    text = WORK + SEVERAL + 'to = ["next"]\nstage = { in = ["{body}"] }\n' + receiver
+    modules = load_text(text).pipeline.modules
+    assert list(modules) == ["work-in", "work", "next-in", "next"]
+    assert modules["work"].bound
+    assert modules["work"].to == ("next", "next-in")
+
+
+def test_a_gather_leaves_its_files_at_one_site(refuse_text, monkeypatch):
+    monkeypatch.setitem(SITES, "far", Site("far", ssh=Ssh("far.example.org")))
+    of_all = WORK.replace('seed = ["x"]', 'gather = { by = "all" }').replace("{body}", "{bodies}")
+    first = '[modules.first]\nrun = "true"\nseed = ["x"]\nto = ["work"]\n'
+    (found,) = refuse_text(of_all + SEVERAL + 'stage = { out = ["*.txt"] }\n' + first)
+    assert found.key == "modules.work.stage"
+    assert "a gather that leaves files" in found.problem
 
 
 def test_sites_with_the_same_files_stage_as_one(load_text):

@@ -15,6 +15,7 @@ from scalebox_hpc.domain.pipeline import (
     Gather,
     Module,
     Pipeline,
+    Place,
     Pool,
     Seed,
     Stage,
@@ -38,9 +39,13 @@ NAMES = ["m", "n", "o", "p", "q"]
 
 
 def pipeline(*modules: Module, site: str = "local", **at: str) -> Pipeline:
-    """A pipeline whose modules are at these sites, each in the pool of its site."""
-    placed = {each.name: replace(each, pool=at.get(each.name, site)) for each in modules}
-    pools = {name: Pool(name, name) for name in {site, *at.values()}}
+    """A pipeline whose modules are at these sites, `"b c"` for several, each in the pools of its sites."""
+    placed = {}
+    for each in modules:
+        first, *more = at.get(each.name, site).split()
+        places = tuple(map(Place, (first, *more))) if more else ()
+        placed[each.name] = replace(each, pool=first, places=places)
+    pools = {name: Pool(name, name) for name in {site, *" ".join(at.values()).split()}}
     return Pipeline("p", "", "/p", site, {}, placed, pools)
 
 
@@ -105,6 +110,23 @@ def test_senders_of_several_sites_have_a_transfer_each() -> None:
     assert (from_same_site.modules["m"].to, from_same_site.modules["n"].to) == (("far-in",), ("far",))
 
 
+def test_a_module_at_several_sites_is_bound_by_its_transfer_and_sends_from_each() -> None:
+    seeded, last = module("m", "last", stage=BOTH, seed=SEED), module("last", stage=IN)
+    after = inserted(pipeline(seeded, last, m="local b c")).modules
+    assert after["m-in"].inserted.sites == {"local": "", "b": "b", "c": "c"}
+    assert (after["m"].bound, after["m"].to) == (True, ("last", "m-out-b", "m-out-c"))
+    assert {site: after["m"].via_of(site) for site in ("local", "b")} == {
+        "local": {"last": "last"},
+        "b": {"last": "m-out-b"},
+    }
+    assert after["m-out-b"].inserted.sites == {"b": "b"}
+    assert after["m-out-b"].to == ("last",)
+    without_out = inserted(pipeline(module("m", "last", seed=SEED), last, m="local b")).modules
+    assert without_out["m"].via_of("b") == {"last": "last-in"}
+    assert without_out["m"].to == ("last", "last-in")
+    assert not without_out["m"].bound
+
+
 def test_behind_a_gather_the_transfer_gathers_by_its_task() -> None:
     gather = Gather("all")
     after = inserted(pipeline(module("m", "g", seed=SEED), module("g", stage=OUT, gather=gather), g="b"))
@@ -123,16 +145,19 @@ def pipelines(draw: st.DrawFn) -> Pipeline:
         stage = draw(st.sampled_from([None, OUT] if gather else [None, IN, OUT, BOTH]))
         seed = SEED if gather is None and draw(st.booleans()) else None
         modules.append(module(name, *to, stage=stage, gather=gather, seed=seed))
-    at = {name: draw(st.sampled_from(list(SITES))) for name in names}
+    several = st.lists(st.sampled_from(list(SITES)), min_size=1, max_size=3, unique=True).map(" ".join)
+    at = {name: draw(several) for name in names}
     return pipeline(*modules, site=draw(st.sampled_from(list(SITES))), **at)
 
 
-def receivers(after: Pipeline, sender: str) -> dict[str, list[str]]:
-    """Through which transfers a message of a module comes to each of its receivers."""
+def receivers(after: Pipeline, sender: str, site: str) -> dict[str, list[str]]:
+    """Through which transfers a message of a task at a site comes to each receiver of its module."""
     found = {}
     own = after.modules[sender]
-    for said in own.to if own.via is None else own.via:
-        way, name = [], said if own.via is None else own.via[said]
+    via = own.via_of(site)
+    for said in own.to if via is None else via:
+        way, name = [], said if via is None else via[said]
+        assert name in own.to
         while after.modules[name].inserted is not None:
             way.append(name)
             following = after.modules[name]
@@ -150,17 +175,35 @@ def test_every_message_comes_to_whom_it_was_sent_with_its_files(before: Pipeline
     found = routes(before, SITES)
     after = with_transfers(before, found)
     for name, module in before.modules.items():
-        ways = receivers(after, name)
-        assert list(ways) == list(module.to)
-        for receiver, way in ways.items():
-            is_staged = before.modules[receiver].stage is not None and before.modules[receiver].stage.inputs
-            leaves_home = [f"{name}-out"] if name in found.outs else []
-            source = HOME if leaves_home else found.at[name]
-            moves = is_staged and source.key != found.at[receiver].key
-            assert way[: len(leaves_home)] == leaves_home
-            assert [after.modules[each].inserted.of for each in way[len(leaves_home) :]] == [receiver] * bool(
-                moves
+        for site in before.sites_of(module):
+            ways = receivers(after, name, site)
+            assert list(ways) == list(module.to)
+            for receiver, way in ways.items():
+                expected, source = [], found.at[name][site]
+                if module.stage is not None and module.stage.outputs and source != HOME:
+                    expected, source = [(name, "out", source.site)], HOME
+                stage, targets = before.modules[receiver].stage, set(found.at[receiver].values())
+                if stage is not None and stage.inputs and targets != {source}:
+                    expected.append((receiver, "in", source.site))
+                passed = [after.modules[each].inserted for each in way]
+                assert [(each.of, each.way, each.source) for each in passed] == expected
+
+
+@given(pipelines())
+def test_a_transfer_knows_the_sites_that_it_serves_where_their_files_differ(before: Pipeline) -> None:
+    found = routes(before, SITES)
+    for module in with_transfers(before, found).modules.values():
+        if module.inserted is not None:
+            sites, at = module.inserted.sites, found.at[module.inserted.of]
+            served = {site: each for site, each in at.items() if module.inserted.way == "in" or site in sites}
+            assert sites == (
+                {site: each.site for site, each in served.items()} if len(set(at.values())) > 1 else {}
             )
+            if module.inserted.way == "out" and sites:
+                assert {each.site for each in served.values()} == {module.inserted.source}
+        elif module.name in before.modules:
+            several = len(set(found.at[module.name].values())) > 1
+            assert module.bound == bool(several and module.stage is not None and module.stage.inputs)
 
 
 @given(pipelines())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,25 @@ def test_files_and_directories_come_into_a_folder_of_their_own(desk: Desk) -> No
     assert (brought / "tree" / "deep" / "x").read_text() == "deep"
     stage_in.run(desk.task(*words, headers=headers))
     assert len(list((desk.root / "far" / "stage").iterdir())) == 2, "an attempt shares nothing with another"
+
+
+def test_of_several_sites_files_go_to_the_one_that_is_named_unless_they_lie_there(desk: Desk) -> None:
+    (desk.root / "pipeline" / "in.txt").write_text("near")
+    ends = {"here": ["", str(desk.root / "home")], "there": ["far", str(desk.root / "far")]}
+    messages = {}
+    for site in ends:
+        task = desk.task("in.txt", headers={"h": "1", "sbx_site": site})
+        sites = {**task.env, "SBX_FAR_SITES": json.dumps(ends), "SBX_FAR_SHARED": "/nowhere"}
+        site_file = desk.root / "pipeline" / "site-configs" / "far.toml"
+        site_file.parent.mkdir(exist_ok=True)
+        site_file.write_text('batch = "local"\n')
+        stage_in.run(replace(task, env=sites))
+        (messages[site],) = (each["headers"] for each in desk.sent())
+    assert messages["here"] == {"h": "1", "sbx_staged": "here:"}
+    mark, _, folder = messages["there"]["sbx_staged"].partition(":")
+    assert (mark, messages["there"]["h"]) == ("there", "1")
+    assert (desk.root / "far" / folder / "in.txt").read_text() == "near"
+    assert not (desk.root / "home" / "stage").exists()
 
 
 def test_what_cannot_be_brought_leaves_nothing(desk: Desk) -> None:
