@@ -122,14 +122,14 @@ class Move:
                     raise
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
-    def move(self, piece: Piece, name: str, size_bytes: int, had_bytes: int = 0) -> None:
-        """Run one rsync, within the limit of streams, for what is to be so large at the target."""
+    def move(self, piece: Piece, name: str, size_bytes: int) -> None:
+        """Run one stream, within the limit of them, for what is to be so large at the target."""
         try:
             with self._slots.one(self.stop):
-                self.link.move(piece, lambda done: self.watch.report(name, had_bytes + done))
+                self.link.move(piece, lambda done: self.watch.report(name, piece.had_bytes + done))
         except TransferFailed as failure:
             if failure.cause is Cause.OTHER and not self.stop.is_set():  # its last words may get lost
-                self.target.ask("fits", posixpath.dirname(piece.target), size_bytes - had_bytes)
+                self.target.ask("fits", posixpath.dirname(piece.target), size_bytes - piece.had_bytes)
             raise
 
     def one(self, name: str, new: Entry, outcome: Outcome, follow: bool = False) -> Copied:
@@ -188,7 +188,7 @@ class Move:
             had = had if mode is Mode.APPEND else 0
             self.watch.report(new.name, had)
             now = Mode.WHOLE if mode is Mode.APPEND and had == 0 else mode
-            self.move(Piece(source, temporary, now), new.name, new.size_bytes, had)
+            self.move(Piece(source, temporary, now, file=new, had_bytes=had), new.name, new.size_bytes)
 
         self.patiently(fill)
         return temporary

@@ -83,9 +83,7 @@ class Here:
             found = end.CALLS[call](*args)
             return list(found) if isinstance(found, Iterator) else found
         except OSError as error:
-            raise _refused(
-                self.title, error.errno or 0, error.strerror or str(error), error.filename
-            ) from error
+            raise refused(self.title, error) from error
 
     def pack(self, algorithm: str, root: str, files: Sequence[Sequence[Any]]) -> Generator[bytes, None, None]:
         return parcel.pack(algorithm, root, [list(each) for each in files])
@@ -97,8 +95,7 @@ class Here:
             listed = [list(each) for each in files]
             return list(parcel.unpack(algorithm, root, temporary, listed, _reader(data)))
         except OSError as error:
-            fact = error.strerror or str(error)
-            raise _refused(self.title, error.errno or 0, fact, error.filename) from error
+            raise refused(self.title, error) from error
 
     def close(self) -> None:
         pass
@@ -116,6 +113,11 @@ def _reader(data: Iterator[bytes]) -> Callable[[int], bytes]:
         return found
 
     return read
+
+
+def refused(title: str, error: OSError) -> TransferFailed:
+    """What the system refused at an end."""
+    return _refused(title, error.errno or 0, error.strerror or str(error), error.filename)
 
 
 def _refused(title: str, number: int, fact: str, path: object) -> TransferFailed:
