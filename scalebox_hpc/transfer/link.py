@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -71,7 +70,7 @@ class Link:
         if self._pours(piece):
             self._pour(piece, told)
             return
-        with tempfile.TemporaryFile() as listed:
+        with os.fdopen(os.memfd_create("names"), "w+b") as listed:
             if piece.names is not None:
                 listed.write("".join(f"{name}\0" for name in piece.names).encode("utf-8", "surrogateescape"))
                 listed.seek(0)

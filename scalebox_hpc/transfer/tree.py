@@ -6,8 +6,7 @@ What the target has already, by size and time, is left alone.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -15,6 +14,7 @@ from scalebox_hpc.transfer.causes import Cause, TransferFailed
 from scalebox_hpc.transfer.copy import ROUNDS, Copied, Move, Outcome, remove
 from scalebox_hpc.transfer.ends import Known
 from scalebox_hpc.transfer.link import Piece
+from scalebox_hpc.transfer.meanwhile import Meanwhile
 from scalebox_hpc.transfer.parcels import by_parcels
 from scalebox_hpc.transfer.plan import Difference, Entry, batches, difference, folder, shards, streams_for
 from scalebox_hpc.transfer.rsync import Mode
@@ -29,7 +29,8 @@ def copy_tree(move: Move) -> Outcome:
     source, target = _listings(move)
     found = difference(source, {each.name: each for each in target})
     move.watch.expect(sum(each.size_bytes for each in (*found.large, *found.small)))
-    move.target.ask("make", move.target_path, ["", *(each.name for each in found.directories)])
+    if found.small or found.large or found.directories:
+        move.target.ask("make", move.target_path, ["", *(each.name for each in found.directories)])
     temporary = folder(move.order.source, move.order.target, move.order.names or ())
     if found.small:
         move.target.ask("make", move.target_path, [temporary])
@@ -55,12 +56,11 @@ def _listings(move: Move) -> tuple[list[Entry], list[Entry]]:
         found = [shown for ask in asked for shown in move.patiently(ask)]
         return [Entry(name, *shown) for name, shown in zip(names, found, strict=True) if shown]
 
-    with ThreadPoolExecutor(1) as other:
-        there = other.submit(listed, move.target, move.target_path)
-        here = listed(move.source, move.source_path)
-        if names is not None:
-            _refuse_missing(move, set(names) - {each.name for each in here})
-        return here, there.result()
+    there = Meanwhile(lambda: listed(move.target, move.target_path))
+    here = listed(move.source, move.source_path)
+    if names is not None:
+        _refuse_missing(move, set(names) - {each.name for each in here})
+    return here, there.result()
 
 
 def _above(name: str) -> list[str]:
@@ -88,6 +88,16 @@ def _run(move: Move, found: Difference, outcome: Outcome, temporary: str) -> Non
     sizes = [each.size_bytes for each in (*found.small, *found.large)]
     streams = streams_for(sum(sizes), len(sizes), move.delay_s, move.order.streams)
     tasks += [partial(small, *each) for each in enumerate(shards(found.small, streams))]
+    for copied in [task() for task in tasks] if len(tasks) < 2 else _at_once(move, tasks, streams):
+        outcome.files += copied
+    outcome.moved_bytes += sum(each.size_bytes for each in found.small)
+    if found.small:
+        move.target.ask("drop", posixpath.join(move.target_path, temporary))
+
+
+def _at_once(move: Move, tasks: Sequence[Callable[[], list[Copied]]], streams: int) -> Iterator[list[Copied]]:
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait  # takes long to import
+
     with ThreadPoolExecutor(streams) as pool:
         running = [pool.submit(task) for task in tasks]
         done, _ = wait(running, return_when=FIRST_EXCEPTION)
@@ -97,11 +107,7 @@ def _run(move: Move, found: Difference, outcome: Outcome, temporary: str) -> Non
             move.link.stop()
             pool.shutdown(cancel_futures=True)
             raise failure
-    for each in running:
-        outcome.files += each.result()
-    outcome.moved_bytes += sum(each.size_bytes for each in found.small)
-    if found.small:
-        move.target.ask("drop", posixpath.join(move.target_path, temporary))
+    return (each.result() for each in running)
 
 
 def _part(move: Move, part: Sequence[Entry], title: str, temporary: str) -> list[Copied]:

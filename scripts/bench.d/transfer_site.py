@@ -130,6 +130,13 @@ class BenchSite:
         return Took(wall_s, cpu_s, usage.ru_maxrss / 1024)
 
     def _served_s(self) -> float:
-        """CPU of all that sshd has served to its end."""
-        text = Path(f"/proc/{self._server.pid}/stat").read_text().rpartition(") ")[2].split()
-        return (int(text[13]) + int(text[14])) * _TICK_S
+        """CPU of all that sshd serves, or has served to its end."""
+        total_s, processes = 0.0, [self._server.pid]
+        for pid in processes:
+            try:
+                text = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+                processes += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+            except OSError:
+                continue  # it ended, and its parent has its time
+            total_s += sum(map(int, text[11:15])) * _TICK_S
+        return total_s
