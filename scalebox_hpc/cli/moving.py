@@ -66,10 +66,14 @@ def _moved(order: Order, find_site: Finder, wish: Wish, into: bool) -> tuple[Mov
     from scalebox_hpc.transfer.progress import Watch
 
     with _bar() as tell, opened(order, find_site, Watch(tell), wish) as ready:
-        (shown,) = ready.target.ask("look", [ready.target_path])
-        if into or (shown is not None and shown[0] == "d"):
+        if into or _is_directory(ready):
             ready.aim(order.target / posixpath.basename(order.source.path))
         return ready, copy(ready)
+
+
+def _is_directory(ready: Move) -> bool:
+    (shown,) = ready.target.ask("look", [ready.target_path])
+    return shown is not None and shown[0] == "d"
 
 
 @contextmanager

@@ -1,25 +1,26 @@
 """What is asked of one end of a transfer: what lies there, its checksums, names changed, files removed.
 
 The same source works here and, sent over ssh, at a site: standard library, Python 3.9, nothing else of
-ours. Names below a root are relative to it. It moves no data between machines.
+ours. Names below a root are relative to it. It moves no data between machines. Its start is a good part
+of a small transfer, so what is seldom needed is imported where it is.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import re
-import shutil
 import stat
-import subprocess
 import sys
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
+_KIND = 0o170000  # these bits of a mode
+_KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}
+_NAME = attrgetter("name")
 TEMPORARY = re.compile(r"\.sbx-[0-9a-f]{12}")
 ENTRIES_A_LINE = 2000
 _CHUNK = 1 << 18  # stays in the cache of a processor
@@ -40,6 +41,8 @@ def facts() -> dict[str, Any]:
 
 def rsync() -> str:
     """What rsync says of its version; "" where there is none."""
+    import subprocess
+
     try:
         return subprocess.run(["rsync", "--version"], capture_output=True, text=True, check=False).stdout
     except OSError:
@@ -63,9 +66,8 @@ def whole(path: str) -> str:
 
 
 def _shown(status: os.stat_result) -> list[Any]:
-    kind = "f" if stat.S_ISREG(status.st_mode) else "d" if stat.S_ISDIR(status.st_mode) else "o"
-    kind = "l" if stat.S_ISLNK(status.st_mode) else kind
-    return [kind, status.st_size, status.st_mtime_ns, stat.S_IMODE(status.st_mode)]
+    mode = status.st_mode
+    return [_KINDS.get(mode & _KIND, "o"), status.st_size, status.st_mtime_ns, mode & ~_KIND]
 
 
 def walk(root: str) -> Iterator[list[Any]]:
@@ -80,11 +82,12 @@ def walk(root: str) -> Iterator[list[Any]]:
     while below:
         directory = below.pop()
         try:
-            entries = sorted(os.scandir(os.path.join(root, directory)), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(os.path.join(root, directory)), key=_NAME)
         except FileNotFoundError:
             continue
+        above = directory and directory + "/"
         for entry in entries:
-            name = os.path.join(directory, entry.name)
+            name = above + entry.name
             if TEMPORARY.fullmatch(entry.name):
                 continue  # another transfer is at work
             try:
@@ -94,6 +97,22 @@ def walk(root: str) -> Iterator[list[Any]]:
             yield [name, *shown]
             if shown[0] == "d":
                 below.append(name)
+
+
+def fingerprint(root: str) -> str:
+    """What a directory has in common with others in which `walk` finds the same; "" where there is none."""
+    return fingerprint_of(walk(root))
+
+
+def fingerprint_of(found: Iterable[list[Any]]) -> str:
+    """The fingerprint of what `walk` found."""
+    import hashlib
+
+    checksum, is_there = hashlib.sha256(), False
+    for part in _parts(found):
+        checksum.update(json.dumps(part).encode())
+        is_there = True
+    return checksum.hexdigest() if is_there else ""
 
 
 def survey(root: str, names: list[str]) -> Iterator[Any]:
@@ -143,6 +162,8 @@ def _by_library(hasher: Any, path: str, view: memoryview, flags: int) -> str:
 
 def _way(algorithm: str) -> Any:
     """How an algorithm is computed here: a constructor, the name of a command, or None."""
+    import shutil
+
     tool = {"xxh3": "xxhsum", "blake3": "b3sum"}.get(algorithm, "")
     return library_of(algorithm) or (tool if shutil.which(tool) and _by_command(tool, [os.devnull]) else None)
 
@@ -150,6 +171,8 @@ def _way(algorithm: str) -> Any:
 def library_of(algorithm: str) -> Any:
     """The constructor of an algorithm in this Python, None where it has none."""
     if algorithm == "sha256":
+        import hashlib
+
         return hashlib.sha256
     if algorithm == "xxh3":
         try:
@@ -176,13 +199,15 @@ def _by_tool(tool: str, root: str, names: list[str], links: bool) -> Iterator[An
         yield from (found.get(path) for path in paths)
 
 
-def _by_command(tool: str, paths: list[str], stdin: Any = subprocess.DEVNULL) -> list[str]:
+def _by_command(tool: str, paths: list[str], stdin: Any = None) -> list[str]:
     """The checksums of files in their order, or of standard input; none where the command failed."""
-    if not paths and stdin == subprocess.DEVNULL:
+    import subprocess
+
+    if not paths and stdin is None:
         return []
     options = {"xxhsum": ["-H3"], "b3sum": ["--no-names"]}[tool]
     words = [tool, *options, *(["--", *paths] if paths else [])]
-    done = subprocess.run(words, stdin=stdin, capture_output=True, check=False)
+    done = subprocess.run(words, stdin=stdin or subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode:
         return []
     return [_hex_of(line) for line in done.stdout.decode("ascii", "replace").splitlines() if line]
@@ -211,6 +236,8 @@ def begin(temporary: str, most: int, old: str = "") -> int:
     if os.path.exists(temporary) and os.stat(temporary).st_size > most:
         os.unlink(temporary)
     if old and not os.path.exists(temporary):
+        import shutil
+
         copied = temporary + ".copied"  # else a copy cut short would pass for an earlier try
         shutil.copyfile(old, copied)
         os.replace(copied, temporary)
@@ -239,7 +266,7 @@ def _sync(path: str) -> None:
 
 def settle(path: str) -> None:
     """Write all that the file system of a path still holds in memory to its disk."""
-    import ctypes  # seldom needed, and takes its time
+    import ctypes
 
     descriptor = os.open(whole(path), os.O_RDONLY)
     try:
@@ -269,6 +296,8 @@ def drop(path: str) -> None:
     """Remove a temporary file or directory, if it is there."""
     path = whole(path)
     if os.path.isdir(path):
+        import shutil
+
         shutil.rmtree(path)
     elif os.path.lexists(path):
         os.unlink(path)
@@ -313,6 +342,8 @@ def ping() -> None:
 
 def sample(path: str) -> float:
     """To which share of its size some of what lies at a path can be compressed; 1 for nothing."""
+    import zlib
+
     path = whole(path)
     found: list[str] = []
     for directory, _, names in os.walk(path) if os.path.isdir(path) else [("", [], [path])]:
@@ -337,13 +368,13 @@ def lines(path: str) -> Iterator[str]:
 
 def fits(directory: str, size: int) -> None:
     """Try whether so many bytes, up to 64 MiB, could be written there now; the error says why not."""
-    import tempfile  # seldom needed, and takes its time
+    import tempfile
 
     with tempfile.TemporaryFile(dir=whole(directory)) as file:
         os.posix_fallocate(file.fileno(), 0, max(1, min(size, _PROBE_BYTES)))
 
 
-_CALLS = (facts, rsync, ping, look, walk, survey, digest, sample, lines, fits)
+_CALLS = (facts, rsync, ping, look, walk, fingerprint, survey, digest, sample, lines, fits)
 _ORDERS = (load, begin, finish, settle, make, dress, drop, remove, prune)
 CALLS: dict[str, Any] = {call.__name__: call for call in (*_CALLS, *_ORDERS)}
 AT_ONCE = frozenset([*CALLS, "pack", "unpack"])  # the others come by `load`

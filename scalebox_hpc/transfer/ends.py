@@ -31,6 +31,7 @@ from scalebox_hpc.transfer.streams import hold, make_private, usual_folder
 _NOISE_LINES: Final = 1000  # what a site's shell may print before our program does
 _MORE: Final = "scalebox_hpc.transfer.archives"  # is seldom asked, and goes to a site only then
 _NUMBERS: Final = itertools.count()
+_NOT_THERE: Final = ("from __future__", "from scalebox_hpc", "from typing")  # the last takes long
 _BOOT: Final = (
     "import sys; exec(compile(eval(sys.stdin.buffer.readline()), 'end', 'exec'));"
     " serve({'pack': pack, 'unpack': unpack})"
@@ -49,8 +50,8 @@ class End(Protocol):
         """What people call it."""
 
     @property
-    def delay_s(self) -> float:
-        """How long a question takes to travel there and back, as far as that is known."""
+    def was_there(self) -> bool:
+        """Whether it ever answered."""
 
     @property
     def socket(self) -> str:
@@ -80,7 +81,7 @@ class Here:
     site: Site | None = None
     title = "this machine"
     socket = ""
-    delay_s = 0.0
+    was_there = True
 
     def open(self) -> None:
         pass
@@ -147,12 +148,12 @@ class There:
             raise ValueError(f"site {site.name} is this machine")
         self.site: Site | None = site
         self.title = f"site {site.name}"
-        self.delay_s = 0.0
         self._ssh, self._keep_s = site.ssh, site.transfers.keep_s if stays else 0.0
         self._one_at_a_time = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
         self.socket = ""
+        self.was_there = False
         self._kept: int | None = None  # the lock of a connection that stays
         self._is_ready = self._knows_more = False
 
@@ -163,11 +164,7 @@ class There:
 
     def ask(self, call: str, *args: Any) -> Any:
         with self._one_at_a_time, self._broken_link():
-            began_s = time.monotonic()
-            found = self._answer(self._asked(call, *args))
-            took_s = time.monotonic() - began_s
-            self.delay_s = min(self.delay_s or took_s, took_s)
-            return found
+            return self._answer(self._asked(call, *args))
 
     def pack(self, algorithm: str, root: str, files: Sequence[Sequence[Any]]) -> Generator[bytes, None, None]:
         with self._one_at_a_time, self._broken_link():
@@ -251,7 +248,7 @@ class There:
             if not line:
                 raise EOFError
             if line.strip() == b'{"ready": 1}':
-                self._is_ready = True
+                self._is_ready = self.was_there = True
                 return
         raise TransferFailed(Cause.TOOL, f"{self.title}: its shell prints too much before a command")
 
@@ -329,10 +326,10 @@ def _program() -> bytes:
 
 
 def _source(*names: str) -> str:
-    """The source of modules as one, without what is ours among their imports."""
+    """The source of modules as one, without those imports that are not there, or not needed."""
     files = [Path(__file__).with_name(name.rpartition(".")[2] + ".py") for name in names]
     lines = [line for file in files for line in file.read_text("utf-8").splitlines(keepends=True)]
-    kept = [line for line in lines if not line.startswith(("from __future__", "from scalebox_hpc"))]
+    kept = [line for line in lines if not line.startswith(_NOT_THERE)]
     return "from __future__ import annotations\n" + "".join(kept)
 
 
@@ -350,6 +347,14 @@ class Known:
         """What the end said of itself."""
         found: dict[str, Any] = self.ask("facts")
         return found
+
+    @functools.cached_property
+    def delay_s(self) -> float:
+        """How long a question takes to travel there and back."""
+        self.ask("ping")  # by now it has begun
+        began_s = time.monotonic()
+        self.ask("ping")
+        return time.monotonic() - began_s
 
     @functools.cached_property
     def rsync(self) -> Rsync:

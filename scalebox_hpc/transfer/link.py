@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
@@ -53,10 +54,15 @@ class Link:
         self.way = way(source.key, target.key)
         self.is_limited = limit_mib_s is not None
         self._limit_kib_s = max(1, round(limit_mib_s * 1024)) if limit_mib_s is not None else 0
-        self.compress = False
+        self.asked_to_compress: Callable[[], bool] = lambda: False
         self._lock, self._line = threading.Lock(), threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
+
+    @functools.cached_property
+    def compress(self) -> bool:
+        """Whether that pays, which is asked once there is something to move."""
+        return self.asked_to_compress()
 
     def stop(self) -> None:
         """End what runs, and start nothing more."""

@@ -44,7 +44,7 @@ def opened(order: Order, find_site: Finder, watch: Watch, wish: Wish = Wish()) -
         for end in (target, source):
             end.open()
         move = Move(order, link, slots, watch)
-        link.compress = _compresses(move, limit_mib_s)
+        link.asked_to_compress = lambda: _compresses(move, limit_mib_s)
         yield move
     finally:
         link.stop()
@@ -68,8 +68,6 @@ def _compresses(move: Move, limit_mib_s: float | None) -> bool:
     """Whether the link is likely slower than zstd, and a sample of the source becomes smaller."""
     if move.link.way in (Way.HERE, Way.WITHIN):
         return False
-    for end in (move.source, move.target):
-        end.ask("ping")
     if not pays_to_compress(limit_mib_s, move.delay_s):
         return False
     return float(move.source.ask("sample", move.source_path)) < _SHRINKS

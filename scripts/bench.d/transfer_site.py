@@ -24,6 +24,7 @@ host = "{host}"
 port = {port}
 key = "{folder}/id"
 known_hosts = "{folder}/known_hosts"
+python = "{python}"
 [transfers]
 streams = 16
 """
@@ -79,7 +80,7 @@ class BenchSite:
         self._port = port
         sites = self.folder / "site-configs"
         sites.mkdir(exist_ok=True)
-        text = _SITE.format(host=HOST, port=port, folder=self._server.folder)
+        text = _SITE.format(host=HOST, port=port, folder=self._server.folder, python=sys.executable)
         (sites / "b.toml").write_text(text, encoding="utf-8")
 
     @contextmanager
