@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import Any, BinaryIO
 
 _KIND = 0o170000  # these bits of a mode
 _KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}
@@ -403,9 +403,9 @@ def _parts(items: Iterable[Any]) -> Iterator[list[Any]]:
         yield part
 
 
-def serve(parcels: dict[str, Any]) -> None:
-    """Answer lines of standard input until it ends; after some of them come, or go, bytes of files."""
-    lines, said = sys.stdin.buffer, sys.stdout.buffer
+def serve(asks: BinaryIO, parcels: dict[str, Any]) -> None:
+    """Answer lines until they end; after some of them come, or go, bytes of files."""
+    said = sys.stdout.buffer
 
     def say(answers: Iterable[dict[str, Any]]) -> None:
         for found in answers:
@@ -413,12 +413,12 @@ def serve(parcels: dict[str, Any]) -> None:
         said.flush()
 
     say([{"ready": 1}])
-    for line in iter(lines.readline, b""):
+    for line in iter(asks.readline, b""):
         asked = json.loads(line)
         if asked["call"] == "pack":
             said.writelines(parcels["pack"](*asked["args"]))
             say([{"done": None}])
         elif asked["call"] == "unpack":
-            say(answered(partial(parcels["unpack"], *asked["args"], lines.read)))
+            say(answered(partial(parcels["unpack"], *asked["args"], asks.read)))
         else:
             say(answered(partial(CALLS[asked["call"]], *asked["args"])))

@@ -28,13 +28,14 @@ from scalebox_hpc.transfer.causes import Cause, TransferFailed, cause_of_command
 from scalebox_hpc.transfer.rsync import FAST_CIPHER, Rsync, read_version
 from scalebox_hpc.transfer.streams import hold, make_private, usual_folder
 
+_PIPE_BYTES: Final = 1 << 20  # what an unprivileged user may have; fewer turns of our process and of ssh
 _NOISE_LINES: Final = 1000  # what a site's shell may print before our program does
 _MORE: Final = "scalebox_hpc.transfer.archives"  # is seldom asked, and goes to a site only then
 _NUMBERS: Final = itertools.count()
 _NOT_THERE: Final = ("from __future__", "from scalebox_hpc", "from typing")  # the last takes long
 _BOOT: Final = (
-    "import sys; exec(compile(eval(sys.stdin.buffer.readline()), 'end', 'exec'));"
-    " serve({'pack': pack, 'unpack': unpack})"
+    "asks = open(0, 'rb', 1 << 18); exec(compile(eval(asks.readline()), 'end', 'exec'));"
+    " serve(asks, {'pack': pack, 'unpack': unpack})"
 )
 
 
@@ -234,7 +235,9 @@ class There:
         self._errors = os.fdopen(os.memfd_create("errors"), "w+b")
         words = remote_words(self._ssh, [self._ssh.python, "-c", _BOOT], self._options())
         pipe = subprocess.PIPE
-        self._process = process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=self._errors)
+        self._process = process = subprocess.Popen(
+            words, stdin=pipe, stdout=pipe, stderr=self._errors, pipesize=_PIPE_BYTES
+        )
         self._is_ready = self._knows_more = False
         assert process.stdin is not None
         process.stdin.write(_program())

@@ -10,10 +10,10 @@ from contextlib import closing
 from typing import Final
 
 from scalebox_hpc.transfer.copy import Copied, Move
-from scalebox_hpc.transfer.plan import FAR_S, PARCEL_FILE_BYTES, Entry, Way, same_time
+from scalebox_hpc.transfer.plan import FAR_S, PARCEL_FILE_BYTES, Entry, Way
 
-_FILES: Final = 2000
-_BYTES: Final = 8 << 20
+_FILES: Final = 10_000
+_BYTES: Final = 32 << 20
 
 
 def by_parcels(
@@ -60,14 +60,8 @@ def _carried(move: Move, parcel: Sequence[Entry], temporary: str, algorithm: str
         with closing(move.source.pack(algorithm, move.source_path, files)) as data:
             return move.target.unpack(algorithm, move.target_path, temporary, files, data)
 
-    checksums = move.patiently(carry)
-    names = [each.name for each in parcel]
-    after = move.patiently(lambda: move.source.ask("survey", move.source_path, names))
     return [
         Copied(each.name, each.size_bytes, each.mtime_ns, f"{algorithm}:{checksum}")
-        for each, checksum, now in zip(parcel, checksums, after, strict=True)
+        for each, checksum in zip(parcel, move.patiently(carry), strict=True)
         if checksum
-        and now
-        and (now[0], now[1]) == ("f", each.size_bytes)
-        and same_time(now[2], each.mtime_ns)
     ]

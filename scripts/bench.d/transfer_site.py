@@ -14,6 +14,7 @@ from pathlib import Path
 
 from scalebox_hpc.testing.delay_proxy import DelayProxy, Line
 from scalebox_hpc.testing.sshd import HOST, Sshd
+from scalebox_hpc.transfer.streams import usual_folder
 
 SBX = str(Path(sys.executable).parent / "sbx")
 LINE = Line(round_trip_s=0.05, window_bytes=256 * 1024)
@@ -130,9 +131,14 @@ class BenchSite:
         cpu_s = usage.ru_utime + usage.ru_stime + self._served_s() - there_s
         return Took(wall_s, cpu_s, usage.ru_maxrss / 1024)
 
+    def _kept(self) -> list[int]:
+        """Connections that stay after `sbx put`, for the next one: their CPU counts too."""
+        own = f"ssh: {usual_folder()}/".encode()
+        return [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _begins(path, own)]
+
     def _served_s(self) -> float:
-        """CPU of all that sshd serves, or has served to its end."""
-        total_s, processes = 0.0, [self._server.pid]
+        """CPU of all that sshd serves, or has served to its end, and of connections that stay."""
+        total_s, processes = 0.0, [self._server.pid, *self._kept()]
         for pid in processes:
             try:
                 text = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
@@ -141,3 +147,10 @@ class BenchSite:
                 continue  # it ended, and its parent has its time
             total_s += sum(map(int, text[11:15])) * _TICK_S
         return total_s
+
+
+def _begins(path: Path, text: bytes) -> bool:
+    try:
+        return path.read_bytes().startswith(text)
+    except OSError:
+        return False  # it ended
