@@ -231,6 +231,19 @@ def test_every_standard_module_has_a_manual_and_is_in_the_reference(name: str) -
     assert f"`{name}`" in page("pipeline.md")
 
 
+def test_every_input_of_the_modules_that_move_data_is_in_their_section() -> None:
+    (section,) = re.findall(
+        r"^## Modules that move data\n(.*?)^## ", page("modules.md"), re.DOTALL | re.MULTILINE
+    )
+    files = sorted(CHECKOUT.glob("modules/*/module.toml"))
+    moving = [read_standard(each.parent) for each in files if 'kind = "transfer"' in each.read_text()]
+    assert len(moving) == 6
+    for each in moving:
+        rows = [row for row in section.splitlines() if re.match(rf"\| \[?`{each.name}`", row)]
+        for word in (item.variable or item.name for item in each.inputs if item.name != "body"):
+            assert re.search(rf"\b{re.escape(word)}\b", "\n".join(rows)), f"{each.name}: {word}"
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_of_a_verb_is_in_its_section(verb: str) -> None:
     sections = re.split(r"^## ", page("cli.md"), flags=re.MULTILINE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from scalebox_hpc.batch.slurm_site import nodes_for
 from scalebox_hpc.domain.allocation import AllocationRequest
 from scalebox_hpc.errors import BatchProblem, SubmitLimited, SubmitRefused, SubmitUnconfirmed
 
@@ -103,6 +104,22 @@ def slurm_words(stderr: str) -> str:
     """
     lines = (re.sub(r"^\w+: (error: |fatal: )?", "", line.strip()) for line in stderr.splitlines())
     return "; ".join(line for line in lines if line)
+
+
+def is_about_nodes(problem: BatchProblem) -> bool:
+    """Whether it may be that nodes which would do are away."""
+    return isinstance(problem, SubmitRefused) and "node configuration" in problem.fact.lower()
+
+
+def with_nodes(problem: BatchProblem, request: AllocationRequest, nodes: str) -> BatchProblem:
+    """The same, with what the answer to `slurm_site.NODES` says of nodes that are away."""
+    fit, away = nodes_for(request, nodes)
+    if not away:
+        return problem
+    hint = (
+        f"of {fit} nodes that have what machine {request.machine.name} asks for, {away} are down or drained"
+    )
+    return type(problem)(problem.fact, f"{hint}; `sinfo -R` says why: ask again once they are back")
 
 
 def _refused(request: AllocationRequest, words: str) -> SubmitRefused:

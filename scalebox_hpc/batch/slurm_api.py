@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from importlib.util import find_spec
 from typing import Any, Final
 
-from scalebox_hpc.batch import slurm_answers, slurm_records
+from scalebox_hpc.batch import slurm_records
 from scalebox_hpc.batch.base import BatchSystem
 from scalebox_hpc.batch.slurm_cli import SlurmCli, SlurmFacts, Timeouts
 from scalebox_hpc.batch.slurm_line import LineLost, SlurmLine
@@ -89,7 +89,7 @@ class SlurmApi:
             hint = "nothing to do: the daemon looks for it by name before it asks again"
             raise SubmitUnconfirmed(f"{request.name}: {error}", hint) from error
         if "problem" in answer:
-            raise slurm_answers.problem_of(request, answer["problem"], 1)
+            raise self._cli.problem_of(request, answer["problem"], 1)
         return str(answer["job_id"])
 
     def verify(self, request: AllocationRequest) -> None:

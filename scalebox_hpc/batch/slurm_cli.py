@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from scalebox_hpc.batch import slurm_answers, slurm_listing
+from scalebox_hpc.batch import slurm_answers, slurm_listing, slurm_site
 from scalebox_hpc.batch.base import belongs
 from scalebox_hpc.batch.runner import LocalRunner, Ran, Runner
 from scalebox_hpc.batch.slurm_script import script
@@ -77,7 +77,7 @@ class SlurmCli:
         """Ask by one sbatch, the script on its stdin. See BatchSystem."""
         done = self._sbatch(request, ["--parsable"])
         if done.status != 0:
-            raise slurm_answers.problem_of(request, done.stderr, done.status)
+            raise self.problem_of(request, done.stderr, done.status)
         job_id = slurm_answers.job_id_of(done.stdout)
         if job_id is None:
             said = " ".join(done.stdout.split())[:200]
@@ -91,7 +91,7 @@ class SlurmCli:
         except SubmitUnconfirmed as error:
             raise BatchProblem(error.fact, error.hint) from error
         if done.status != 0:
-            problem = slurm_answers.problem_of(request, done.stderr, done.status)
+            problem = self.problem_of(request, done.stderr, done.status)
             if isinstance(problem, SubmitUnconfirmed):
                 raise BatchProblem(problem.fact)
             raise problem
@@ -169,6 +169,13 @@ class SlurmCli:
         )
         self._facts = (now + CONFIG_S, facts)
         return facts
+
+    def problem_of(self, request: AllocationRequest, stderr: str, status: int) -> BatchProblem:
+        """Return what these words of sbatch mean; where no node will do, see whether some are away."""
+        problem = slurm_answers.problem_of(request, stderr, status)
+        if not slurm_answers.is_about_nodes(problem):
+            return problem
+        return slurm_answers.with_nodes(problem, request, self.read(*slurm_site.NODES))
 
     def read(self, *command: str) -> str:
         """Return what one of Slurm's commands that only looks prints; "" where it fails or is not there."""

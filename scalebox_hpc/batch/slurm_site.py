@@ -9,15 +9,20 @@ import datetime
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
+
+from scalebox_hpc.domain.allocation import AllocationRequest
 
 PARTITIONS: Final = ("scontrol", "show", "partition", "--all", "--oneliner")
 SHAPES: Final = ("sinfo", "--all", "--noheader", "--format=%R|%D|%c|%m|%G")
+NODES: Final = ("sinfo", "--all", "--Node", "--noheader", "--format=%P|%c|%m|%G|%T|%f|%N")
 ASSOCIATIONS: Final = "Account,Partition,DefaultQOS,GrpSubmit,MaxSubmit,MaxWall"
 QUALITIES: Final = "Name,GrpSubmit,MaxSubmitPU,MaxSubmitPA,MaxWall"
 
 _TIME: Final = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 _GPUS: Final = re.compile(r"\bgpu(?::[^:,()]+)?:(\d+)")
+_AWAY: Final = re.compile(r"down\b|drain|fail|maint|inval|unknown|reboot|\*$")
+_FEATURES: Final = re.compile(r"[^|*!()\[\]]*")
 _AS_OF: Final = re.compile(r"Configuration data as of (\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)")
 
 
@@ -132,6 +137,41 @@ def _shapes(text: str) -> Iterator[tuple[str, NodeShape]]:
             count, cpus, memory_mib = (number(part) or 0 for part in fields[1:4])
             gpus = sum(map(int, _GPUS.findall(fields[4])))
             yield fields[0], NodeShape(count, cpus, memory_mib, gpus)
+
+
+def nodes_for(request: AllocationRequest, text: str) -> tuple[int, int]:
+    """Count the nodes that have what an element asks for, in the answer to NODES, and those of them away.
+
+    A constraint that is more than a list of features is taken to be met.
+    """
+    lines = [line.split("|") for line in text.splitlines()]
+    nodes = [_Node(*fields) for fields in lines if len(fields) == len(_Node._fields)]
+    fit = {node.name: node for node in nodes if _has(node, request)}
+    return len(fit), sum(bool(_AWAY.search(node.state.lower())) for node in fit.values())
+
+
+class _Node(NamedTuple):
+    """A node in a partition, as NODES prints it."""
+
+    partition: str
+    cpus: str
+    memory_mib: str
+    gres: str
+    state: str
+    features: str
+    name: str
+
+
+def _has(node: _Node, request: AllocationRequest) -> bool:
+    wanted, constraint = request.machine.partition, request.machine.constraint or ""
+    name, is_default = node.partition.rstrip("*"), node.partition.endswith("*")
+    is_there = name in wanted.split(",") if wanted else is_default
+    if _FEATURES.fullmatch(constraint):
+        is_there = is_there and set(re.findall(r"[^&,\s]+", constraint)) <= set(node.features.split(","))
+    on_each = request.cpus / (request.ranks.nodes if request.ranks is not None else 1)
+    gpus = sum(map(int, _GPUS.findall(node.gres)))
+    has = (number(node.cpus) or 0) >= on_each and (number(node.memory_mib) or 0) >= request.memory_mib
+    return is_there and has and gpus >= request.gpus
 
 
 def associations(text: str) -> Iterator[Allowance]:

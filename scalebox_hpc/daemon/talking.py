@@ -33,6 +33,7 @@ from scalebox_hpc.wire.messages import Chunk, Ended, Hello, Sync
 POLL_S = 25.0
 SPOOL_AFTER_S = 60.0
 PREFETCH_S = 2.0
+LEFT = "left"  # that of one that ended in order: no attempt was lost with it, unless it forgot one
 SILENT = "silent"  # the ending of an agent that was given up for its silence alone
 
 
@@ -302,7 +303,8 @@ def incarnation_over(desk: Desk, said: Ended) -> None:
     if agent is not None and _is_of_another_try(desk, agent, said.try_name):
         return
     if agent is not None:  # given up for its silence or not: its spool may hold results
-        end_agent(desk, agent, Cause.AGENT_LOST, elements.last_word(said.status))
+        ending = "" if said.status else LEFT
+        end_agent(desk, agent, Cause.AGENT_LOST, elements.last_word(said.status), ending=ending)
     attempt = desk.world.tries.get(said.try_name)
     # A late word may be about an older incarnation than the one that lives.
     others = desk.world.agents_of(attempt.try_id, said.element) if attempt is not None else []

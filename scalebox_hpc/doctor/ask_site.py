@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import socket
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -13,11 +15,16 @@ from typing import Any, Final
 
 from scalebox_hpc.doctor import login_node
 from scalebox_hpc.doctor.ask import place_seen
-from scalebox_hpc.doctor.facts import Door, Interpreter, LoginNode
+from scalebox_hpc.doctor.facts import Door, Interpreter, LoginNode, Movers
 from scalebox_hpc.domain.site import Site, Ssh
 from scalebox_hpc.errors import EnvironmentProblem, SiteUnreachable
 from scalebox_hpc.sites.base import Transport
+from scalebox_hpc.sites.processes import call
 from scalebox_hpc.sites.resolved import way_to
+from scalebox_hpc.transfer.causes import TransferFailed
+from scalebox_hpc.transfer.ends import reach, remote_words
+from scalebox_hpc.transfer.plan import algorithm
+from scalebox_hpc.transfer.rsync import own_link, read_version
 
 DOOR_S: Final = 15.0  # for a host to answer
 LOG_IN_S: Final = 60.0
@@ -79,6 +86,30 @@ def look_again(transport: Transport, site: Site, shared: str, mark: str) -> dict
     """What else there is, as `login_node.look_again` tells it; the file called `mark` is removed."""
     scratch = (site.scratch or "") if site.batch == "local" else None  # else it is on other machines
     return _asked(transport, site, {"do": "look again", "shared": shared, "mark": mark, "scratch": scratch})
+
+
+def movers(site: Site) -> Movers:
+    """What transfers find at both ends, by the connection that they themselves make."""
+    words = [] if site.ssh is None else remote_words(site.ssh, ["true"], own_link(site.ssh.master))
+    seen = Movers(shlex.join(words))
+    ours, theirs = reach(None), reach(site)
+    try:
+        checksum = algorithm(theirs.facts["algorithms"], ours.facts["algorithms"])
+        here, there = (_version(end.ask("rsync")) for end in (ours, theirs))
+        noise = call(words, timeout_s=LOG_IN_S).stdout.decode("utf-8", "replace") if words else ""
+    except TransferFailed as error:
+        todo = error.hint if site.ssh is not None and site.ssh.master else ""
+        return replace(seen, problem=error.fact, todo=todo)
+    except subprocess.TimeoutExpired:
+        return replace(seen, problem=f"`ssh` did not end within {LOG_IN_S:g} s")
+    finally:
+        theirs.close()
+    return Movers(seen.command, here, there, checksum, noise.strip())
+
+
+def _version(said: str) -> str:
+    found = read_version(said)
+    return "" if found is None else ".".join(map(str, found.version))
 
 
 def _asked(transport: Transport, site: Site, asked: dict[str, Any]) -> dict[str, Any]:

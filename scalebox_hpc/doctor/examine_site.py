@@ -59,6 +59,7 @@ class _Visit:
             "machine": self._machines,
             "containers": self._containers,
             "scratch": self._scratch,
+            "transfers": lambda: [judge_site.transfers(ask_site.movers(self._site))],
             "clock": self._clock,
         }
         return asks if self._probe is None else asks | {"probe": self._probe}

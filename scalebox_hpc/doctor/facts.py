@@ -169,6 +169,19 @@ class Interpreter:
 
 
 @dataclass(frozen=True, slots=True)
+class Movers:
+    """What a transfer between this machine and a site finds at both."""
+
+    command: str = ""  # that reaches the site as transfers do; "" where the site is this machine
+    rsync_here: str = ""  # its version; "" where there is none that will do
+    rsync_there: str = ""
+    checksum: str = ""  # that both compute
+    noise: str = ""  # what the site's shell prints before a command
+    problem: str = ""  # why nothing could be asked there
+    todo: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LoginNode:
     """What a login node tells of itself, at first."""
 

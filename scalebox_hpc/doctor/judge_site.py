@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from scalebox_hpc.doctor import judge
-from scalebox_hpc.doctor.facts import Door, Interpreter, Place
+from scalebox_hpc.doctor.facts import Door, Interpreter, Movers, Place
 from scalebox_hpc.doctor.finding import Finding, Verdict, fail, ok, skip, warn
 from scalebox_hpc.domain.site import Site, Ssh
 from scalebox_hpc.errors import (
@@ -128,3 +128,26 @@ def scratch(path: str, place: Place | None) -> Finding:
         if place is not None
         else replace(found, fact=f"{path} on each compute node; the probe looks at it")
     )
+
+
+def transfers(seen: Movers) -> Finding:
+    """Whether data can be moved; runs that move none need nothing of it, so it only warns."""
+    by_hand = f"this must end without a question, and print nothing: {seen.command}"
+    if seen.problem:
+        fact = f"no data can be moved by the system's `ssh`: {seen.problem}"
+        return warn("transfers", fact, seen.todo or by_hand)
+    if seen.noise:
+        fact = f"its shell prints before a command, which rsync does not understand: {seen.noise[:80]!r}"
+        return warn("transfers", fact, f"let its start files print in interactive shells only; {by_hand}")
+    lacking = [
+        where
+        for where, version in (("this machine", seen.rsync_here), ("its login node", seen.rsync_there))
+        if not version
+    ]
+    if lacking:
+        fact = f"no rsync 3.1 or newer on {' and '.join(dict.fromkeys(lacking))}: no data can be moved"
+        return warn("transfers", fact, "install rsync, or have it in PATH of a command that comes over ssh")
+    rsync = f"rsync {seen.rsync_here} here"
+    if seen.command:
+        rsync += f", {seen.rsync_there} there; `ssh` asks nothing"
+    return ok("transfers", f"{rsync}; verified by {seen.checksum}")

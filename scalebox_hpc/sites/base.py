@@ -52,7 +52,11 @@ class Transport(Protocol):
     """
 
     def run(self, words: Sequence[str], *, stdin: bytes = b"", timeout_s: float) -> Finished:
-        """Run a command to its end. Raises SiteTimeout when it takes longer; it may still be running then."""
+        """Run a command to its end. Raises SiteTimeout when it takes longer; it may still be running then.
+
+        The link is opened, and the command started, within a minute besides, or SiteUnreachable is raised:
+        also when the other side takes all and answers nothing.
+        """
 
     def open(self, words: Sequence[str]) -> Stream:
         """Start a command that lives as long as the stream, or the link."""

@@ -1,11 +1,12 @@
-"""Open a link once for all the threads that need it."""
+"""Open a link once for all the threads that need it, and share out its places for commands."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from scalebox_hpc.errors import SiteUnreachable
+from scalebox_hpc.errors import SiteTimeout, SiteUnreachable
 
 
 class Opening:
@@ -34,3 +35,19 @@ class Opening:
                 self._failed += 1
                 self._error = error
                 raise
+
+
+@contextmanager
+def place(room: threading.Semaphore, site: str, word: str, timeout_s: float) -> Iterator[None]:
+    """Hold one of the places for a command. Raises SiteTimeout where none gets free in time."""
+    if not room.acquire(timeout=timeout_s):
+        raise too_long(site, word, timeout_s)
+    try:
+        yield
+    finally:
+        room.release()
+
+
+def too_long(site: str, word: str, timeout_s: float) -> SiteTimeout:
+    """The error for a command that does not come to its end."""
+    return SiteTimeout(f"{site}: `{word}` did not end there in {timeout_s:g} s")

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Final
 
 from scalebox_hpc.domain.site import Ssh
-from scalebox_hpc.errors import LoginNeeded, SiteTimeout, SiteUnreachable
+from scalebox_hpc.errors import LoginNeeded, SiteUnreachable
 from scalebox_hpc.sites import command_line
 from scalebox_hpc.sites.base import Finished, Stream, Transport
-from scalebox_hpc.sites.opening import Opening
+from scalebox_hpc.sites.opening import Opening, place, too_long
 from scalebox_hpc.sites.openssh_answers import problem_of
 from scalebox_hpc.sites.processes import OPEN_S, ProcessStream, call, unasked
 
@@ -48,14 +48,12 @@ class OpenSshTransport:
         """See Transport."""
         mark = secrets.token_hex(8)
         text = command_line.command_text(words, mark)
-        with self._room:
+        with place(self._room, self._site, words[0], timeout_s):
             self._login()
             try:
                 done = call(self._session(text), stdin=stdin, timeout_s=timeout_s, environ=self._environ)
             except subprocess.TimeoutExpired as error:
-                raise SiteTimeout(
-                    f"{self._site}: `{words[0]}` did not end there in {timeout_s:g} s"
-                ) from error
+                raise too_long(self._site, words[0], timeout_s) from error
         finished = command_line.finished(done.stdout, done.stderr, mark)
         if finished is None:
             raise self._lost(words[0], done.stderr.partition(mark.encode())[0])

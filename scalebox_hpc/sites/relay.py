@@ -162,16 +162,16 @@ class RelayLink:
         with selectors.DefaultSelector() as selector:
             carrier = Carrier(selector, ours, "", self._accept)
             selector.register(self._woken, selectors.EVENT_READ, lambda _: None)
-            self._turn(selector, carrier)
+            why = self._turn(selector, carrier)
             carrier.close()
         stream.close()
         for pump in pumps:
             pump.join()
         theirs.close()
-        return carrier.ended or ""
+        return why or carrier.ended or ""
 
-    def _turn(self, selector: selectors.BaseSelector, carrier: Carrier) -> None:
-        """Turn until the line is over, or we are to let go of it."""
+    def _turn(self, selector: selectors.BaseSelector, carrier: Carrier) -> str:
+        """Turn until the line is over, or we are to let go of it; return why where only we know."""
         until = time.monotonic() + GREETING_S
         asked = False
         while (wait_s := carrier.turn()) is not None and time.monotonic() < until:
@@ -179,15 +179,27 @@ class RelayLink:
                 key.data(events)
             if self._ending.is_set() and not asked:
                 if not self._stop or carrier.greeting is None:
-                    return
+                    break
                 asked = True
                 selector.unregister(self._woken)
                 carrier.ask_to_stop()
                 until = time.monotonic() + PARTING_S
             elif carrier.greeting is not None and until != float("inf") and not asked:
                 until = float("inf")
-                facts = json.loads(carrier.greeting)
-                self._tell(LinkUp(str(facts["host"]), int(facts["port"])))
+                news = _understood(carrier.greeting)
+                if news is None:
+                    return f"the relay there greets with what is not understood: {carrier.greeting[:200]!r}"
+                self._tell(news)
+        return ""
+
+
+def _understood(greeting: str) -> LinkUp | None:
+    """Where agents come to, as a relay says it; None where it says something else."""
+    try:
+        facts = json.loads(greeting)
+        return LinkUp(str(facts["host"]), int(facts["port"]))
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def _pause_s(problem: SiteUnreachable, backoff_s: float) -> float:

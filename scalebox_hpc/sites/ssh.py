@@ -11,16 +11,17 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from scalebox_hpc.domain.site import Ssh
-from scalebox_hpc.errors import SiteTimeout, SiteUnreachable
+from scalebox_hpc.errors import SiteUnreachable
 from scalebox_hpc.sites import command_line
 from scalebox_hpc.sites.base import Finished, Stream
 from scalebox_hpc.sites.host_keys import KnownKey, fingerprint_of, known_keys
-from scalebox_hpc.sites.opening import Opening
+from scalebox_hpc.sites.opening import Opening, place, too_long
 from scalebox_hpc.sites.openssh_answers import host_key_changed, host_key_unknown, login_refused
 from scalebox_hpc.sites.processes import OPEN_S, log_line
 from scalebox_hpc.sites.resolved import Hop, way_to
@@ -45,14 +46,12 @@ class SshTransport:
     def run(self, words: Sequence[str], *, stdin: bytes = b"", timeout_s: float) -> Finished:
         """See Transport."""
         mark = secrets.token_hex(8)
-        with self._room:
+        with place(self._room, self._site, words[0], timeout_s):
             channel = self._start(command_line.command_text(words, mark))
             try:
                 stdout, stderr = _talk(channel, stdin, timeout_s)
             except TimeoutError as error:
-                raise SiteTimeout(
-                    f"{self._site}: `{words[0]}` did not end there in {timeout_s:g} s"
-                ) from error
+                raise too_long(self._site, words[0], timeout_s) from error
             finally:
                 channel.close()
         finished = command_line.finished(stdout, stderr, mark)
@@ -88,9 +87,10 @@ class SshTransport:
 
         link = self._link()
         try:
-            channel = link.open_session(timeout=OPEN_S)
-            channel.settimeout(OPEN_S)
-            channel.exec_command(text)
+            with _within(OPEN_S, self._links):  # else an sshd that says nothing would be waited for
+                channel = link.open_session(timeout=OPEN_S)
+                channel.settimeout(OPEN_S)
+                channel.exec_command(text)
         except (paramiko.SSHException, OSError, EOFError) as error:
             why = str(error) or "the link was lost"
             raise SiteUnreachable(f"{self._site}: {self._ssh.host} starts nothing: {why}") from error
@@ -203,11 +203,12 @@ def _connect(site: str, hops: Sequence[Hop]) -> list[paramiko.Transport]:
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # it logs what it raises
     links: list[paramiko.Transport] = []
     try:
-        for hop in hops:
-            links.append(paramiko.Transport(_way(hop, links)))
-            _greet(site, hop, links[-1])
-            _login(site, hop, links[-1])
-            links[-1].set_keepalive(command_line.ALIVE_S)
+        with _within(OPEN_S, links):
+            for hop in hops:
+                links.append(paramiko.Transport(_way(hop, links)))
+                _greet(site, hop, links[-1])
+                _login(site, hop, links[-1])
+                links[-1].set_keepalive(command_line.ALIVE_S)
     except BaseException as error:
         _close(links)
         if isinstance(error, (paramiko.SSHException, OSError, EOFError)):
@@ -215,6 +216,26 @@ def _connect(site: str, hops: Sequence[Hop]) -> list[paramiko.Transport]:
             raise SiteUnreachable(fact, f"try by hand: ssh {hop.host}") from error
         raise
     return links
+
+
+@contextmanager
+def _within(seconds: float, links: Sequence[paramiko.Transport]) -> Iterator[None]:
+    """Close links on which something takes longer, and so wake who waits. Raises TimeoutError then."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        _close(links)
+
+    watch = threading.Timer(seconds, end)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
+        if late.is_set():
+            raise TimeoutError(f"no answer within {seconds:g} s")
 
 
 def _close(links: Sequence[paramiko.Transport]) -> None:
@@ -240,7 +261,8 @@ def _greet(site: str, hop: Hop, link: paramiko.Transport) -> None:
     options = link.get_security_options()
     first = [kind for key in trusted for kind in (_RSA if key.kind == "ssh-rsa" else (key.kind,))]
     options.key_types = sorted(options.key_types, key=lambda kind: kind not in first)
-    link.banner_timeout = link.auth_timeout = command_line.CONNECT_S
+    link.banner_timeout = command_line.CONNECT_S
+    link.auth_timeout = 2 * OPEN_S  # a silence is no refusal: who waits for the whole ends it before
     link.start_client(timeout=command_line.CONNECT_S)
     shown = link.get_remote_server_key()
     blob = shown.get_base64()

@@ -96,13 +96,23 @@ class Sshd:
 
     def cut(self) -> int:
         """Kill what serves its connections, as a broken link would; return how many processes that were."""
-        victims = [pid for pid, command in _processes() if b"sshd" in command and self._serves(pid)]
-        for pid in victims:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        victims = self._servers()
+        _signal(victims, signal.SIGKILL)
         return len(victims)
+
+    @contextmanager
+    def deaf(self) -> Iterator[None]:
+        """Let it answer nothing for a while, new connections included; what is sent to it still arrives."""
+        stopped = [*self._servers(), *([self.pid] if self.pid is not None else [])]
+        _signal(stopped, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal(stopped, signal.SIGCONT)
+
+    def _servers(self) -> list[int]:
+        """What serves its connections."""
+        return [pid for pid, command in _processes() if b"sshd" in command and self._serves(pid)]
 
     def _serves(self, pid: int) -> bool:
         """Whether a process holds a connection to our port: its sockets say so, whoever its parent is."""
@@ -130,6 +140,14 @@ def make_key(file: Path, passphrase: str = "") -> None:
     for each in (file, Path(f"{file}.pub")):
         each.unlink(missing_ok=True)
     run(["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", "test", "-f", str(file)])
+
+
+def _signal(pids: Sequence[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
 
 
 def run(words: Sequence[str]) -> None:

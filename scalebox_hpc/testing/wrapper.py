@@ -39,7 +39,7 @@ class Wrapper:
             "element": agent.element,
             "incarnation": agent.incarnation,
             "restart": agent.restart,
-            "status": 0,
+            "status": 137 if agent.killed else 0,
         }
         if world.clock.mono_s < self._until_s:
             world.ask("agent.ended", said, self._answered, ANSWER_S)

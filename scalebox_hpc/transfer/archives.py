@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from typing import Any
 
-from scalebox_hpc.transfer.end import CALLS
+from scalebox_hpc.transfer.end import CALLS, whole
 
 MANIFEST = ".sbx-manifest"  # first in each archive: checksums of its files, as sha256sum writes them
 _BLOCKS = "512"  # of 512 bytes: fewer and larger reads and writes
@@ -121,12 +121,13 @@ def adopt(temporary: str, target: str, entries: list[list[Any]]) -> None:
     shutil.rmtree(temporary)
 
 
-def identity(root: str, names: list[str]) -> list[Any]:
+def identity(root: str, names: list[str], follow: bool = False) -> list[Any]:
     """Of each name what tells one file from another, however it is reached; None where it is not there."""
+    root = whole(root)
     found: list[Any] = []
     for name in names:
         try:
-            status = os.lstat(os.path.join(root, name))
+            status = os.stat(os.path.join(root, name), follow_symlinks=follow)
             found.append([status.st_ino, status.st_ctime_ns])
         except (FileNotFoundError, NotADirectoryError):
             found.append(None)

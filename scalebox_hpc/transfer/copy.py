@@ -22,7 +22,7 @@ from scalebox_hpc.transfer.place import Place
 from scalebox_hpc.transfer.plan import Entry, algorithm, entry, folder, mode_for, version
 from scalebox_hpc.transfer.progress import Watch
 from scalebox_hpc.transfer.rsync import Mode
-from scalebox_hpc.transfer.verify import Pair, compare
+from scalebox_hpc.transfer.verify import Pair, compare, refuse_same
 
 ROUNDS: Final = 3  # times that a file is copied which changes, or does not arrive whole
 _FIRST_WAIT_S: Final = 1.0
@@ -77,6 +77,9 @@ class Slots(Protocol):
 
     def one(self, stop: threading.Event | None = None) -> AbstractContextManager[None]:
         """Hold one stream."""
+
+    def alone(self, what: str, stop: threading.Event | None = None) -> AbstractContextManager[None]:
+        """Be the only one that does something."""
 
 
 class Move:
@@ -141,11 +144,22 @@ class Move:
                 self.target.ask("fits", posixpath.dirname(piece.target), size_bytes - piece.had_bytes)
             raise
 
+    def alone(self, source: str, target: str, names: Sequence[str] = ()) -> AbstractContextManager[None]:
+        """Be the only try of a transfer: each would write into the temporary files of the other."""
+        return self._slots.alone(self._folder(source, target, names), self.stop)
+
+    def _folder(self, source: str, target: str, names: Sequence[str] = ()) -> str:
+        return folder(Place(self.source.key, source), Place(self.target.key, target), names)
+
     def one(self, name: str, new: Entry, outcome: Outcome, follow: bool = False) -> Copied:
         """Copy one file; `name` is relative to the order's places. Raises TransferFailed."""
         source, target = (
             posixpath.join(root, name) if name else root for root in (self.source_path, self.target_path)
         )
+        with self.alone(source, target):
+            return self._one(name, source, target, new, outcome, follow)
+
+    def _one(self, name: str, source: str, target: str, new: Entry, outcome: Outcome, follow: bool) -> Copied:
         old = self._looked(self.target, target, name)
         is_there = new.is_same(old)
         for _ in range(ROUNDS):
@@ -180,9 +194,7 @@ class Move:
     def _fill(self, source: str, target: str, new: Entry, old: Entry | None, outcome: Outcome) -> str:
         """Bring a file over under its temporary name; return that."""
         mode = mode_for(new, old, self.link.way)
-        directory = posixpath.join(
-            posixpath.dirname(target), folder(Place(self.source.key, source), Place(self.target.key, target))
-        )
+        directory = posixpath.join(posixpath.dirname(target), self._folder(source, target))
         temporary = posixpath.join(directory, version(new, mode))
         base = target if mode is Mode.DELTA else ""
         first = True
@@ -229,7 +241,8 @@ def copy(move: Move) -> Outcome:
             Cause.OTHER, f"{move.source.title}: {move.source_path} is neither file nor directory"
         )
     if found.kind == "d":
-        return copy_tree(move)
+        with move.alone(move.source_path, move.target_path, order.names or ()):
+            return copy_tree(move)
     if order.names is not None:
         raise TransferFailed(Cause.USAGE, f"{move.source.title}: {move.source_path} is no directory")
     outcome = Outcome([])
@@ -246,11 +259,14 @@ def copy(move: Move) -> Outcome:
 
 
 def remove(move: Move, files: Sequence[Copied], outcome: Outcome) -> None:
-    """Remove files at the source that were verified and are still what they were."""
-    root = move.source_path
-    known = [[each.name, each.size_bytes, each.mtime_ns] for each in files]
-    if known and not known[0][0]:
-        root, known[0][0] = posixpath.split(root)
+    """Remove files at the source that were verified, are what they were, and are not the copy itself."""
+    root, copy_root = move.source_path, move.target_path
+    names, copies = [each.name for each in files], [each.name for each in files]
+    is_alone = names == [""]
+    if is_alone:
+        (root, names[0]), (copy_root, copies[0]) = posixpath.split(root), posixpath.split(copy_root)
+    refuse_same((move.source, root, names), (move.target, copy_root, copies), follow=is_alone)
+    known = [[name, each.size_bytes, each.mtime_ns] for name, each in zip(names, files, strict=True)]
     left = move.source.ask("remove", root, known)
     outcome.removed += len(known) - len(left)
     if left:

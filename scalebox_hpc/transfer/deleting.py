@@ -18,7 +18,7 @@ from scalebox_hpc.transfer.opening import end_at
 from scalebox_hpc.transfer.place import Place, read_place
 from scalebox_hpc.transfer.plan import Entry, algorithm, batches, entry
 from scalebox_hpc.transfer.task import Task
-from scalebox_hpc.transfer.verify import compare
+from scalebox_hpc.transfer.verify import compare, refuse_same
 from scalebox_hpc.units import show_size
 
 _AT_ONCE: Final = 5000  # files of one question
@@ -89,7 +89,7 @@ def _verify(source: Known, copy: Known, doomed: Doomed, checksum: str) -> None:
     for batch in batches(pairs, _AT_ONCE):
         files, copies = [each for each, _ in batch], [name for _, name in batch]
         names = [each.name for each in files]
-        _refuse_same(source, doomed.root, names, copy, doomed.copy_root, copies)
+        refuse_same((source, doomed.root, names), (copy, doomed.copy_root, copies))
         near, far = (source, doomed.root, files), (copy, doomed.copy_root, copies)
         found = compare(near, far, hashed)
         bad = [pair.before.name for pair in found if not pair.is_equal or pair.changed or pair.vanished]
@@ -100,17 +100,6 @@ def _verify(source: Known, copy: Known, doomed: Doomed, checksum: str) -> None:
         if checksum.startswith(f"{hashed}:") and told != {checksum}:
             fact = f"{source.title}: {doomed.root}/{names[0]} is not {checksum}: nothing was deleted"
             raise TransferFailed(Cause.CHECKSUM, fact)
-
-
-def _refuse_same(
-    source: Known, root: str, names: list[str], copy: Known, copy_root: str, copies: list[str]
-) -> None:
-    """Two places may be one: a directory that two sites mount, a link on the way to it, a hard link."""
-    ours, theirs = source.ask("identity", root, names), copy.ask("identity", copy_root, copies)
-    same = [name for name, one, other in zip(names, ours, theirs, strict=True) if one and one == other]
-    if same:
-        fact = f"{root} and {copy_root} are the same files: {_some(same)}: nothing was deleted"
-        raise TransferFailed(Cause.OTHER, fact, "there is one copy only")
 
 
 def _delete(source: Known, copy: Known, doomed: Doomed) -> None:

@@ -13,6 +13,7 @@ import os
 import re
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from operator import attrgetter
@@ -27,6 +28,8 @@ _CHUNK = 1 << 18  # stays in the cache of a processor
 _PROBE_BYTES = 64 << 20
 _WORDS_A_COMMAND = 500
 _SAMPLES, _SAMPLE_BYTES = 8, 1 << 16
+_LOOKS = 3
+_TICK_NS, _COARSE_TICK_NS = 20_000_000, 1_020_000_000
 
 
 def facts() -> dict[str, Any]:
@@ -54,7 +57,7 @@ def look(paths: list[str]) -> list[Any]:
     found: list[Any] = []
     for path in map(whole, paths):
         try:
-            found.append(_shown(os.stat(path)))
+            found.append(_shown(_settled(path, os.stat(path), True)))
         except (FileNotFoundError, NotADirectoryError):
             found.append(None)
     return found
@@ -63,6 +66,22 @@ def look(paths: list[str]) -> list[Any]:
 def whole(path: str) -> str:
     """A path with the home directory filled in."""
     return os.path.expanduser(path) if path.startswith("~") else path
+
+
+def _settled(path: str, status: os.stat_result, follow: bool = False) -> os.stat_result:
+    """The status of a file once its time is past, so that whoever still writes to it gives it another one.
+
+    File systems count in ticks of the kernel, and some in whole seconds: within one, a change of the same
+    size could not be seen.
+    """
+    for _ in range(_LOOKS):
+        tick_ns = _TICK_NS if status.st_mtime_ns % 1_000_000_000 else _COARSE_TICK_NS
+        age_ns = time.time_ns() - status.st_mtime_ns
+        if abs(age_ns) > tick_ns or not stat.S_ISREG(status.st_mode):
+            break
+        time.sleep((tick_ns - age_ns) / 1e9)  # noqa: TID251 (a second at most, and nobody to wake it)
+        status = os.stat(path, follow_symlinks=follow)
+    return status
 
 
 def _shown(status: os.stat_result) -> list[Any]:
@@ -91,7 +110,7 @@ def walk(root: str) -> Iterator[list[Any]]:
             if TEMPORARY.fullmatch(entry.name):
                 continue  # another transfer is at work
             try:
-                shown = _shown(entry.stat(follow_symlinks=False))
+                shown = _shown(_settled(entry.path, entry.stat(follow_symlinks=False)))
             except FileNotFoundError:
                 continue
             yield [name, *shown]
@@ -120,7 +139,8 @@ def survey(root: str, names: list[str]) -> Iterator[Any]:
     root = whole(root)
     for name in names:
         try:
-            yield _shown(os.lstat(os.path.join(root, name)))
+            path = os.path.join(root, name)
+            yield _shown(_settled(path, os.lstat(path)))
         except (FileNotFoundError, NotADirectoryError):
             yield None
 
@@ -148,9 +168,11 @@ def digest(algorithm: str, root: str, names: list[str], links: bool = False) -> 
             yield "link:" + os.readlink(path)
 
 
-def _by_library(hasher: Any, path: str, view: memoryview, flags: int) -> str:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flags)
+def _by_library(hasher: Any, path: str, view: memoryview, flags: int) -> str | None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None  # the file is gone, and a pipe in its place could keep us for ever
         while True:
             count = os.readv(descriptor, [view])
             if not count:
@@ -188,7 +210,7 @@ def _by_tool(tool: str, root: str, names: list[str], links: bool) -> Iterator[An
     for start in range(0, len(names), _WORDS_A_COMMAND):
         paths = [os.path.join(root, name) for name in names[start : start + _WORDS_A_COMMAND]]
         found = {path: "link:" + os.readlink(path) for path in paths if links and os.path.islink(path)}
-        there = [path for path in paths if path not in found and os.path.exists(path)]
+        there = [path for path in paths if path not in found and os.path.isfile(path)]
         simple = [path for path in there if "\n" not in path]  # a line of the answer is a file
         found.update(zip(simple, _by_command(tool, simple)))
         for path in set(there) - set(simple):

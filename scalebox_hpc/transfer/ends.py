@@ -26,7 +26,7 @@ from scalebox_hpc.sites.command_line import control_path, destination, ssh_words
 from scalebox_hpc.transfer import end, parcel
 from scalebox_hpc.transfer.causes import Cause, TransferFailed, cause_of_command, cause_of_error, last_words
 from scalebox_hpc.transfer.rsync import FAST_CIPHER, Rsync, read_version
-from scalebox_hpc.transfer.streams import hold, make_private, usual_folder
+from scalebox_hpc.transfer.streams import held, make_private, opened, usual_folder
 
 _PIPE_BYTES: Final = 1 << 20  # what an unprivileged user may have; fewer turns of our process and of ssh
 _NOISE_LINES: Final = 1000  # what a site's shell may print before our program does
@@ -104,7 +104,10 @@ class Here:
     ) -> list[str]:
         try:
             listed = [list(each) for each in files]
-            return list(parcel.unpack(algorithm, root, temporary, listed, _reader(data)))
+            found = list(parcel.unpack(algorithm, root, temporary, listed, _reader(data)))
+            for _ in data:
+                pass  # nothing more comes, but who gives it has to see its end
+            return found
         except OSError as error:
             raise refused(self.title, error) from error
 
@@ -277,7 +280,7 @@ class There:
         except OSError as error:
             raise problem_with(folder, error, "use", "remove it if it is not yours") from error
         kept = folder / Path(control_path(self._ssh)).name
-        self._kept = hold(kept.with_suffix(".lock")) if self._keep_s else None
+        self._kept = held(opened(kept.with_suffix(".lock"))) if self._keep_s else None
         if self._kept is None:
             self.socket, stays = f"{folder}/{os.getpid()}-{next(_NUMBERS)}", "no"
         else:  # of one process at a time: several share the window and the processor of a connection

@@ -183,7 +183,10 @@ class Link:
         if self.way is Way.WITHIN:
             ssh = _ssh(self.source.site)
             line = remote_words(ssh, line, own_link(ssh.master))
-        process = subprocess.Popen(line, stdin=listed, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        # What `Slots.alone` keeps open stays open in it: while it writes, no other try begins.
+        process = subprocess.Popen(
+            line, stdin=listed, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, close_fds=False
+        )
         assert process.stdout is not None
         return process, stack.enter_context(process.stdout)
 

@@ -1,8 +1,8 @@
 """Many small files as one run of bytes over the line of an end: no process, no question for each of them.
 
 In the order of a list that both sides have: the content of a file, of the length in the list, then its
-checksum as hex. What cannot be read, or changed, goes as zeros with a checksum of no file. Standard
-library, Python 3.9; it is sent to a site together with `end`.
+checksum as hex. What cannot be read goes as zeros with a checksum of no file. Standard library, Python 3.9;
+it is sent to a site together with `end`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ HEX_BYTES = {"xxh3": 16, "sha256": 64}
 
 
 def pack(algorithm: str, root: str, files: list[list[Any]]) -> Generator[bytes, None, None]:
-    """The content and checksum of each [name, size, mtime_ns, ...] below a root, in chunks of some size."""
+    """The content and checksum of each [name, size, ...] below a root, in chunks of some size."""
     root, hasher = whole(root), library_of(algorithm)
     chunk: list[bytes] = []
     weight = 0
-    for name, size, mtime_ns, *_ in files:
-        data = _content(os.path.join(root, name), size, mtime_ns)
-        if data is None:
-            chunk += [bytes(size), b"-" * HEX_BYTES[algorithm]]
-        else:
-            chunk += [data, hasher(data).hexdigest().encode()]
+    for name, size, *_ in files:
+        data = _content(os.path.join(root, name), size)
+        checksum = b"-" * HEX_BYTES[algorithm]
+        if len(data) == size:
+            checksum = hasher(data).hexdigest().encode()
+        chunk += [data, bytes(size - len(data)), checksum]
         weight += size
         if weight > READ_BYTES:
             yield b"".join(chunk)
@@ -36,18 +36,15 @@ def pack(algorithm: str, root: str, files: list[list[Any]]) -> Generator[bytes, 
     yield b"".join(chunk)
 
 
-def _content(path: str, size: int, mtime_ns: int) -> bytes | None:
-    """A file of that size and time; None where it is not that any more, or not to be read."""
+def _content(path: str, size: int) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        return None  # it will be seen why when it is asked for alone
+        return b""  # too short: it will be seen why when it is asked for alone
     try:
-        data = os.read(descriptor, size + 1)
-        status = os.fstat(descriptor)
-        return data if (status.st_size, status.st_mtime_ns) == (size, mtime_ns) else None
+        return os.read(descriptor, size + 1)[:size] if size else b""
     except OSError:
-        return None
+        return b""
     finally:
         os.close(descriptor)
 

@@ -32,7 +32,8 @@ def opened(path: str, had_bytes: int, *, to_site: bool) -> IO[bytes]:
 def started(words: list[str], local: IO[bytes], *, to_site: bool) -> tuple[Popen[bytes], IO[bytes]]:
     """Start ssh with the file as its input, or as its output; also where it says what went wrong."""
     ours, theirs = (local, DEVNULL) if to_site else (DEVNULL, local)
-    process = Popen(words, stdin=ours, stdout=theirs, stderr=PIPE)
+    # What `Slots.alone` keeps open stays open in it: while it writes, no other try begins.
+    process = Popen(words, stdin=ours, stdout=theirs, stderr=PIPE, close_fds=False)
     assert process.stderr is not None
     return process, process.stderr
 

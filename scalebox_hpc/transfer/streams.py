@@ -1,14 +1,17 @@
 """How many streams of data at once to and from a site, over all processes of this user on this machine.
 
-A stream holds a lock on one of the files of its site; the system lets go of it when the process dies.
+A stream holds a lock on one of the files of its site; the system lets go of it when the process dies. So
+does who fills a place: another try of the same transfer waits, rather than write into the same files.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import os
 import stat
+import struct
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -50,6 +53,26 @@ class Streams:
                 held.callback(os.close, descriptor)
             yield
 
+    @contextmanager
+    def alone(self, what: str, stop: threading.Event | None = None) -> Iterator[None]:
+        """Be the only one that does something, waiting for it.
+
+        A process that is started meanwhile shares the lock where it keeps our files open: then the next one
+        waits for its end, too, though we may have been killed.
+        """
+        stop = stop or threading.Event()
+        number = int.from_bytes(hashlib.sha256(what.encode("utf-8", "surrogatepass")).digest()[:7], "big")
+        descriptor = self._open(self._folder / "places")
+        os.set_inheritable(descriptor, True)
+        try:
+            while not _locked(descriptor, fcntl.F_WRLCK, number):
+                if stop.wait(_LOOK_S):
+                    raise EnvironmentProblem("the transfer was ended while it waited for another try of it")
+            yield
+            _locked(descriptor, fcntl.F_UNLCK, number)
+        finally:
+            os.close(descriptor)
+
     def _wait(self, site: str, stop: threading.Event) -> int:
         while True:
             for index in range(self._limits[site]):
@@ -60,19 +83,39 @@ class Streams:
                 raise EnvironmentProblem("the transfer was ended while it waited for a stream")
 
     def _try(self, path: Path) -> int | None:
+        return held(self._open(path))
+
+    def _open(self, path: Path) -> int:
         try:
             make_private(self._folder)
-            return hold(path)
+            return opened(path)
         except OSError as error:
             raise problem_with(path, error, "lock", "remove it if it is not yours") from error
 
 
-def hold(path: Path) -> int | None:
-    """Lock a file until its descriptor is closed; None where another has it. Raises OSError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def opened(path: Path) -> int:
+    """Open a file to lock it. Raises OSError."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def held(descriptor: int) -> int | None:
+    """Lock an open file until that is closed; None, and closed, where another has it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None
     return descriptor
+
+
+def _locked(descriptor: int, kind: int, number: int) -> bool:
+    """Lock, or let go of, one byte of an open file; False where another has it.
+
+    The lock is of the open file rather than of the process: threads and children have it by that (fcntl(2)).
+    """
+    wanted = struct.pack("hhqqi4x", kind, os.SEEK_SET, number, 1, 0)
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)
+    except BlockingIOError:
+        return False
+    return True

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scalebox_hpc.transfer.causes import Cause, TransferFailed
 from scalebox_hpc.transfer.ends import Known
 from scalebox_hpc.transfer.meanwhile import Meanwhile
 from scalebox_hpc.transfer.plan import Entry, same_time
@@ -62,3 +63,19 @@ def compare(
         Pair(each, one, other, None if now is None else Entry(each.name, *now))
         for each, one, other, now in zip(entries, *sums, after, strict=True)
     ]
+
+
+def refuse_same(
+    source: tuple[Known, str, Sequence[str]], copy: tuple[Known, str, Sequence[str]], follow: bool = False
+) -> None:
+    """Raise TransferFailed where files below two roots, in one order, are the same: then there is no copy.
+
+    Two places may be one: a directory that two sites mount, a link on the way to it, a hard link.
+    """
+    (_, root, names), (_, copy_root, _) = source, copy
+    ours, theirs = (end.ask("identity", at, list(below), follow) for end, at, below in (source, copy))
+    same = [name for name, one, other in zip(names, ours, theirs, strict=True) if one and one == other]
+    if same:
+        shown = ", ".join(map(repr, same[:5])) + (" ..." if same[5:] else "")
+        fact = f"{root} and {copy_root} are the same files: nothing was deleted of {shown}"
+        raise TransferFailed(Cause.OTHER, fact, "there is one copy only, and it stays")

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from scalebox_hpc.doctor import examine
+from scalebox_hpc.doctor import ask_site, examine
+from scalebox_hpc.doctor.facts import Movers
 from scalebox_hpc.errors import LoginNeeded, PipelineErrors, UsageError
 from scalebox_hpc.testing.transport import FakeTransport
 from tests.cli.conftest import Say
@@ -27,6 +28,7 @@ HERE = [
     "slurm",
     "containers",
     "scratch",
+    "transfers",
     "clock",
 ]
 SITE = """batch = "slurm"
@@ -62,6 +64,7 @@ def there(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTran
     monkeypatch.setenv("PATH", f"{FAKE_SLURM}:/usr/bin:/bin")
     link = FakeTransport(home)
     monkeypatch.setattr(examine, "transport_of", lambda site: link)
+    monkeypatch.setattr(ask_site, "movers", lambda site: Movers("ssh b true", "3.2.7", "3.1.3", "xxh3"))
     (directory / "site-configs").mkdir()
     with socket.create_server(("127.0.0.1", 0)) as door:
         words = {"port": door.getsockname()[1], "python": sys.executable, "shared": home / "sbx"}

@@ -21,7 +21,7 @@ BEFORE_PROBE = [
     "endings",
     "machine",
 ]
-BEFORE_PROBE += ["containers", "scratch", "clock"]
+BEFORE_PROBE += ["containers", "scratch", "transfers", "clock"]
 DIRECTORY = "site-check"
 SHARED = "/users/lab/sbx-check"
 

@@ -10,13 +10,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scalebox_hpc.domain.site import Site
 from scalebox_hpc.testing.sshd import Sshd, program
 from scalebox_hpc.transfer.causes import Cause, TransferFailed
+from scalebox_hpc.transfer.copy import Outcome
+from scalebox_hpc.transfer.link import Piece
+from scalebox_hpc.transfer.streams import Streams
 from tests.contract.movers import Mover
 
 MIB = 1 << 20
@@ -97,6 +103,44 @@ def test_a_killed_copy_goes_on_where_it_was(door: Sshd, tmp_path: Path) -> None:
     message = json.loads((tmp_path / "two" / "messages.jsonl").read_text())
     assert message["body"] == f"b:{there}/large"
     assert message["headers"]["size"] == str(24 * MIB)
+
+
+@pytest.mark.parametrize("kind", ["file", "tree", "large file of a tree"])
+def test_two_tries_of_one_copy_do_not_overlap(
+    door: Sshd, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, there, waits = tmp_path / "source" / "x", tmp_path / "there", threading.Semaphore(0)
+    source.parent.mkdir()
+    source.write_bytes(os.urandom(MIB))
+    if kind == "large file of a tree":
+        monkeypatch.setattr("scalebox_hpc.transfer.plan.LARGE_BYTES", MIB)
+    first, second = (Mover({"b": Site("b", ssh=door.ssh)}, "push", tmp_path / "locks") for _ in range(2))
+    order = (source, there) if kind == "file" else (source.parent, there)
+    alone = Streams.alone
+
+    def counted(*words: Any) -> AbstractContextManager[None]:
+        waits.release()
+        return alone(*words)
+
+    monkeypatch.setattr(Streams, "alone", counted)
+    with ThreadPoolExecutor(1) as pool:
+        again: list[Future[Outcome]] = []
+
+        def overlap(_: Piece) -> None:
+            """Begin the second try once all of the first has arrived, and nothing is verified yet."""
+            while waits.acquire(blocking=False):
+                pass
+            again.append(pool.submit(second, *order))
+            assert waits.acquire(timeout=_PATIENCE_S)
+
+        outcome = first(*order, after_each=overlap)
+        assert len(again) == 1, "nothing had to be copied twice"
+        assert (outcome.moved_bytes, again[0].result().moved_bytes) == (MIB, 0)
+    copied = there if kind == "file" else there / "x"
+    assert copied.read_bytes() == source.read_bytes()
+    assert not list(tmp_path.glob("**/.sbx-*"))
+    for each in (first, second):
+        each.close()
 
 
 def test_a_broken_link_is_taken_up_again_within_the_task(push: Mover, door: Sshd, tmp_path: Path) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,9 +89,9 @@ def tree(root: Path) -> Path:
     return root
 
 
-def snapshot(root: Path) -> dict[str, object]:
+def snapshot(root: Path) -> dict[str, tuple[Any, ...]]:
     """What a directory holds: kind, content or goal, mode, time."""
-    found: dict[str, object] = {}
+    found: dict[str, tuple[Any, ...]] = {}
     for path in [root, *sorted(root.rglob("*"))]:
         status = path.lstat()
         content: object = os.readlink(path) if path.is_symlink() else None
@@ -157,6 +158,29 @@ def test_a_source_goes_away_only_once_its_copy_is_verified(mover: Mover, tmp_pat
     assert snapshot(there) == before
     assert not source.exists()
     assert outcome.removed == len(outcome.files)
+
+
+@pytest.mark.parametrize("kind", ["same", "link to the directory", "link to the file", "hard link"])
+def test_a_source_that_is_its_own_target_is_never_removed(mover: Mover, tmp_path: Path, kind: str) -> None:
+    source, there = tree(tmp_path / "source"), tmp_path / "out"
+    before = snapshot(source)
+    file, other = source / "program", there / "program"
+    match kind:
+        case "same":
+            there, other = source, file
+        case "link to the directory":
+            there.symlink_to(source)
+        case "link to the file":
+            there.mkdir()
+            other.symlink_to(file)
+        case "hard link":
+            there.mkdir()
+            other.hardlink_to(file)
+    moves = [(file, other)] if "file" in kind else [(file, other), (source, there)]
+    for one, another in moves:
+        with pytest.raises(TransferFailed, match="are the same files"):
+            mover(one, another, keep_source=False)
+        assert snapshot(source) == before
 
 
 def test_a_wrong_copy_of_the_right_size_and_time_keeps_its_source_until_it_is_mended(
@@ -258,6 +282,65 @@ def test_a_file_that_changes_while_it_is_copied_is_copied_again_and_given_up_in_
         push(moved, tmp_path / "two", after_each=change, keep_source=False)
     assert failed.value.cause is Cause.CHANGED
     assert source.exists()
+
+
+def rewritten(path: Path) -> None:
+    path.write_bytes(b"other")
+
+
+def longer(path: Path) -> None:
+    path.write_bytes(b"begin and more")
+
+
+def shorter(path: Path) -> None:
+    path.write_bytes(b"be")
+
+
+def a_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("beside")
+
+
+def a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("read", ["before", "after"])
+@pytest.mark.parametrize("become", [rewritten, longer, shorter, a_link, a_pipe, Path.unlink])
+def test_a_small_file_that_changes_around_its_reading_arrives_as_it_is_then_or_not_at_all(
+    push: Mover, tmp_path: Path, become: Callable[[Path], None], read: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, there, pack = tmp_path / "source", tmp_path / "out", push.link.source.pack
+    source.mkdir()
+    (source / "beside").write_bytes(b"beside")
+    (source / "x").write_bytes(b"begin")
+    parcels = 0
+
+    def packed(*words: Any) -> Generator[bytes, None, None]:
+        nonlocal parcels
+        parcels += 1
+        if read == "after":
+            become(source / "x")
+        data = list(pack(*words))
+        if read == "before":
+            become(source / "x")
+        yield from data
+
+    monkeypatch.setattr(push.link.source, "pack", packed)
+    if become in (a_pipe, Path.unlink):
+        with pytest.raises(TransferFailed) as failed:
+            push(source, there, keep_source=False)
+        assert failed.value.cause in (Cause.MISSING, Cause.CHANGED)
+        assert (source / "beside").exists()
+    else:
+        push(source, there, keep_source=False)
+        assert not source.exists()
+        expected = tmp_path / "expected"
+        expected.write_bytes(b"begin")
+        become(expected)
+        assert snapshot(there)["x"][:2] == snapshot(tmp_path)["expected"][:2]
+    assert parcels == 1
 
 
 @pytest.mark.parametrize("kind", ["file", "tree"])

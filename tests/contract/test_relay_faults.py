@@ -95,6 +95,31 @@ def test_a_login_shell_that_says_something_else_is_told(rig: Rig) -> None:
     assert "something else than a relay talks there: b'Access is denied" in downs(rig)[0].why
 
 
+def test_a_relay_that_greets_with_something_else_is_told(rig: Rig) -> None:
+    greeting = channel.Channel('{"host": "hpc1"}', 0.0).out
+    rig.program.write_text(f"import sys; sys.stdout.buffer.write({bytes(greeting)!r}); sys.stdin.read()")
+    rig.link()
+    rig.wait(lambda: downs(rig), "the reason")
+    assert 'greets with what is not understood: \'{"host": "hpc1"}\'' in downs(rig)[0].why
+
+
+class Broken(Here):
+    """A way to a site that has a bug."""
+
+    def open(self, words: Sequence[str]) -> ProcessStream:
+        raise ZeroDivisionError(words[0])
+
+
+def test_an_unforeseen_error_goes_to_the_hook_that_ends_the_daemon(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    died: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", died.append)
+    rig.link(Broken())
+    rig.wait(lambda: died, "the end of the thread")
+    assert died[0].exc_type is ZeroDivisionError
+
+
 def test_a_second_attach_takes_the_place_of_the_first(rig: Rig) -> None:
     with rig.attach() as first, rig.raw() as waiting:
         pid = rig.record()["pid"]

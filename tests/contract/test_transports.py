@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from scalebox_hpc.errors import SiteTimeout, SiteUnreachable
@@ -230,6 +231,55 @@ def test_a_link_cut_in_the_middle_is_told_and_opened_again(
             transport.run(["true"], timeout_s=60)
         transport.mend()
     assert wait_until(lambda: works(transport), 30)
+
+
+@pytest.mark.parametrize("kind", REMOTE)
+@pytest.mark.parametrize("calls", ["run", "open", "connect"])
+def test_an_sshd_that_answers_nothing_keeps_nobody(
+    server: Sshd, kind: str, calls: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("ssh", "openssh"):
+        monkeypatch.setattr(f"scalebox_hpc.sites.{module}.OPEN_S", 1.0)
+    transport = REMOTE[kind]("b", server.ssh)
+    if calls != "connect":
+        assert wait_until(lambda: works(transport), 30)
+    with ThreadPoolExecutor(1) as threads:
+        with server.deaf():
+            asked: Future[object]
+            if calls == "open":
+                asked = threads.submit(transport.open, ["cat"])
+            else:
+                asked = threads.submit(transport.run, ["cat"], timeout_s=1.0)
+            with pytest.raises(SiteUnreachable):
+                asked.result(30)
+        server.cut()
+    assert wait_until(lambda: works(transport), 30)
+    transport.close()
+
+
+@pytest.mark.parametrize("step", ["Transport.auth_publickey", "Channel.exec_command"])
+def test_paramiko_waits_for_no_answer_for_ever(
+    server: Sshd, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scalebox_hpc.sites.ssh.OPEN_S", 2.0)
+    kind, name = step.split(".")
+    ask = getattr(getattr(paramiko, kind), name)
+    with ExitStack() as silence, ThreadPoolExecutor(1) as threads:
+
+        def deafened(*words: object) -> object:
+            silence.enter_context(server.deaf())
+            return ask(*words)
+
+        transport = SshTransport("b", server.ssh)
+        with monkeypatch.context() as patch:
+            patch.setattr(f"paramiko.{step}", deafened)
+            asked = threads.submit(transport.run, ["true"], timeout_s=60)
+            with pytest.raises(SiteUnreachable, match="no answer within 2 s") as caught:
+                asked.result(20)
+        assert type(caught.value) is SiteUnreachable, "a silence is no refusal"
+        silence.close()
+    assert wait_until(lambda: works(transport), 30)
+    transport.close()
 
 
 def works(transport: Transport) -> bool:

@@ -79,6 +79,10 @@ def test_a_wrappers_word_lets_leases_lapse_at_once(make_world: MakeWorld) -> Non
     assert world.clock.mono_s - before_s < 1.0
     assert world.finish() is RunPhase.SUCCEEDED
     in_order(world)
+    ends = "SELECT detail FROM event WHERE thing = 'agent' AND what = 'ended' ORDER BY event_id"
+    said = [detail for (detail,) in look(ledger(world), ends)]
+    assert said[0] == "agent_lost"
+    assert set(said[1:]) == {"left"}, "nothing was lost with those that went in order"
 
 
 def test_a_wrappers_word_left_in_a_file_is_found(make_world: MakeWorld) -> None:

@@ -1,5 +1,8 @@
 """Pipelines that take standard modules by `use`, run by the real command on this machine."""
 
+import re
+from pathlib import Path
+
 from tests.scenarios.lab import Lab
 
 SHELL = """
@@ -111,3 +114,26 @@ def test_a_directory_of_sbx_is_not_bound_into_a_container(lab: Lab) -> None:
     assert done.exit_code == 2
     assert "modules.greet.binds" in done.text
     assert "no container may see" in done.text
+
+
+MANUAL = Path(__file__).parents[2] / "docs" / "modules.md"
+
+
+def test_the_example_of_modules_that_move_data_moves_them(lab: Lab, tmp_path: Path) -> None:
+    (text,) = re.findall(
+        r'```toml\n(sbx = 1\n\n\[pipeline\]\nname = "bring-home".*?)```', MANUAL.read_text(), re.DOTALL
+    )
+    there, here = tmp_path / "night1", tmp_path / "archive"
+    (there / "deep").mkdir(parents=True)
+    for name in ("a.fits", "deep/b.fits", "left.txt"):
+        (there / name).write_text(name)
+    lab.pipeline(text.replace("b:/data/night1", str(there)).replace("/archive/night1", str(here)))
+    lab.run()
+    assert {path.name: path.read_text() for path in here.iterdir()} == {
+        "a.fits": "a.fits",
+        "b.fits": "deep/b.fits",
+    }
+    assert [path.name for path in there.rglob("*") if path.is_file()] == ["left.txt"]
+    assert {name: lab.states(name)["SUCCEEDED"] for name in ("sum", "fetch", "delete")} == {
+        "sum": 2, "fetch": 2, "delete": 2,
+    }  # fmt: skip

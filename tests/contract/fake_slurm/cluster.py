@@ -126,4 +126,16 @@ def scontrol(options, jobs):
     print("Configuration data as of now\nMaxArraySize            = 1001\nSLURM_VERSION           = 24.11.5")
 
 
-COMMANDS = {"sbatch": sbatch, "squeue": squeue, "scancel": scancel, "sacct": sacct, "scontrol": scontrol}
+def sinfo(options, jobs):
+    path = STATE / "nodes"
+    print(path.read_text() if "--Node" in options and path.exists() else "")
+
+
+COMMANDS = {
+    "sinfo": sinfo,
+    "sbatch": sbatch,
+    "squeue": squeue,
+    "scancel": scancel,
+    "sacct": sacct,
+    "scontrol": scontrol,
+}

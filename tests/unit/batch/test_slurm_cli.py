@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from scalebox_hpc.batch.runner import RemoteRunner
 from scalebox_hpc.batch.slurm_cli import SlurmCli, Timeouts
 from scalebox_hpc.domain.allocation import CancelTarget, Ending
 from scalebox_hpc.errors import (
@@ -19,6 +20,7 @@ from scalebox_hpc.errors import (
     SubmitRefused,
     SubmitUnconfirmed,
 )
+from scalebox_hpc.testing.transport import FakeTransport
 from tests.unit.batch.wanted import HOME, NAME, REQUEST
 
 FAKES = Path(__file__).parents[2] / "contract" / "fake_slurm"
@@ -91,6 +93,30 @@ def test_a_refusal_is_told_with_slurms_words(world: World) -> None:
     for ask in (world.batch().submit, world.batch().verify):
         with pytest.raises(SubmitRefused, match="Invalid qos specification"):
             ask(REQUEST)
+
+
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_a_refusal_for_want_of_nodes_says_how_many_are_down(
+    world: World, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = world.batch()
+    if where == "there":
+        monkeypatch.setenv("PATH", f"{FAKES}:{os.environ['PATH']}")
+        monkeypatch.setenv("FAKE_SLURM", str(world.directory))
+        batch = SlurmCli(HOME, runner=RemoteRunner("b", FakeTransport(world.directory), os.getuid()))
+    said = "sbatch: error: Batch job submission failed: Requested node configuration is not available"
+    world.fault("sbatch", status=1, stderr=said)
+    with pytest.raises(SubmitRefused) as refused:
+        batch.submit(REQUEST)
+    assert "no node has what machine m asks for" in refused.value.hint, "none is known"
+    lines = [f"main*|64|512000|gpu:a100:4(S:0)|{state}||n{n}" for n, state in enumerate(["idle", "drained"])]
+    (world.directory / "nodes").write_text("\n".join([*lines, "main*|0|1|(null)|down*||small"]))
+    for ask in (batch.submit, batch.verify):
+        with pytest.raises(SubmitRefused) as refused:
+            ask(REQUEST)
+        assert refused.value.hint.startswith(
+            "of 2 nodes that have what machine m asks for, 1 are down or drained; `sinfo -R` says why"
+        )
 
 
 def test_a_full_limit_is_not_a_refusal(world: World) -> None:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
 from scalebox_hpc.batch import slurm_site
 from scalebox_hpc.batch.slurm_site import Allowance, NodeShape
+from scalebox_hpc.domain.pipeline import Ranks
+from scalebox_hpc.domain.site import Machine
+from tests.unit.batch.wanted import REQUEST
 
 PARTITIONS = """\
 PartitionName=main AllowGroups=ALL Default=YES QoS=N/A MaxTime=UNLIMITED MaxCPUsPerNode=UNLIMITED \
@@ -38,3 +46,34 @@ def test_associations_and_qualities_of_service() -> None:
 def test_the_clock_of_the_controller() -> None:
     assert slurm_site.controller_clock_s("Configuration data as of 2026-11-20T20:46:58\n") == 1795207618.0
     assert slurm_site.controller_clock_s("Configuration data as of now\n") is None
+
+
+NODES = """\
+main*|16|64000|(null)|idle|avx2|n1
+main*|16|64000|(null)|drained|avx2,ib|n2
+main*|16|64000|(null)|idle*|avx2,ib|n3
+gpu|64|515000+|gpu:a100:4(S:0-1)|down*|avx2|g1
+gpu|64|515000+|gpu:a100:4(S:0-1)|planned|avx2|g2
+gpu|64|515000+|(null)|down|avx2|g3
+login|odd line
+"""
+
+
+@pytest.mark.parametrize(
+    ("machine", "asks", "found"),
+    [
+        ({}, {}, (3, 2)),
+        ({}, {"cpus": 17}, (0, 0)),
+        ({}, {"cpus": 32, "ranks": Ranks(2, 4)}, (3, 2)),
+        ({}, {"memory_mib": 65_000}, (0, 0)),
+        ({"constraint": "avx2&ib"}, {}, (2, 2)),
+        ({"constraint": "[ib|opa]"}, {}, (3, 2)),
+        ({"partition": "gpu"}, {"gpus": 4}, (2, 1)),
+        ({"partition": "gpu,main"}, {}, (6, 4)),
+    ],
+)
+def test_nodes_that_would_do_and_those_of_them_that_are_away(
+    machine: dict[str, Any], asks: dict[str, Any], found: tuple[int, int]
+) -> None:
+    request = replace(REQUEST, **{"cpus": 2, "memory_mib": 1000, "gpus": 0, **asks})
+    assert slurm_site.nodes_for(replace(request, machine=Machine("m", **machine)), NODES) == found

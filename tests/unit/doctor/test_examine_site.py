@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from scalebox_hpc.doctor import ask_site
 from scalebox_hpc.doctor.examine_site import examine_site
+from scalebox_hpc.doctor.facts import Movers
 from scalebox_hpc.doctor.finding import Finding, ok
 from scalebox_hpc.doctor.wishes import wishes
 from scalebox_hpc.domain.site import Machine, Site, Ssh
@@ -21,7 +23,7 @@ from scalebox_hpc.testing.transport import FakeTransport
 
 FAKE_SLURM = Path(__file__).parents[2] / "contract" / "fake_slurm"
 ORDER = ["host", "host key", "log in", "login python", "shared", "slurm"]
-ORDER += ["limits", "endings", "machine", "containers", "scratch", "clock", "probe"]
+ORDER += ["limits", "endings", "machine", "containers", "scratch", "transfers", "clock", "probe"]
 MACHINES = {"cpu": Machine("cpu", cpus=1, partition="main")}
 
 Answer = Callable[[Sequence[str], bytes], Finished | None]
@@ -63,6 +65,7 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     monkeypatch.setenv("FAKE_SLURM", str(tmp_path))
     (tmp_path / "partitions").write_text("PartitionName=main Default=YES State=UP MaxTime=2-00:00:00\n")
     (tmp_path / "home").mkdir()
+    monkeypatch.setattr(ask_site, "movers", lambda site: Movers("ssh b true", "3.2.7", "3.1.3", "xxh3"))
     with socket.create_server(("127.0.0.1", 0)) as door:
         ssh = Ssh("127.0.0.1", port=door.getsockname()[1], config="/dev/null", python=sys.executable)
         yield Scene(tmp_path, Site("b", machines=MACHINES, ssh=ssh))

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from scalebox_hpc.doctor import judge_site
-from scalebox_hpc.doctor.facts import Door, Interpreter, Place
+from scalebox_hpc.doctor.facts import Door, Interpreter, Movers, Place
 from scalebox_hpc.doctor.finding import Finding, Verdict, fail, ok, worst
 from scalebox_hpc.domain.site import Site, Ssh
 from scalebox_hpc.errors import (
@@ -24,6 +24,7 @@ SITE = Site("b", ssh=SSH)
 DOOR = Door("login.b", 22, took_s=0.012)
 GOOD = Place("/home/ada/.sbx/shared", True, "", "nfs4", free_mib=100_000)
 LOST = SiteUnreachable("b: the link was lost", "see whether the host is up")
+MOVERS = Movers("ssh login.b true", "3.2.7", "3.1.3", "xxh3")
 TYPE = "type: sbx site login b"
 
 
@@ -112,6 +113,25 @@ def test_what_a_shared_folder_must_be(change: dict[str, object], again: bool, wa
 def test_scratch_is_for_the_probe_where_tasks_run_elsewhere() -> None:
     assert "the probe looks" in judge_site.scratch("/scratch", None).fact
     assert verdict(judge_site.scratch("/scratch", replace(GOOD, problem="/: full"))) == "fail"
+
+
+@pytest.mark.parametrize(
+    ("seen", "wanted", "said", "remedy"),
+    [
+        (MOVERS, "ok", "rsync 3.2.7 here, 3.1.3 there; `ssh` asks nothing; verified by xxh3", ""),
+        (Movers("", "3.2.7", "3.2.7", "xxh3"), "ok", "rsync 3.2.7 here; verified by xxh3", ""),
+        (replace(MOVERS, rsync_here=""), "warn", "no rsync 3.1 or newer on this machine:", "install rsync"),
+        (replace(MOVERS, rsync_there=""), "warn", "on its login node:", "install rsync"),
+        (replace(MOVERS, noise="Welcome!"), "warn", "'Welcome!'", "start files"),
+        (replace(MOVERS, problem="Permission denied"), "warn", "Permission denied", "ssh login.b true"),
+        (replace(MOVERS, problem="no master", todo=TYPE), "warn", "no master", TYPE),
+    ],
+)
+def test_what_moves_data(seen: Movers, wanted: str, said: str, remedy: str) -> None:
+    found = judge_site.transfers(seen)
+    assert verdict(found) == wanted
+    assert said in found.fact
+    assert remedy in found.remedy
 
 
 def test_after_the_first_failure_nothing_is_asked() -> None:

@@ -43,6 +43,41 @@ def test_another_process_waits_for_its_stream_and_a_killed_one_gives_it_back(tmp
         pass
 
 
+FILL = """
+import subprocess, sys
+from pathlib import Path
+from scalebox_hpc.transfer.streams import Streams
+with Streams({}, Path(sys.argv[1])).alone("a to b"):
+    subprocess.Popen(["cat"], close_fds=False)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_another_try_of_a_transfer_waits_until_all_processes_of_a_killed_one_have_ended(
+    tmp_path: Path,
+) -> None:
+    words = [sys.executable, "-c", FILL, str(tmp_path / "locks")]
+    ended = threading.Event()
+    ended.set()
+    here = Streams({}, tmp_path / "locks")
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        assert other.stdout.readline() == "held\n"
+        with here.alone("a to c", ended):
+            pass  # another transfer
+        other.kill()
+        other.wait()
+        with pytest.raises(EnvironmentProblem, match="waited for another try"), here.alone("a to b", ended):
+            pass  # its child is at work
+        other.stdin.close()
+        with here.alone("a to b"), pytest.raises(EnvironmentProblem), here.alone("a to b", ended):
+            pass  # one at a time within a process, too
+    with here.alone("a to b", ended):
+        pass
+
+
 def test_a_folder_that_others_may_enter_is_not_used(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o755)
