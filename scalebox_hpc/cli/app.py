@@ -33,6 +33,7 @@ from scalebox_hpc.cli import (
     site,
     status,
 )
+from scalebox_hpc.cli.entry import main as main  # an `sbx` installed before `entry` was looks for it here
 
 app = typer.Typer(
     no_args_is_help=True,
