@@ -126,7 +126,9 @@ def init(
     name: Name,
     host: Annotated[
         str | None,
-        typer.Option("--host", metavar="HOST", help="Reached by ssh: a host, or a name of ~/.ssh/config."),
+        typer.Option(
+            "--host", metavar="[USER@]HOST", help="Reached by ssh: a host, or a name of ~/.ssh/config."
+        ),
     ] = None,
     here: Annotated[
         bool, typer.Option("--here", help="In site-configs/ here, for the pipeline beside it.")
@@ -160,25 +162,27 @@ def init(
 
 
 def _filled_in(lines: Iterable[str], host: str | None) -> Iterable[str]:
-    """The template with `[ssh]` and its host in force, if there is one."""
+    """The template; with a host, [USER@]HOST, in force what it says of `[ssh]`."""
+    if host is None:
+        yield from lines
+        return
+    user, name = _parts(host)
+    said = {"# [ssh]": "[ssh]\n", "# host = ": f'host = "{name}"\n'}
+    said |= {"# user = ": f'user = "{user}"\n'} if user else {}
     for line in lines:
-        if host is not None and line.startswith("# [ssh]"):
-            yield "[ssh]\n"
-        elif host is not None and line.startswith("# host = "):
-            yield f'host = "{_checked(host)}"\n'
-        else:
-            yield line
+        yield next((text for start, text in said.items() if line.startswith(start)), line)
 
 
-def _checked(host: str) -> str:
+def _parts(host: str) -> tuple[str, str]:
+    """The user ("" where none is named) and the host of [USER@]HOST."""
     from scalebox_hpc.errors import UsageError
 
-    if re.search(r'[\s"\\@/]|^-|^$', host):
+    if not (found := re.fullmatch(r"(?:([\w.][\w.-]*)@)?([^\s\"\\@/-][^\s\"\\@/]*)", host)):
         raise UsageError(
             f"--host: {host!r} is no host",
-            "write a host, or a name of ~/.ssh/config; the user goes into the file",
+            "write a host, or a name of ~/.ssh/config, as in me@login.example.org",
         )
-    return host
+    return found[1] or "", found[2]
 
 
 def _write_new(path: Path, text: str) -> None:

@@ -221,6 +221,8 @@ def next_lines(status: RunStatus, examples: Examples, here: Path, found_here: bo
             (f"sbx log {task} --run {run} --stderr", "all it wrote"),
             (f"sbx retry --run {run}", "sends all that failed round again"),
         ]
+    if any(failure.cause == "launch" for failure in found):
+        commands.append((f"sbx resume {run}", "the same, by the site file as it is now"))
     rows = [["next" if index == 0 else "", *command] for index, command in enumerate(commands)]
     where = (
         []

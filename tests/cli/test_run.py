@@ -76,6 +76,12 @@ def test_the_end_says_what_failed_and_what_to_type_next(sbx: Say, pipeline: Path
     assert "in /data/primes (not in " in result.stdout
 
 
+def test_what_would_not_start_may_be_mended_in_the_site_file(sbx: Say, pipeline: Path) -> None:
+    broken = module("count", failed=10, causes={"launch": 10})
+    result = sbx(DaemonSays([status("FAILED", [broken])], tasks=[task()], attempts=[attempt()]), "run")
+    assert "sbx resume primes-7f3a" in result.stdout
+
+
 def test_an_interrupted_run_says_how_it_goes_on(sbx: Say, pipeline: Path) -> None:
     assert "sbx resume primes-7f3a" in sbx(DaemonSays([status("INTERRUPTED")]), "run").stdout
 

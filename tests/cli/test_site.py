@@ -98,15 +98,28 @@ def test_init_writes_the_template_once(sbx: Say, sbx_json: Say, tmp_path: Path) 
     assert file.read_text() == "mine"
 
 
-def test_init_for_a_host_makes_a_file_that_needs_no_more(sbx: Say, sites: Path) -> None:
-    assert "sbx site login hpc2" in sbx(None, "site", "init", "hpc2", "--host", "login.hpc2", "--here").stdout
+@pytest.mark.parametrize(
+    ("said", "user", "host"), [("login.hpc2", None, "login.hpc2"), ("me@login.hpc2", "me", "login.hpc2")]
+)
+def test_init_for_a_host_makes_a_file_that_needs_no_more(
+    sbx: Say, sites: Path, said: str, user: str | None, host: str
+) -> None:
+    assert "sbx site login hpc2" in sbx(None, "site", "init", "hpc2", "--host", said, "--here").stdout
     site = read_site(sites / "hpc2.toml")
     assert site.ssh is not None
-    assert (site.batch, site.ssh.host, site.ssh.user) == ("slurm", "login.hpc2", None)
+    assert (site.batch, site.ssh.host, site.ssh.user) == ("slurm", host, user)
 
 
 @pytest.mark.parametrize(
-    "words", [["../x"], ["template"], ["--", "-x"], ["b", "--host", "me@b"], ["b", "--host", 'a"']]
+    "words",
+    [
+        ["../x"],
+        ["template"],
+        ["--", "-x"],
+        ["b", "--host", "@b"],
+        ["b", "--host", 'a"'],
+        ["b", "--host", "-oX=y"],
+    ],
 )
 def test_init_refuses_what_is_no_name(sbx: Say, tmp_path: Path, words: list[str]) -> None:
     with pytest.raises(UsageError):

@@ -145,3 +145,21 @@ def test_user_partition_and_python_are_those_of_the_other_site(lab_of_two: Lab, 
     assert len(said) == 40
     assert {user for _, user, _ in said} == {b.settings.user}
     assert {host for _, _, host in said} <= set(b.nodes)
+
+
+def test_two_runs_of_one_home_use_the_other_site_and_one_is_cancelled(
+    lab_of_two: Lab, two_sites: TwoSites
+) -> None:
+    lab = lab_of_two
+    start(lab)
+    cancelled = lab.status()["run"]
+    start(lab)
+    kept = lab.status()["run"]
+    done = lab.sbx("cancel", cancelled)
+    assert done.exit_code == 0, str(done)
+    assert_right(lab)
+    assert lab.status(cancelled)["state"] == "CANCELLED"
+    shared = shared_at(lab, two_sites.b)
+    left = shared / "runs"  # what tasks of a run share is kept of one that did not succeed
+    wait_until(lambda: [path.name for path in left.iterdir()] == [cancelled], 60, "the end of what is shared")
+    assert len(list((shared / "results" / kept).iterdir())) == 40

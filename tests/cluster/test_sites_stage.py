@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.cluster.site_faults import cut_link
-from tests.cluster.test_sites import shared_at, until_paused
+from tests.cluster.struck_sites import resume_nodes, until_paused
+from tests.cluster.test_sites import shared_at
 from tests.cluster.two_sites import TwoSites
 from tests.scenarios.lab import Lab
 from tests.scenarios.test_stage import MAKE, MANY, SEES, UPPER, members
@@ -35,6 +36,7 @@ def test_a_cable_pulled_while_files_travel_loses_and_doubles_none(
     lab.wait(lambda: lab.module("upper-in")["succeeded"] >= 2, 90.0, "the first files there")
     with cut_link(two_sites.b):
         until_paused(lab)
+    resume_nodes(two_sites.b)
     assert lab.wait_for_end(240.0)["state"] == "SUCCEEDED"
     assert lab.result("all.txt").splitlines() == [f"FILE {number:02}" for number in range(count)]
     for module in ("upper-in", "upper", "upper-out"):

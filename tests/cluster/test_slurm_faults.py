@@ -82,7 +82,10 @@ def test_elements_are_taken_away(
     lab: Lab, site: Site, record_property: Tell, strike: Callable[[Lab, Site], None], name: str
 ) -> None:
     """An element is told to end by SIGTERM: its agent says so of each attempt, and a new one begins."""
-    start(lab, tasks=60, pause="2" if strike is cut else "0.5")
+    if strike is cut:
+        start(lab, pause="2")  # work for a minute: Slurm looks at time limits every half of one
+    else:
+        start(lab, tasks=60, pause="0.5")
     until_done(lab, 10)
     strike(lab, site)
     rows = judge(lab, Fault(name, now(), {"preempted"}), record_property)
