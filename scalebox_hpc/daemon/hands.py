@@ -1,14 +1,16 @@
 """The hands: threads that act on the world and report back as events.
 
-Each site has its own; one more reads and ships the files of new runs. They decide nothing. What goes
-wrong in a foreseen way is reported; anything else ends the daemon.
+Each site has its own; one more reads and ships the files of new runs, once the hands of the remote sites
+that a run uses have reached them: a site that hangs keeps no run from others. They decide nothing. What
+goes wrong in a foreseen way is reported; anything else ends the daemon.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +35,14 @@ from scalebox_hpc.daemon.images import Fetching, Ways
 from scalebox_hpc.daemon.meters import Acts
 from scalebox_hpc.daemon.pace import Pace, user_state
 from scalebox_hpc.daemon.premises import Premises
-from scalebox_hpc.daemon.prepare import compare, prepare, read_sites
+from scalebox_hpc.daemon.prepare import compare, prepare, read_sites, remote_sites
 from scalebox_hpc.daemon.refusal import refusal
 from scalebox_hpc.daemon.site_hand import Hand, Means, SiteHand, Tell
 from scalebox_hpc.daemon.stations import Stations
 from scalebox_hpc.disk import write_whole
 from scalebox_hpc.domain.allocation import AllocationRequest
 from scalebox_hpc.domain.pipeline import Pipeline, Pool
+from scalebox_hpc.domain.site import Site
 from scalebox_hpc.engine import pools
 from scalebox_hpc.errors import EnvironmentProblem, SbxError, UsageError
 from scalebox_hpc.relay.folder import remove
@@ -56,6 +59,7 @@ class Hands:
         store = premises.home.path / "shared" / "images"
         self._fetching = Fetching(ways=Ways(store, self._stations.depot))
         self._means = Means(self._stations, premises.keys, tell, acts, Pace(user_state()))
+        self._lock = threading.Lock()  # of what follows
         self._sites: dict[str, SiteHand] = {}
 
     def carry_out(self, command: Command, sites: Mapping[str, SiteFacts]) -> None:
@@ -77,10 +81,8 @@ class Hands:
 
     def _with_files(self, command: WithFiles, remote: list[SiteFacts]) -> None:
         match command:
-            case Prepare():
-                self._prepare(command)
-            case Compare():
-                self._compare(command)
+            case Prepare() | Compare():
+                self._reach(command)
             case Remove():
                 remove(command.path)
             case Publish():
@@ -98,33 +100,46 @@ class Hands:
 
     def end(self, timeout_s: float) -> None:
         """Finish what was begun."""
-        for site in self._sites.values():
+        with self._lock:
+            sites = list(self._sites.values())
+        for site in sites:
             site.end(timeout_s)
         self._files.end(timeout_s)
         self._stations.end()
 
     def _site(self, name: str) -> SiteHand:
-        if name not in self._sites:
-            self._sites[name] = SiteHand(name, self._means)
-        return self._sites[name]
+        with self._lock:
+            if name not in self._sites:
+                self._sites[name] = SiteHand(name, self._means)
+            return self._sites[name]
 
     def _here(self) -> Folders:
         return Folders(self._premises.home.path, tuple(self._stations.here()))
 
-    def _there(self, remote: list[SiteFacts], what: str, act: Callable[[Depot], object]) -> None:
+    def _there(
+        self, remote: list[SiteFacts], what: str, act: Callable[[Depot], object], then: Callable[[], None]
+    ) -> None:
         """Do something in the shared folder of each remote site; where one cannot be reached it is left."""
-        for facts in remote:
+        if not remote:
+            then()
+            return
+        facts, *others = remote
+
+        def do() -> None:
             try:
                 act(self._stations.depot(facts))
             except (EnvironmentProblem, OSError) as error:
                 logs.tell("site.failed", logging.WARNING, site=facts.site.name, what=what, why=error)
+            self._there(others, what, act, then)
+
+        self._site(facts.site.name).do(do)
 
     def _clear(self, command: Clear, remote: list[SiteFacts]) -> None:
         clear(self._here(), command)
         what = f"remove what is left of run {command.run or command.run_id}"
         used = [facts for facts in remote if facts.site.name in command.sites]
-        self._there(used, what, lambda depot: depot.clear(gone(command)))
-        self._tell(Told("cleared", {"order": command}))
+        told = Told("cleared", {"order": command})
+        self._there(used, what, lambda depot: depot.clear(gone(command)), lambda: self._tell(told))
 
     def _measure(self, command: Measure) -> None:
         body = measured(self._here(), command)
@@ -132,9 +147,13 @@ class Hands:
 
     def _sweep(self, command: Sweep, remote: list[SiteFacts]) -> None:
         count = sweep(self._here(), command.before_s, command.spare)
-        self._there(remote, "sweep logs", lambda depot: depot.sweep(command.before_s, command.spare))
         if count:
             logs.tell("logs.swept", gone=count)
+
+        def act(depot: Depot) -> None:
+            depot.sweep(command.before_s, command.spare)
+
+        self._there(remote, "sweep logs", act, lambda: None)
 
     def _publish(self, command: Publish) -> None:
         try:
@@ -149,6 +168,37 @@ class Hands:
         endings = [ending for depot in shared for ending in depot.endings()]
         if folders or endings:
             self._tell(Told("leftovers", {"site": "", "folders": folders, "endings": endings}))
+
+    def _reach(self, command: Prepare | Compare) -> None:
+        """Have the hand of each remote site make sure of its shared folder; then go on with the run."""
+        try:
+            sites = remote_sites(command)
+        except SbxError:
+            sites = []  # told by who reads it all
+        self._reach_first(sites, command)
+
+    def _reach_first(self, sites: Sequence[Site], command: Prepare | Compare) -> None:
+        if not sites:
+            self._files.do(lambda: self._go_on(command))
+            return
+        site, *others = sites
+
+        def reach() -> None:
+            try:
+                self._stations.open(site)
+            except SbxError as error:
+                self._answer_error(command.call, error)
+            else:
+                self._reach_first(others, command)
+
+        self._site(site.name).do(reach)
+
+    def _go_on(self, command: Prepare | Compare) -> None:
+        match command:
+            case Prepare():
+                self._prepare(command)
+            case Compare():
+                self._compare(command)
 
     def _prepare(self, command: Prepare) -> None:
         home, args = self._premises.home, command.call.args

@@ -18,7 +18,7 @@ from typing import Any
 from scalebox_hpc.config.pipeline import Checked, load
 from scalebox_hpc.config.seeds import read_seed
 from scalebox_hpc.config.site import load_site, search_path
-from scalebox_hpc.daemon.desk import Compare, SiteFacts
+from scalebox_hpc.daemon.desk import Compare, Prepare, SiteFacts
 from scalebox_hpc.daemon.home import Home
 from scalebox_hpc.daemon.images import Fetching, changed_images, must_be_there, with_images
 from scalebox_hpc.daemon.runs import Prepared
@@ -79,6 +79,17 @@ def prepare(
 
 def _site_names(pipeline: Pipeline) -> list[str]:
     return sorted({pool.site for pool in pipeline.pools.values()})
+
+
+def remote_sites(command: Prepare | Compare) -> list[Site]:
+    """The remote sites that a run is to use. Raises PipelineErrors, UsageError."""
+    if isinstance(command, Compare):
+        directory, names = command.pipeline, list(command.sites)
+    else:
+        pipeline = read_pipeline(command.call.args).pipeline
+        directory, names = pipeline.directory, _site_names(pipeline)
+    sites = [load_site(name, search_path(Path(directory))) for name in names]
+    return [site for site in sites if site.ssh is not None]
 
 
 def read_sites(home: Home, stations: Stations, directory: str, names: Iterable[str]) -> dict[str, SiteFacts]:

@@ -108,6 +108,10 @@ class SiteHand:
             case _:
                 self._file_hand().do(lambda: self._with_files(command, facts))
 
+    def do(self, job: Callable[[], None]) -> None:
+        """Do something with files there, in its turn."""
+        self._file_hand().do(job)
+
     def end(self, timeout_s: float) -> None:
         """Finish what was begun."""
         for hand in (self._batch, self._files):
