@@ -1,6 +1,6 @@
 """One file poured through one ssh command: at the site `cat`, here no process between ssh and the file.
 
-That is a third less work than a process of rsync at each end; what arrived is verified by who asked for it.
+That takes a quarter less CPU than rsync without its checksums; who asked for it verifies what arrived.
 """
 
 from __future__ import annotations
