@@ -8,8 +8,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
-import tempfile
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -28,7 +26,7 @@ def problem_with(path: Path, error: OSError, doing: str, remedy: str) -> Environ
 
 def write_whole(path: Path, text: str, mode: int) -> None:
     """Replace a file in one step: whoever reads sees the old text or the new. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
             file.write(text)
@@ -57,6 +55,8 @@ def sync(path: Path) -> None:
 
 def takes_locks(directory: Path) -> bool:
     """Whether files there can be locked, tried with one that is gone at once. Raises OSError."""
+    import tempfile  # takes long to import, and is seldom needed
+
     with tempfile.TemporaryFile(dir=directory) as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

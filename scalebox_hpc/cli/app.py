@@ -1,8 +1,7 @@
-"""The root of `sbx`: its commands, and the one place where an error becomes an exit status."""
+"""The root of `sbx`: its commands."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -34,7 +33,7 @@ from scalebox_hpc.cli import (
     site,
     status,
 )
-from scalebox_hpc.errors import PipelineErrors, SbxError
+from scalebox_hpc.cli.entry import main as main  # an `sbx` installed before `entry` was looks for it here
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -87,20 +86,3 @@ def root(
       sbx run pipeline.toml -p limit=1000
       sbx status
     """
-
-
-def main() -> None:
-    """Run the command of this process; exit with its status."""
-    try:
-        app()
-    except SbxError as error:
-        say.remark(as_text(error))
-        sys.exit(error.exit_code)
-
-
-def as_text(error: SbxError) -> str:
-    """An error as people read it: the fact, and indented below it what to do next."""
-    if isinstance(error, PipelineErrors):
-        return "\n".join(f"sbx: {problem}" for problem in error.problems)
-    lines = [f"sbx: {error.fact}", *(f"     {line}" for line in error.hint.splitlines())]
-    return "\n".join(lines)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from scalebox_hpc.cli import moving
-from scalebox_hpc.cli.options import AsJson
+from scalebox_hpc.cli.options import AsJson, Keep, Limit, Streams, VerifyAll
 
 
 def get(
@@ -15,10 +15,10 @@ def get(
         str, typer.Argument(metavar="SITE:PATH", help="A file or directory.", show_default=False)
     ],
     target: Annotated[str, typer.Argument(metavar="[PLACE]", help="A path here, or SITE:PATH.")] = ".",
-    keep: moving.Keep = True,
-    limit: moving.Limit = None,
-    streams: moving.Streams = None,
-    verify_all: moving.VerifyAll = False,
+    keep: Keep = True,
+    limit: Limit = None,
+    streams: Streams = None,
+    verify_all: VerifyAll = False,
     as_json: AsJson = False,
 ) -> None:
     """Copy a file or a directory from a site, verified by checksum.

@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from scalebox_hpc.cli import say
 from scalebox_hpc.errors import NotFound, UsageError
@@ -21,27 +19,16 @@ if TYPE_CHECKING:
     from scalebox_hpc.transfer.opening import Finder, Wish
     from scalebox_hpc.transfer.progress import Progress
 
-Keep = Annotated[
-    bool, typer.Option("--keep/--move", help="Keep the source, or remove it once its copy is verified.")
-]
-Limit = Annotated[str | None, typer.Option("--limit", metavar="SIZE", help="Most bytes a second, as in 10M.")]
-Streams = Annotated[
-    int | None, typer.Option("--streams", min=1, help="Streams at once; default: the site's.")
-]
-VerifyAll = Annotated[
-    bool, typer.Option("--verify-all", help="Verify also what was there already, by size and time.")
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Choices:
     """The options of a command."""
 
-    keep: bool
-    limit: str | None
-    streams: int | None
-    verify_all: bool
-    as_json: bool
+    keep: bool = True
+    limit: str | None = None
+    streams: int | None = None
+    verify_all: bool = False
+    as_json: bool = False
 
 
 def move(source: str, target: str, choices: Choices) -> None:
@@ -63,7 +50,9 @@ def move(source: str, target: str, choices: Choices) -> None:
         read_place(source), read_place(target), keep_source=choices.keep, verify_all=choices.verify_all
     )
     try:
-        done, outcome = _moved(order, find_site, Wish(limit_mib_s, choices.streams), target.endswith("/"))
+        done, outcome = _moved(
+            order, find_site, Wish(limit_mib_s, choices.streams, stays=True), target.endswith("/")
+        )
     except TransferFailed as failure:
         if failure.cause is Cause.MISSING:
             raise NotFound(failure.fact, failure.hint) from failure
@@ -77,10 +66,14 @@ def _moved(order: Order, find_site: Finder, wish: Wish, into: bool) -> tuple[Mov
     from scalebox_hpc.transfer.progress import Watch
 
     with _bar() as tell, opened(order, find_site, Watch(tell), wish) as ready:
-        (shown,) = ready.target.ask("look", [ready.target_path])
-        if into or (shown is not None and shown[0] == "d"):
+        if into or _is_directory(ready):
             ready.aim(order.target / posixpath.basename(order.source.path))
         return ready, copy(ready)
+
+
+def _is_directory(ready: Move) -> bool:
+    (shown,) = ready.target.ask("look", [ready.target_path])
+    return shown is not None and shown[0] == "d"
 
 
 @contextmanager

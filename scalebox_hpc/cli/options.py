@@ -36,3 +36,13 @@ ModuleOption = Annotated[str | None, typer.Option("--module", metavar="NAME", he
 CauseOption = Annotated[
     str | None, typer.Option("--cause", metavar="CAUSE", help="Only with this cause: exit, timeout, oom, ...")
 ]
+Keep = Annotated[
+    bool, typer.Option("--keep/--move", help="Keep the source, or remove it once its copy is verified.")
+]
+Limit = Annotated[str | None, typer.Option("--limit", metavar="SIZE", help="Most bytes a second, as in 10M.")]
+Streams = Annotated[
+    int | None, typer.Option("--streams", min=1, help="Streams at once; default: the site's.")
+]
+VerifyAll = Annotated[
+    bool, typer.Option("--verify-all", help="Verify also what was there already, by size and time.")
+]

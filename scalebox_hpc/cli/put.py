@@ -7,16 +7,16 @@ from typing import Annotated
 import typer
 
 from scalebox_hpc.cli import moving
-from scalebox_hpc.cli.options import AsJson
+from scalebox_hpc.cli.options import AsJson, Keep, Limit, Streams, VerifyAll
 
 
 def put(
     source: Annotated[str, typer.Argument(metavar="PLACE", help="A path here, or SITE:PATH.")],
     target: Annotated[str, typer.Argument(metavar="SITE:PATH", help="Where it goes.", show_default=False)],
-    keep: moving.Keep = True,
-    limit: moving.Limit = None,
-    streams: moving.Streams = None,
-    verify_all: moving.VerifyAll = False,
+    keep: Keep = True,
+    limit: Limit = None,
+    streams: Streams = None,
+    verify_all: VerifyAll = False,
     as_json: AsJson = False,
 ) -> None:
     """Copy a file or a directory to a site, verified by checksum.

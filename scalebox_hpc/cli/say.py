@@ -13,8 +13,6 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from scalebox_hpc.report.text import harmless
 
 if TYPE_CHECKING:
@@ -48,11 +46,13 @@ def now_us() -> int:
 
 def text(it: str, nl: bool = True) -> None:
     """Print text for people."""
-    typer.echo(harmless(it), nl=nl)
+    print(harmless(it), end="\n" if nl else "", flush=True)
 
 
 def lines(them: Iterable[Line]) -> None:
     """Print lines in the colours of their kinds."""
+    import typer
+
     for line in them:
         shown = harmless(line.text)
         typer.echo(typer.style(shown, **COLOURS.get(line.style, {})) if shown else "")
@@ -60,13 +60,14 @@ def lines(them: Iterable[Line]) -> None:
 
 def exactly(data: bytes) -> None:
     """Write bytes as they are: for files, pipes, and who asked for it."""
-    typer.echo(data, nl=False)
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
 
 
 def json_object(value: Any) -> None:
     """Print one JSON object on one line."""
     json_text(value)
-    typer.echo()
+    print(flush=True)
 
 
 def json_text(value: Any) -> None:
@@ -74,15 +75,15 @@ def json_text(value: Any) -> None:
     written = json.dumps(value, ensure_ascii=False)
     if to_terminal() and not written.isprintable():
         written = json.dumps(value)
-    typer.echo(written, nl=False)
+    print(written, end="", flush=True)
 
 
 def remark(it: str) -> None:
     """Print what is not the answer: on stderr."""
-    typer.echo(harmless(it), err=True)
+    print(harmless(it), file=sys.stderr, flush=True)
 
 
 def show_cursor() -> None:
     """Undo what a view cut short by a signal leaves behind."""
     if to_terminal():
-        typer.echo("\x1b[?25h", nl=False)
+        print("\x1b[?25h", end="", flush=True)

@@ -9,8 +9,9 @@ import getpass
 import os
 import re
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
+
+from scalebox_hpc import _data
 
 
 def folders(directory: Path | None, name: str, in_settings: str) -> tuple[Path, ...]:
@@ -30,7 +31,7 @@ def settings_folder(environ: Mapping[str, str] = os.environ) -> Path:
 
 def installed(name: str) -> Path:
     """Return the folder of that name that came with the package."""
-    return Path(str(resources.files("scalebox_hpc._data"))) / name
+    return Path(_data.__path__[0]) / name
 
 
 def filled(text: str) -> str:

@@ -50,6 +50,7 @@ def read_transfers(top: Table) -> Transfers:
     return Transfers(
         streams=table.whole("streams", Transfers().streams, least=1, most=site_keys.MOST_STREAMS),
         bandwidth_mib_s=bandwidth / _MIB or None,
+        keep_s=table.duration_s("keep", Transfers().keep_s),
     )
 
 

@@ -90,6 +90,7 @@ TRANSFERS: Final[Keys] = {
         "description": "at once, over all runs of a home",
     },
     "bandwidth": size("at most so much a second, each stream"),
+    "keep": duration("how long a connection of `sbx get` and `sbx put` stays for the next one; 0s: not"),
 }
 
 SITE: Final[Keys] = {

@@ -95,7 +95,7 @@ def movers(site: Site) -> Movers:
     ours, theirs = reach(None), reach(site)
     try:
         checksum = algorithm(theirs.facts["algorithms"], ours.facts["algorithms"])
-        here, there = (_version(end.facts["rsync"]) for end in (ours, theirs))
+        here, there = (_version(end.ask("rsync")) for end in (ours, theirs))
         noise = call(words, timeout_s=LOG_IN_S).stdout.decode("utf-8", "replace") if words else ""
     except TransferFailed as error:
         todo = error.hint if site.ssh is not None and site.ssh.master else ""

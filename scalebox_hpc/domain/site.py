@@ -77,6 +77,7 @@ class Transfers:
 
     streams: int = 4  # at once, over all runs of a home
     bandwidth_mib_s: float | None = None  # of one stream; None: no limit
+    keep_s: float = 60.0  # a connection of `sbx get` and `sbx put` stays so long for the next one
 
 
 @dataclass(frozen=True, slots=True)

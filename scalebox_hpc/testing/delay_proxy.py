@@ -111,7 +111,7 @@ class DelayProxy:
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        with suppress(OSError):  # an end that breaks off ends the other one too
+        with suppress(OSError, asyncio.CancelledError):  # an end that breaks off ends the other one too
             try:
                 there, back = await asyncio.open_connection(*self.target)
                 try:

@@ -6,6 +6,7 @@ goes on where it broke off; it gets its own name once its checksum is that of th
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import threading
 import time
@@ -91,13 +92,17 @@ class Move:
         self._slots = slots
         self.source_path = self.source.full(order.source.path)
         self.target_path = self.target.full(order.target.path)
-        wished = order.checksum.partition(":")[0]
-        self.algorithm = algorithm(self.source.facts["algorithms"], self.target.facts["algorithms"], wished)
+
+    @functools.cached_property
+    def algorithm(self) -> str:
+        """What both ends verify by."""
+        wished = self.order.checksum.partition(":")[0]
+        return algorithm(self.source.facts["algorithms"], self.target.facts["algorithms"], wished)
 
     @property
     def delay_s(self) -> float:
         """How long a question takes from one end to the other and back."""
-        return self.source.end.delay_s + self.target.end.delay_s
+        return self.patiently(lambda: self.source.delay_s + self.target.delay_s)
 
     def aim(self, target: Place) -> None:
         """Copy to that place of the same site instead."""
@@ -109,7 +114,10 @@ class Move:
         return Move(replace(order, streams=self.order.streams), self.link, self._slots, self.watch)
 
     def patiently(self, do: Callable[[], T]) -> T:
-        """Do it, and again while the link is broken; what is gained in between renews the patience."""
+        """Do it, and again while the link is broken; what is gained in between renews the patience.
+
+        A site that never answered is not waited for.
+        """
         heard, wait_s = self.watch.heard, _FIRST_WAIT_S
         until_s = time.monotonic() + self.order.patience_s
         while True:
@@ -119,20 +127,21 @@ class Move:
                 if self.watch.heard != heard:
                     heard, wait_s = self.watch.heard, _FIRST_WAIT_S
                     until_s = time.monotonic() + self.order.patience_s
-                if failure.cause is not Cause.NETWORK or time.monotonic() + wait_s > until_s:
+                was_there = self.source.end.was_there and self.target.end.was_there
+                if failure.cause is not Cause.NETWORK or not was_there or time.monotonic() + wait_s > until_s:
                     raise
                 if self.stop.wait(wait_s):
                     raise
                 wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
-    def move(self, piece: Piece, name: str, size_bytes: int, had_bytes: int = 0) -> None:
-        """Run one rsync, within the limit of streams, for what is to be so large at the target."""
+    def move(self, piece: Piece, name: str, size_bytes: int) -> None:
+        """Run one stream, within the limit of them, for what is to be so large at the target."""
         try:
             with self._slots.one(self.stop):
-                self.link.move(piece, lambda done: self.watch.report(name, had_bytes + done))
+                self.link.move(piece, lambda done: self.watch.report(name, piece.had_bytes + done))
         except TransferFailed as failure:
             if failure.cause is Cause.OTHER and not self.stop.is_set():  # its last words may get lost
-                self.target.ask("fits", posixpath.dirname(piece.target), size_bytes - had_bytes)
+                self.target.ask("fits", posixpath.dirname(piece.target), size_bytes - piece.had_bytes)
             raise
 
     def alone(self, source: str, target: str, names: Sequence[str] = ()) -> AbstractContextManager[None]:
@@ -200,7 +209,7 @@ class Move:
             had = had if mode is Mode.APPEND else 0
             self.watch.report(new.name, had)
             now = Mode.WHOLE if mode is Mode.APPEND and had == 0 else mode
-            self.move(Piece(source, temporary, now), new.name, new.size_bytes, had)
+            self.move(Piece(source, temporary, now, file=new, had_bytes=had), new.name, new.size_bytes)
 
         self.patiently(fill)
         return temporary

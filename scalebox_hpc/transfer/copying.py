@@ -119,8 +119,11 @@ def summary(move: Move, outcome: Outcome) -> str:
     """One line for the report."""
     parts = [
         f"{move.link.way}: {len(outcome.files)} files, {show_size(outcome.size_bytes)}",
-        f"{show_size(outcome.moved_bytes)} moved, verified by {move.algorithm}",
+        f"{show_size(outcome.moved_bytes)} moved",
     ]
+    verified = {each.checksum.partition(":")[0] for each in outcome.files if each.checksum}
+    if verified:
+        parts[-1] += f", verified by {' and '.join(sorted(verified))}"
     if outcome.resumed_bytes:
         parts.append(f"{show_size(outcome.resumed_bytes)} of it were there from an earlier try")
     if outcome.removed:

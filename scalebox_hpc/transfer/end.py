@@ -1,31 +1,30 @@
 """What is asked of one end of a transfer: what lies there, its checksums, names changed, files removed.
 
 The same source works here and, sent over ssh, at a site: standard library, Python 3.9, nothing else of
-ours. Names below a root are relative to it. It moves no data between machines.
+ours. Names below a root are relative to it. It moves no data between machines. Its start is a good part
+of a small transfer, so what is seldom needed is imported where it is.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import hashlib
 import json
 import os
 import re
-import shutil
 import stat
-import subprocess
 import sys
-import tempfile
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from operator import attrgetter
+from typing import Any, BinaryIO
 
+_KIND = 0o170000  # these bits of a mode
+_KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}
+_NAME = attrgetter("name")
 TEMPORARY = re.compile(r"\.sbx-[0-9a-f]{12}")
 ENTRIES_A_LINE = 2000
-_CHUNK = 1 << 20
+_CHUNK = 1 << 18  # stays in the cache of a processor
 _PROBE_BYTES = 64 << 20
 _WORDS_A_COMMAND = 500
 _SAMPLES, _SAMPLE_BYTES = 8, 1 << 16
@@ -34,17 +33,19 @@ _TICK_NS, _COARSE_TICK_NS = 20_000_000, 1_020_000_000
 
 
 def facts() -> dict[str, Any]:
-    """The home directory, the algorithms that can be computed, and what rsync and its version are."""
+    """The home directory, the algorithms that can be computed, and by what."""
     return {
         "home": os.path.expanduser("~"),
         "algorithms": [name for name in ("xxh3", "blake3", "sha256") if _way(name)],
         "libraries": [name for name in ("xxh3", "sha256") if library_of(name)],
-        "rsync": _rsync_says(),
         "python": sys.executable,
     }
 
 
-def _rsync_says() -> str:
+def rsync() -> str:
+    """What rsync says of its version; "" where there is none."""
+    import subprocess
+
     try:
         return subprocess.run(["rsync", "--version"], capture_output=True, text=True, check=False).stdout
     except OSError:
@@ -84,9 +85,8 @@ def _settled(path: str, status: os.stat_result, follow: bool = False) -> os.stat
 
 
 def _shown(status: os.stat_result) -> list[Any]:
-    kind = "f" if stat.S_ISREG(status.st_mode) else "d" if stat.S_ISDIR(status.st_mode) else "o"
-    kind = "l" if stat.S_ISLNK(status.st_mode) else kind
-    return [kind, status.st_size, status.st_mtime_ns, stat.S_IMODE(status.st_mode)]
+    mode = status.st_mode
+    return [_KINDS.get(mode & _KIND, "o"), status.st_size, status.st_mtime_ns, mode & ~_KIND]
 
 
 def walk(root: str) -> Iterator[list[Any]]:
@@ -101,11 +101,12 @@ def walk(root: str) -> Iterator[list[Any]]:
     while below:
         directory = below.pop()
         try:
-            entries = sorted(os.scandir(os.path.join(root, directory)), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(os.path.join(root, directory)), key=_NAME)
         except FileNotFoundError:
             continue
+        above = directory and directory + "/"
         for entry in entries:
-            name = os.path.join(directory, entry.name)
+            name = above + entry.name
             if TEMPORARY.fullmatch(entry.name):
                 continue  # another transfer is at work
             try:
@@ -115,6 +116,22 @@ def walk(root: str) -> Iterator[list[Any]]:
             yield [name, *shown]
             if shown[0] == "d":
                 below.append(name)
+
+
+def fingerprint(root: str) -> str:
+    """What a directory has in common with others in which `walk` finds the same; "" where there is none."""
+    return fingerprint_of(walk(root))
+
+
+def fingerprint_of(found: Iterable[list[Any]]) -> str:
+    """The fingerprint of what `walk` found."""
+    import hashlib
+
+    checksum, is_there = hashlib.sha256(), False
+    for part in _parts(found):
+        checksum.update(json.dumps(part).encode())
+        is_there = True
+    return checksum.hexdigest() if is_there else ""
 
 
 def survey(root: str, names: list[str]) -> Iterator[Any]:
@@ -167,6 +184,8 @@ def _by_library(hasher: Any, path: str, view: memoryview, flags: int) -> str | N
 
 def _way(algorithm: str) -> Any:
     """How an algorithm is computed here: a constructor, the name of a command, or None."""
+    import shutil
+
     tool = {"xxh3": "xxhsum", "blake3": "b3sum"}.get(algorithm, "")
     return library_of(algorithm) or (tool if shutil.which(tool) and _by_command(tool, [os.devnull]) else None)
 
@@ -174,6 +193,8 @@ def _way(algorithm: str) -> Any:
 def library_of(algorithm: str) -> Any:
     """The constructor of an algorithm in this Python, None where it has none."""
     if algorithm == "sha256":
+        import hashlib
+
         return hashlib.sha256
     if algorithm == "xxh3":
         try:
@@ -200,13 +221,15 @@ def _by_tool(tool: str, root: str, names: list[str], links: bool) -> Iterator[An
         yield from (found.get(path) for path in paths)
 
 
-def _by_command(tool: str, paths: list[str], stdin: Any = subprocess.DEVNULL) -> list[str]:
+def _by_command(tool: str, paths: list[str], stdin: Any = None) -> list[str]:
     """The checksums of files in their order, or of standard input; none where the command failed."""
-    if not paths and stdin == subprocess.DEVNULL:
+    import subprocess
+
+    if not paths and stdin is None:
         return []
     options = {"xxhsum": ["-H3"], "b3sum": ["--no-names"]}[tool]
     words = [tool, *options, *(["--", *paths] if paths else [])]
-    done = subprocess.run(words, stdin=stdin, capture_output=True, check=False)
+    done = subprocess.run(words, stdin=stdin or subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode:
         return []
     return [_hex_of(line) for line in done.stdout.decode("ascii", "replace").splitlines() if line]
@@ -235,6 +258,8 @@ def begin(temporary: str, most: int, old: str = "") -> int:
     if os.path.exists(temporary) and os.stat(temporary).st_size > most:
         os.unlink(temporary)
     if old and not os.path.exists(temporary):
+        import shutil
+
         copied = temporary + ".copied"  # else a copy cut short would pass for an earlier try
         shutil.copyfile(old, copied)
         os.replace(copied, temporary)
@@ -263,6 +288,8 @@ def _sync(path: str) -> None:
 
 def settle(path: str) -> None:
     """Write all that the file system of a path still holds in memory to its disk."""
+    import ctypes
+
     descriptor = os.open(whole(path), os.O_RDONLY)
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
@@ -291,6 +318,8 @@ def drop(path: str) -> None:
     """Remove a temporary file or directory, if it is there."""
     path = whole(path)
     if os.path.isdir(path):
+        import shutil
+
         shutil.rmtree(path)
     elif os.path.lexists(path):
         os.unlink(path)
@@ -324,12 +353,19 @@ def prune(root: str, names: list[str]) -> Iterator[str]:
             yield name
 
 
+def load(source: str) -> None:
+    """Learn to answer more."""
+    exec(compile(source, "more", "exec"), globals())
+
+
 def ping() -> None:
     """Show how long a question travels."""
 
 
 def sample(path: str) -> float:
     """To which share of its size some of what lies at a path can be compressed; 1 for nothing."""
+    import zlib
+
     path = whole(path)
     found: list[str] = []
     for directory, _, names in os.walk(path) if os.path.isdir(path) else [("", [], [path])]:
@@ -354,13 +390,16 @@ def lines(path: str) -> Iterator[str]:
 
 def fits(directory: str, size: int) -> None:
     """Try whether so many bytes, up to 64 MiB, could be written there now; the error says why not."""
+    import tempfile
+
     with tempfile.TemporaryFile(dir=whole(directory)) as file:
         os.posix_fallocate(file.fileno(), 0, max(1, min(size, _PROBE_BYTES)))
 
 
-_CALLS = (facts, ping, look, walk, survey, digest, sample, lines, fits)
-_ORDERS = (begin, finish, settle, make, dress, drop, remove, prune)
+_CALLS = (facts, rsync, ping, look, walk, fingerprint, survey, digest, sample, lines, fits)
+_ORDERS = (load, begin, finish, settle, make, dress, drop, remove, prune)
 CALLS: dict[str, Any] = {call.__name__: call for call in (*_CALLS, *_ORDERS)}
+AT_ONCE = frozenset([*CALLS, "pack", "unpack"])  # the others come by `load`
 
 
 def answered(do: Callable[[], Any]) -> Iterator[dict[str, Any]]:
@@ -386,9 +425,9 @@ def _parts(items: Iterable[Any]) -> Iterator[list[Any]]:
         yield part
 
 
-def serve(parcels: dict[str, Any]) -> None:
-    """Answer lines of standard input until it ends; after some of them come, or go, bytes of files."""
-    lines, said = sys.stdin.buffer, sys.stdout.buffer
+def serve(asks: BinaryIO, parcels: dict[str, Any]) -> None:
+    """Answer lines until they end; after some of them come, or go, bytes of files."""
+    said = sys.stdout.buffer
 
     def say(answers: Iterable[dict[str, Any]]) -> None:
         for found in answers:
@@ -396,12 +435,12 @@ def serve(parcels: dict[str, Any]) -> None:
         said.flush()
 
     say([{"ready": 1}])
-    for line in iter(lines.readline, b""):
+    for line in iter(asks.readline, b""):
         asked = json.loads(line)
         if asked["call"] == "pack":
             said.writelines(parcels["pack"](*asked["args"]))
             say([{"done": None}])
         elif asked["call"] == "unpack":
-            say(answered(partial(parcels["unpack"], *asked["args"], lines.read)))
+            say(answered(partial(parcels["unpack"], *asked["args"], asks.read)))
         else:
             say(answered(partial(CALLS[asked["call"]], *asked["args"])))

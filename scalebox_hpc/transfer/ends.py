@@ -12,27 +12,30 @@ import json
 import os
 import posixpath
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
 from scalebox_hpc.disk import problem_with
 from scalebox_hpc.domain.site import Site, Ssh
-from scalebox_hpc.sites.command_line import destination, ssh_words, stream_text
-from scalebox_hpc.transfer import archives, end, parcel
+from scalebox_hpc.sites.command_line import control_path, destination, ssh_words, stream_text
+from scalebox_hpc.transfer import end, parcel
 from scalebox_hpc.transfer.causes import Cause, TransferFailed, cause_of_command, cause_of_error, last_words
 from scalebox_hpc.transfer.rsync import FAST_CIPHER, Rsync, read_version
-from scalebox_hpc.transfer.streams import make_private, usual_folder
+from scalebox_hpc.transfer.streams import held, make_private, opened, usual_folder
 
+_PIPE_BYTES: Final = 1 << 20  # what an unprivileged user may have; fewer turns of our process and of ssh
 _NOISE_LINES: Final = 1000  # what a site's shell may print before our program does
+_MORE: Final = "scalebox_hpc.transfer.archives"  # is seldom asked, and goes to a site only then
 _NUMBERS: Final = itertools.count()
+_NOT_THERE: Final = ("from __future__", "from scalebox_hpc", "from typing")  # the last takes long
 _BOOT: Final = (
-    "import sys; exec(compile(eval(sys.stdin.buffer.readline()), 'end', 'exec'));"
-    " serve({'pack': pack, 'unpack': unpack})"
+    "asks = open(0, 'rb', 1 << 18); exec(compile(eval(asks.readline()), 'end', 'exec'));"
+    " serve(asks, {'pack': pack, 'unpack': unpack})"
 )
 
 
@@ -48,12 +51,15 @@ class End(Protocol):
         """What people call it."""
 
     @property
-    def delay_s(self) -> float:
-        """How long a question takes to travel there and back, as far as that is known."""
+    def was_there(self) -> bool:
+        """Whether it ever answered."""
 
     @property
     def socket(self) -> str:
         """Where a stream may join the connection that is open; "": nowhere."""
+
+    def open(self) -> None:
+        """Begin to connect, for what will be asked soon. Raises TransferFailed."""
 
     def ask(self, call: str, *args: Any) -> Any:
         """Ask one of the questions of `end`. Raises TransferFailed."""
@@ -76,16 +82,19 @@ class Here:
     site: Site | None = None
     title = "this machine"
     socket = ""
-    delay_s = 0.0
+    was_there = True
+
+    def open(self) -> None:
+        pass
 
     def ask(self, call: str, *args: Any) -> Any:
+        if call not in end.AT_ONCE:
+            import_module(_MORE)
         try:
             found = end.CALLS[call](*args)
             return list(found) if isinstance(found, Iterator) else found
         except OSError as error:
-            raise _refused(
-                self.title, error.errno or 0, error.strerror or str(error), error.filename
-            ) from error
+            raise refused(self.title, error) from error
 
     def pack(self, algorithm: str, root: str, files: Sequence[Sequence[Any]]) -> Generator[bytes, None, None]:
         return parcel.pack(algorithm, root, [list(each) for each in files])
@@ -95,10 +104,12 @@ class Here:
     ) -> list[str]:
         try:
             listed = [list(each) for each in files]
-            return list(parcel.unpack(algorithm, root, temporary, listed, _reader(data)))
+            found = list(parcel.unpack(algorithm, root, temporary, listed, _reader(data)))
+            for _ in data:
+                pass  # nothing more comes, but who gives it has to see its end
+            return found
         except OSError as error:
-            fact = error.strerror or str(error)
-            raise _refused(self.title, error.errno or 0, fact, error.filename) from error
+            raise refused(self.title, error) from error
 
     def close(self) -> None:
         pass
@@ -118,6 +129,11 @@ def _reader(data: Iterator[bytes]) -> Callable[[int], bytes]:
     return read
 
 
+def refused(title: str, error: OSError) -> TransferFailed:
+    """What the system refused at an end."""
+    return _refused(title, error.errno or 0, error.strerror or str(error), error.filename)
+
+
 def _refused(title: str, number: int, fact: str, path: object) -> TransferFailed:
     return TransferFailed(cause_of_error(number), f"{title}: {path or 'a file'}: {fact}")
 
@@ -131,25 +147,28 @@ def remote_words(ssh: Ssh, words: Sequence[str], options: Sequence[str] = ()) ->
 class There:
     """A site with `[ssh]`."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, stays: bool = False) -> None:
         if site.ssh is None:
             raise ValueError(f"site {site.name} is this machine")
         self.site: Site | None = site
         self.title = f"site {site.name}"
-        self.delay_s = 0.0
-        self._ssh = site.ssh
+        self._ssh, self._keep_s = site.ssh, site.transfers.keep_s if stays else 0.0
         self._one_at_a_time = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
         self.socket = ""
+        self.was_there = False
+        self._kept: int | None = None  # the lock of a connection that stays
+        self._is_ready = self._knows_more = False
+
+    def open(self) -> None:
+        with self._one_at_a_time, self._broken_link():
+            if self._process is None:
+                self._start()
 
     def ask(self, call: str, *args: Any) -> Any:
         with self._one_at_a_time, self._broken_link():
-            began_s = time.monotonic()
-            found = self._answer(self._asked(call, *args))
-            took_s = time.monotonic() - began_s
-            self.delay_s = min(self.delay_s or took_s, took_s)
-            return found
+            return self._answer(self._asked(call, *args))
 
     def pack(self, algorithm: str, root: str, files: Sequence[Sequence[Any]]) -> Generator[bytes, None, None]:
         with self._one_at_a_time, self._broken_link():
@@ -189,6 +208,14 @@ class There:
 
     def _asked(self, call: str, *args: Any) -> subprocess.Popen[bytes]:
         process = self._process or self._start()
+        if not self._is_ready:
+            self._await(process)
+        if call not in end.AT_ONCE and not self._knows_more:
+            self._answer(self._told(process, "load", _source(_MORE)))
+            self._knows_more = True
+        return self._told(process, call, *args)
+
+    def _told(self, process: subprocess.Popen[bytes], call: str, *args: Any) -> subprocess.Popen[bytes]:
         assert process.stdin is not None
         process.stdin.write(json.dumps({"call": call, "args": args}).encode() + b"\n")
         process.stdin.flush()
@@ -208,20 +235,27 @@ class There:
         raise EOFError
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        self._errors = os.fdopen(os.memfd_create("errors"), "w+b")
         words = remote_words(self._ssh, [self._ssh.python, "-c", _BOOT], self._options())
         pipe = subprocess.PIPE
-        self._process = process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=self._errors)
+        self._process = process = subprocess.Popen(
+            words, stdin=pipe, stdout=pipe, stderr=self._errors, pipesize=_PIPE_BYTES
+        )
+        self._is_ready = self._knows_more = False
         assert process.stdin is not None
-        assert process.stdout is not None
         process.stdin.write(_program())
         process.stdin.flush()
+        return process
+
+    def _await(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
         for _ in range(_NOISE_LINES):
             line = process.stdout.readline()
             if not line:
                 raise EOFError
             if line.strip() == b'{"ready": 1}':
-                return process
+                self._is_ready = self.was_there = True
+                return
         raise TransferFailed(Cause.TOOL, f"{self.title}: its shell prints too much before a command")
 
     @contextmanager
@@ -245,8 +279,14 @@ class There:
             make_private(folder)
         except OSError as error:
             raise problem_with(folder, error, "use", "remove it if it is not yours") from error
-        self.socket = f"{folder}/{os.getpid()}-{next(_NUMBERS)}"
-        return ("-o", "ControlMaster=yes", "-o", f"ControlPath={self.socket}", *FAST_CIPHER)
+        kept = folder / Path(control_path(self._ssh)).name
+        self._kept = held(opened(kept.with_suffix(".lock"))) if self._keep_s else None
+        if self._kept is None:
+            self.socket, stays = f"{folder}/{os.getpid()}-{next(_NUMBERS)}", "no"
+        else:  # of one process at a time: several share the window and the processor of a connection
+            self.socket, stays = str(kept), f"{self._keep_s:.0f}"
+        master = ("ControlMaster=auto", f"ControlPath={self.socket}", f"ControlPersist={stays}")
+        return (*(word for option in master for word in ("-o", option)), *FAST_CIPHER)
 
     def _hint(self, cause: Cause) -> str:
         """What to type where a person has to; "" where the cause says enough."""
@@ -259,6 +299,9 @@ class There:
         process, errors = self._process, self._errors
         self._process = self._errors = None
         self.socket = ""
+        if self._kept is not None:
+            os.close(self._kept)
+            self._kept = None
         if process is None or errors is None:
             return 255, ""
         for pipe in (process.stdin, process.stdout):
@@ -285,12 +328,15 @@ class There:
 @functools.cache
 def _program() -> bytes:
     """The source of `end` and what goes with it as one, on one line."""
-    texts = [
-        Path(str(each.__file__)).read_text().splitlines(keepends=True) for each in (end, parcel, archives)
-    ]
-    kept = ("from __future__", "from scalebox_hpc")
-    lines = [line for text in texts for line in text if not line.startswith(kept)]
-    return ascii("from __future__ import annotations\n" + "".join(lines)).encode() + b"\n"
+    return ascii(_source(end.__name__, parcel.__name__)).encode() + b"\n"
+
+
+def _source(*names: str) -> str:
+    """The source of modules as one, without those imports that are not there, or not needed."""
+    files = [Path(__file__).with_name(name.rpartition(".")[2] + ".py") for name in names]
+    lines = [line for file in files for line in file.read_text("utf-8").splitlines(keepends=True)]
+    kept = [line for line in lines if not line.startswith(_NOT_THERE)]
+    return "from __future__ import annotations\n" + "".join(kept)
 
 
 class Known:
@@ -299,7 +345,7 @@ class Known:
     def __init__(self, asked: End) -> None:
         self.end = asked
         self.site, self.title = asked.site, asked.title
-        self.ask, self.close = asked.ask, asked.close
+        self.open, self.ask, self.close = asked.open, asked.ask, asked.close
         self.pack, self.unpack = asked.pack, asked.unpack
 
     @functools.cached_property
@@ -308,10 +354,18 @@ class Known:
         found: dict[str, Any] = self.ask("facts")
         return found
 
-    @property
+    @functools.cached_property
+    def delay_s(self) -> float:
+        """How long a question takes to travel there and back."""
+        self.ask("ping")  # by now it has begun
+        began_s = time.monotonic()
+        self.ask("ping")
+        return time.monotonic() - began_s
+
+    @functools.cached_property
     def rsync(self) -> Rsync:
         """Its rsync. Raises TransferFailed where there is none."""
-        found = read_version(self.facts["rsync"])
+        found = read_version(self.ask("rsync"))
         if found is None:
             raise TransferFailed(Cause.TOOL, f"{self.title}: there is no rsync of release 3 or newer")
         return found
@@ -328,6 +382,9 @@ class Known:
         return self.site.name if self.site is not None else ""
 
 
-def reach(site: Site | None) -> Known:
-    """The end at a site; None, or one without `[ssh]`, is this machine."""
-    return Known(Here() if site is None or site.ssh is None else There(site))
+def reach(site: Site | None, stays: bool = False) -> Known:
+    """The end at a site; None, or one without `[ssh]`, is this machine.
+
+    With `stays` its connection stays for a while, as the site file says, for the next who wants that.
+    """
+    return Known(Here() if site is None or site.ssh is None else There(site, stays))

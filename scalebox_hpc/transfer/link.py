@@ -1,11 +1,11 @@
-"""Runs rsync between two ends: by the way between them, watched, its failure told by cause."""
+"""Moves bytes between two ends: by rsync or, a large file, poured; watched, a failure told by cause."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,10 +14,10 @@ from typing import IO, Final
 
 from scalebox_hpc.domain.site import Site, Ssh
 from scalebox_hpc.sites.command_line import destination, ssh_words
-from scalebox_hpc.transfer import through
+from scalebox_hpc.transfer import pour, through
 from scalebox_hpc.transfer.causes import Cause, TransferFailed, cause_of_command, last_words
-from scalebox_hpc.transfer.ends import Known, remote_words
-from scalebox_hpc.transfer.plan import Way, way
+from scalebox_hpc.transfer.ends import Known, refused, remote_words
+from scalebox_hpc.transfer.plan import Entry, Way, way
 from scalebox_hpc.transfer.rsync import (
     Command,
     Mode,
@@ -35,13 +35,15 @@ _GRACE_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What one rsync moves: a file, or files by name from one directory to another. Paths are full."""
+    """What one stream moves: a file, or files by name from one directory to another. Paths are full."""
 
     source: str
     target: str
     mode: Mode
     names: tuple[str, ...] | None = None
     temporary_directory: str = ""
+    file: Entry | None = None  # what the source is, where it is one file
+    had_bytes: int = 0  # of it at the target
 
 
 class Link:
@@ -52,10 +54,15 @@ class Link:
         self.way = way(source.key, target.key)
         self.is_limited = limit_mib_s is not None
         self._limit_kib_s = max(1, round(limit_mib_s * 1024)) if limit_mib_s is not None else 0
-        self.compress = False
+        self.asked_to_compress: Callable[[], bool] = lambda: False
         self._lock, self._line = threading.Lock(), threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
+
+    @functools.cached_property
+    def compress(self) -> bool:
+        """Whether that pays, which is asked once there is something to move."""
+        return self.asked_to_compress()
 
     def stop(self) -> None:
         """End what runs, and start nothing more."""
@@ -65,16 +72,47 @@ class Link:
                 process.terminate()
 
     def move(self, piece: Piece, told: Callable[[int], None]) -> None:
-        """Run one rsync to its end; `told` gets the bytes that are there. Raises TransferFailed."""
-        with tempfile.TemporaryFile() as listed:
+        """Move it; `told` gets the bytes that came over. Raises TransferFailed."""
+        if self._pours(piece):
+            self._pour(piece, told)
+            return
+        with os.fdopen(os.memfd_create("names"), "w+b") as listed:
             if piece.names is not None:
                 listed.write("".join(f"{name}\0" for name in piece.names).encode("utf-8", "surrogateescape"))
                 listed.seek(0)
             with self._connection() as options:
                 exit_code, said = self._run(self._command(piece, options), listed, told)
+        self._refuse(exit_code, said, "rsync")
+
+    def _refuse(self, exit_code: int, said: str, program: str) -> None:
         if exit_code:
-            cause = cause_of_command(exit_code, said)
-            raise TransferFailed(cause, f"rsync, {self.way}: {last_words(said) or f'exit code {exit_code}'}")
+            fact = f"{program}, {self.way}: {last_words(said) or f'exit code {exit_code}'}"
+            raise TransferFailed(cause_of_command(exit_code, said), fact)
+
+    def _pours(self, piece: Piece) -> bool:
+        """Whether nothing is asked for that only rsync does: differences, a limit, compression."""
+        is_plain = piece.file is not None and piece.mode in (Mode.WHOLE, Mode.APPEND)
+        is_near = self.way in (Way.PUSH, Way.PULL)
+        return is_plain and is_near and not self.compress and not self.is_limited
+
+    def _pour(self, piece: Piece, told: Callable[[int], None]) -> None:
+        """Let ssh carry the rest of a file, then give it mode and time."""
+        assert piece.file is not None
+        to_site = self.way is Way.PUSH
+        here, there = (piece.source, piece.target) if to_site else (piece.target, piece.source)
+        words = pour.there(there, piece.had_bytes, to_site=to_site)
+        try:
+            local = pour.opened(here, piece.had_bytes, to_site=to_site)
+        except OSError as error:
+            raise refused(self.source.title if to_site else self.target.title, error) from error
+        with local, self._connection() as options:
+            line = remote_words(_ssh((self.target if to_site else self.source).site), words, options)
+            with self._started(lambda _: pour.started(line, local, to_site=to_site)) as (process, says), says:
+                said = pour.watched(says, local, told)
+                exit_code = process.wait()
+        self._refuse(exit_code, said, "ssh")
+        folder, name = os.path.split(piece.target)
+        self.target.ask("dress", folder, [[name, piece.file.mtime_ns, piece.file.mode]])
 
     @contextmanager
     def _connection(self) -> Iterator[tuple[str, ...]]:
@@ -120,19 +158,19 @@ class Link:
         if self.way is Way.PULL:
             starter, other = other, starter
         line = words(command, starter.rsync, other.rsync)
-        with self._started(line, listed) as (process, says):
+        with self._started(lambda stack: self._start(line, listed, stack)) as (process, says):
             said = _listen(says, told)
             return process.wait(), said
 
     @contextmanager
     def _started(
-        self, line: list[str], listed: IO[bytes]
+        self, start: Callable[[ExitStack], tuple[subprocess.Popen[bytes], IO[bytes]]]
     ) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
         with ExitStack() as stack:
             with self._lock:
                 if self._stopped:
                     raise TransferFailed(Cause.OTHER, "the transfer was ended")
-                process, says = self._start(line, listed, stack)
+                process, says = start(stack)
                 self._running.add(process)
             stack.callback(self._end, process)
             yield process, says

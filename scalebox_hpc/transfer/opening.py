@@ -26,12 +26,13 @@ class Wish:
 
     limit_mib_s: float | None = None  # of the whole transfer
     streams: int | None = None
+    stays: bool = False  # connections, for the next transfer
 
 
 @contextmanager
 def opened(order: Order, find_site: Finder, watch: Watch, wish: Wish = Wish()) -> Iterator[Move]:
     """The transfer, ready to be done; its links are closed after it. Raises TransferFailed, UsageError."""
-    ends = [end_at(place.site, find_site) for place in (order.source, order.target)]
+    ends = [end_at(place.site, find_site, wish.stays) for place in (order.source, order.target)]
     source, target = ends if ends[0].key != ends[1].key else (ends[0], ends[0])
     sites = {end.key: end.site for end in (source, target) if end.site is not None}
     streams = min([each.transfers.streams for each in sites.values()] or [order.streams])
@@ -39,9 +40,11 @@ def opened(order: Order, find_site: Finder, watch: Watch, wish: Wish = Wish()) -
     limit_mib_s = _limit_mib_s(sites.values(), wish, order.streams)
     slots = Streams({name: site.transfers.streams for name, site in sites.items()})
     link = Link(source, target, limit_mib_s)
-    move = Move(order, link, slots, watch)
     try:
-        link.compress = _compresses(move, limit_mib_s)
+        for end in (target, source):
+            end.open()
+        move = Move(order, link, slots, watch)
+        link.asked_to_compress = lambda: _compresses(move, limit_mib_s)
         yield move
     finally:
         link.stop()
@@ -49,9 +52,9 @@ def opened(order: Order, find_site: Finder, watch: Watch, wish: Wish = Wish()) -
             end.close()
 
 
-def end_at(name: str, find_site: Finder) -> Known:
+def end_at(name: str, find_site: Finder, stays: bool = False) -> Known:
     """The end at a site; "" is this machine."""
-    return reach(find_site(name) if name else None)
+    return reach(find_site(name) if name else None, stays)
 
 
 def _limit_mib_s(sites: Iterable[Site], wish: Wish, streams: int) -> float | None:
@@ -65,8 +68,6 @@ def _compresses(move: Move, limit_mib_s: float | None) -> bool:
     """Whether the link is likely slower than zstd, and a sample of the source becomes smaller."""
     if move.link.way in (Way.HERE, Way.WITHIN):
         return False
-    for end in (move.source, move.target):
-        end.ask("ping")
     if not pays_to_compress(limit_mib_s, move.delay_s):
         return False
     return float(move.source.ask("sample", move.source_path)) < _SHRINKS

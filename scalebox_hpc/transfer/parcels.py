@@ -5,15 +5,15 @@ What does not arrive right is left to rsync, which says why.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from typing import Final
+from typing import Any, Final
 
 from scalebox_hpc.transfer.copy import Copied, Move
 from scalebox_hpc.transfer.plan import FAR_S, PARCEL_FILE_BYTES, Entry, Way, same_time
 
-_FILES: Final = 2000
-_BYTES: Final = 8 << 20
+_FILES: Final = 10_000
+_BYTES: Final = 32 << 20
 
 
 def by_parcels(
@@ -54,15 +54,20 @@ def parcels(files: Sequence[Entry]) -> Iterator[list[Entry]]:
 
 
 def _carried(move: Move, parcel: Sequence[Entry], temporary: str, algorithm: str) -> list[Copied]:
+    names = [each.name for each in parcel]
     files = [[each.name, each.size_bytes, each.mtime_ns, each.mode] for each in parcel]
+    after: list[Any] = []
 
-    def carry() -> list[str]:
+    def packed() -> Generator[bytes, None, None]:
         with closing(move.source.pack(algorithm, move.source_path, files)) as data:
+            yield from data
+        after[:] = move.source.ask("survey", move.source_path, names)  # while the last of it is unpacked
+
+    def carried() -> list[str]:
+        with closing(packed()) as data:
             return move.target.unpack(algorithm, move.target_path, temporary, files, data)
 
-    checksums = move.patiently(carry)
-    names = [each.name for each in parcel]
-    after = move.patiently(lambda: move.source.ask("survey", move.source_path, names))
+    checksums = move.patiently(carried)
     return [
         Copied(each.name, each.size_bytes, each.mtime_ns, f"{algorithm}:{checksum}")
         for each, checksum, now in zip(parcel, checksums, after, strict=True)

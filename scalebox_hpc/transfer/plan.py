@@ -34,19 +34,16 @@ class Way(StrEnum):
     PUSH = "push"  # from here to a site
     PULL = "pull"  # from a site to here
     WITHIN = "within"  # both at one site, which runs rsync
-    DIRECT = "direct"  # from one site to another, which it reaches by itself
     THROUGH = "through"  # from one site to another through this machine, with nothing kept on it
 
 
-def way(source: str, target: str, reaches: Iterable[str] = ()) -> Way:
-    """The way between two sites; "" is this machine, `reaches` what the source's site reaches by itself."""
+def way(source: str, target: str) -> Way:
+    """The way between two sites; "" is this machine."""
     if source == target:
         return Way.WITHIN if source else Way.HERE
     if not source:
         return Way.PUSH
-    if not target:
-        return Way.PULL
-    return Way.DIRECT if target in reaches else Way.THROUGH
+    return Way.PULL if not target else Way.THROUGH
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,20 +83,29 @@ class Streams:
                 raise EnvironmentProblem("the transfer was ended while it waited for a stream")
 
     def _try(self, path: Path) -> int | None:
-        descriptor = self._open(path)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        return descriptor
+        return held(self._open(path))
 
     def _open(self, path: Path) -> int:
         try:
             make_private(self._folder)
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            return opened(path)
         except OSError as error:
             raise problem_with(path, error, "lock", "remove it if it is not yours") from error
+
+
+def opened(path: Path) -> int:
+    """Open a file to lock it. Raises OSError."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+def held(descriptor: int) -> int | None:
+    """Lock an open file until that is closed; None, and closed, where another has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _locked(descriptor: int, kind: int, number: int) -> bool:

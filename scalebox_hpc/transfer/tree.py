@@ -6,15 +6,16 @@ What the target has already, by size and time, is left alone.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
 from scalebox_hpc.transfer.causes import Cause, TransferFailed
 from scalebox_hpc.transfer.copy import ROUNDS, Copied, Move, Outcome, remove
+from scalebox_hpc.transfer.end import fingerprint_of
 from scalebox_hpc.transfer.ends import Known
 from scalebox_hpc.transfer.link import Piece
+from scalebox_hpc.transfer.meanwhile import Meanwhile
 from scalebox_hpc.transfer.parcels import by_parcels
 from scalebox_hpc.transfer.plan import Difference, Entry, batches, difference, folder, shards, streams_for
 from scalebox_hpc.transfer.rsync import Mode
@@ -25,12 +26,14 @@ _AT_ONCE: Final = 5000  # files of one question
 
 def copy_tree(move: Move) -> Outcome:
     """Copy a directory, or the files of it that the order names. Raises TransferFailed."""
-    outcome = Outcome([], is_directory=move.order.names is None)
-    source, target = _listings(move)
+    names = move.order.names
+    outcome = Outcome([], is_directory=names is None)
+    source, target = _listings(move) if names is None else _named(move, names)
     found = difference(source, {each.name: each for each in target})
     move.watch.expect(sum(each.size_bytes for each in (*found.large, *found.small)))
-    move.target.ask("make", move.target_path, ["", *(each.name for each in found.directories)])
-    temporary = folder(move.order.source, move.order.target, move.order.names or ())
+    if found.small or found.large or found.directories:
+        move.target.ask("make", move.target_path, ["", *(each.name for each in found.directories)])
+    temporary = folder(move.order.source, move.order.target, names or ())
     if found.small:
         move.target.ask("make", move.target_path, [temporary])
     _run(move, found, outcome, temporary)
@@ -43,36 +46,39 @@ def copy_tree(move: Move) -> Outcome:
 
 
 def _listings(move: Move) -> tuple[list[Entry], list[Entry]]:
-    """What lies at both ends, asked at once."""
-    names = move.order.names
-    if names is not None:
-        names = (*sorted({above for name in names for above in _above(name)}), *names)
+    """What lies at both ends, asked at once. Where that is the same, only a fingerprint of it comes over."""
+    source, target = move.source_path, move.target_path
+    mark = Meanwhile(lambda: move.patiently(lambda: move.target.ask("fingerprint", target)))
+    found = move.patiently(lambda: move.source.ask("walk", source))
+    here = [Entry(*each) for each in found]
+    if mark.result() == fingerprint_of(found):
+        return here, here
+    there = move.patiently(lambda: move.target.ask("walk", target)) if mark.result() else []
+    return here, [Entry(*each) for each in there]
+
+
+def _named(move: Move, names: Sequence[str]) -> tuple[list[Entry], list[Entry]]:
+    """Of files by name, and of the directories above them, what lies at both ends, asked at once."""
+    names = (*sorted({above for name in names for above in _above(name)}), *names)
 
     def listed(end: Known, root: str) -> list[Entry]:
-        if names is None:
-            return [Entry(*each) for each in move.patiently(lambda: end.ask("walk", root))]
         asked = [partial(end.ask, "survey", root, list(part)) for part in batches(names, _AT_ONCE)]
         found = [shown for ask in asked for shown in move.patiently(ask)]
         return [Entry(name, *shown) for name, shown in zip(names, found, strict=True) if shown]
 
-    with ThreadPoolExecutor(1) as other:
-        there = other.submit(listed, move.target, move.target_path)
-        here = listed(move.source, move.source_path)
-        if names is not None:
-            _refuse_missing(move, set(names) - {each.name for each in here})
-        return here, there.result()
+    there = Meanwhile(lambda: listed(move.target, move.target_path))
+    here = listed(move.source, move.source_path)
+    missing = set(names) - {each.name for each in here}
+    if missing:
+        fact = f"{move.source.title}: not in {move.source_path}: {_some(sorted(missing))}"
+        raise TransferFailed(Cause.MISSING, fact)
+    return here, there.result()
 
 
 def _above(name: str) -> list[str]:
     """The directories in which a file lies, relative to the same root."""
     parts = name.split("/")[:-1]
     return ["/".join(parts[: index + 1]) for index in range(len(parts))]
-
-
-def _refuse_missing(move: Move, missing: set[str]) -> None:
-    if missing:
-        shown = _some(sorted(missing))
-        raise TransferFailed(Cause.MISSING, f"{move.source.title}: not in {move.source_path}: {shown}")
 
 
 def _run(move: Move, found: Difference, outcome: Outcome, temporary: str) -> None:
@@ -86,8 +92,20 @@ def _run(move: Move, found: Difference, outcome: Outcome, temporary: str) -> Non
 
     tasks: list[Callable[[], list[Copied]]] = [partial(large, each) for each in found.large]
     sizes = [each.size_bytes for each in (*found.small, *found.large)]
+    if not sizes:
+        return
     streams = streams_for(sum(sizes), len(sizes), move.delay_s, move.order.streams)
     tasks += [partial(small, *each) for each in enumerate(shards(found.small, streams))]
+    for copied in [task() for task in tasks] if len(tasks) < 2 else _at_once(move, tasks, streams):
+        outcome.files += copied
+    outcome.moved_bytes += sum(each.size_bytes for each in found.small)
+    if found.small:
+        move.target.ask("drop", posixpath.join(move.target_path, temporary))
+
+
+def _at_once(move: Move, tasks: Sequence[Callable[[], list[Copied]]], streams: int) -> Iterator[list[Copied]]:
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait  # takes long to import
+
     with ThreadPoolExecutor(streams) as pool:
         running = [pool.submit(task) for task in tasks]
         done, _ = wait(running, return_when=FIRST_EXCEPTION)
@@ -97,11 +115,7 @@ def _run(move: Move, found: Difference, outcome: Outcome, temporary: str) -> Non
             move.link.stop()
             pool.shutdown(cancel_futures=True)
             raise failure
-    for each in running:
-        outcome.files += each.result()
-    outcome.moved_bytes += sum(each.size_bytes for each in found.small)
-    if found.small:
-        move.target.ask("drop", posixpath.join(move.target_path, temporary))
+    return (each.result() for each in running)
 
 
 def _part(move: Move, part: Sequence[Entry], title: str, temporary: str) -> list[Copied]:

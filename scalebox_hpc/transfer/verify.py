@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from scalebox_hpc.transfer.causes import Cause, TransferFailed
 from scalebox_hpc.transfer.ends import Known
+from scalebox_hpc.transfer.meanwhile import Meanwhile
 from scalebox_hpc.transfer.plan import Entry, same_time
 
 
@@ -51,10 +51,9 @@ def compare(
     near, near_root, entries = source
     far, far_root, far_names = target
     names = [each.name for each in entries]
-    with ThreadPoolExecutor(2) as both:
-        theirs = both.submit(far.ask, "digest", algorithm, far_root, list(far_names), not follow)
-        ours = near.ask("digest", algorithm, near_root, names, not follow)
-        sums = (ours, theirs.result())
+    theirs = Meanwhile(lambda: far.ask("digest", algorithm, far_root, list(far_names), not follow))
+    ours = near.ask("digest", algorithm, near_root, names, not follow)
+    sums = (ours, theirs.result())
     after: list[Any]
     if follow:
         after = near.ask("look", [f"{near_root}/{name}" for name in names])

@@ -26,6 +26,7 @@ PARTS = {
     "idle": "idle",
     "containers": "containers",
     "relay": "relay",
+    "remote": "remote",
     "scale": "scale",
     "idle-agents": "idle_agents",
     "thunder": "thunder",
@@ -93,6 +94,9 @@ def add_relay(parser: argparse.ArgumentParser) -> None:
         "--relay-mib", default=64, **number, help="of bulk there and back (default %(default)s)"
     )
     parser.add_argument("--relay-syncs", default=3000, **number, help="of relay (default %(default)s)")
+    parser.add_argument(
+        "--remote-tasks", default=5000, **number, help="at each site, of remote (default %(default)s)"
+    )
 
 
 def add_scale(parser: argparse.ArgumentParser) -> None:

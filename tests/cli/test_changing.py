@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scalebox_hpc.cli import rm
-from scalebox_hpc.cli.app import as_text, main
+from scalebox_hpc.cli.entry import as_text, main
 from scalebox_hpc.errors import ConflictError, DigestChanged, PipelineErrors, Problem, UsageError
 from tests.cli.conftest import Say
 from tests.cli.fake_daemon import DaemonSays, attempt

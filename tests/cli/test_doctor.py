@@ -134,7 +134,7 @@ def test_a_probe_that_stays_pending_says_why_and_is_cancelled(sbx: Say, slurm_si
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_probe_is_cancelled_and_removed(slurm_site: Path, sent: signal.Signals) -> None:
-    words = ["-c", "from scalebox_hpc.cli.app import main; main()", "doctor", "--site", "hpc1", "--probe"]
+    words = ["-c", "from scalebox_hpc.cli.entry import main; main()", "doctor", "--site", "hpc1", "--probe"]
     # The suite may have been started to ignore Ctrl-C.
     typed = ["env", "--default-signal=INT", sys.executable, *words]
     doctor = subprocess.Popen(typed, cwd=slurm_site)

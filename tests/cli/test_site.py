@@ -20,7 +20,7 @@ from scalebox_hpc.sites.host_keys import fingerprint_of
 from scalebox_hpc.testing.sshd import Sshd, make_key, program, running
 from tests.cli.conftest import Say
 
-SBX = [sys.executable, "-c", "from scalebox_hpc.cli.app import main; main()"]
+SBX = [sys.executable, "-c", "from scalebox_hpc.cli.entry import main; main()"]
 
 
 @pytest.fixture(autouse=True)

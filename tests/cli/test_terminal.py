@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from scalebox_hpc.cli import say
-from scalebox_hpc.cli.app import app, as_text
+from scalebox_hpc.cli.app import app
+from scalebox_hpc.cli.entry import as_text
 from scalebox_hpc.client import LogPiece
 from scalebox_hpc.errors import EnvironmentProblem
 from tests.cli.fake_daemon import DaemonSays, attempt, status, task

@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from scalebox_hpc.domain.site import Site
-from scalebox_hpc.testing.sshd import Sshd, program
+from scalebox_hpc.testing.delay_proxy import DelayProxy, Line
+from scalebox_hpc.testing.sshd import HOST, Sshd, program
 from scalebox_hpc.transfer.causes import Cause, TransferFailed
 from scalebox_hpc.transfer.copy import Outcome
 from scalebox_hpc.transfer.link import Piece
@@ -158,6 +160,35 @@ def test_a_broken_link_is_taken_up_again_within_the_task(push: Mover, door: Sshd
     cutter.join()
     assert (there / "x").read_bytes() == source.read_bytes()
     assert outcome.moved_bytes == 16 * MIB
+
+
+def test_a_poured_file_goes_on_where_the_link_broke(door: Sshd, tmp_path: Path) -> None:
+    source, there = tmp_path / "large", tmp_path / "there"
+    source.write_bytes(os.urandom(8 * MIB))
+    source.chmod(0o640)
+    there.mkdir()
+    poured: list[Piece] = []
+
+    def cut() -> None:
+        wait_until(lambda: arrived(there) > 2 * MIB)
+        assert door.cut()
+
+    with DelayProxy((HOST, door.port), Line(round_trip_s=0.05, window_bytes=256 * 1024)) as proxy:
+        kind, key = (door.folder / "host_key.pub").read_text().split()[:2]
+        known = tmp_path / "known"
+        known.write_text(f"[{HOST}]:{proxy.port} {kind} {key}\n")
+        ssh = replace(door.ssh, port=proxy.port, known_hosts=str(known))
+        push = Mover({"b": Site("b", ssh=ssh)}, "push", tmp_path / "locks")
+        cutter = threading.Thread(target=cut)
+        cutter.start()
+        outcome = push(source, there / "x", after_each=poured.append, patience_s=30.0)
+        cutter.join()
+        push.close()
+    assert (there / "x").read_bytes() == source.read_bytes()
+    assert (there / "x").stat().st_mtime_ns == source.stat().st_mtime_ns
+    assert (there / "x").stat().st_mode == source.stat().st_mode
+    assert outcome.moved_bytes == 8 * MIB
+    assert 8 * MIB > poured[-1].had_bytes > 2 * MIB
 
 
 def test_a_site_that_nobody_reaches_is_a_failure_of_the_network(tmp_path: Path, door: Sshd) -> None:

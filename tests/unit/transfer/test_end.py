@@ -42,3 +42,16 @@ def test_a_change_within_one_tick_of_the_clock_is_waited_for(
     found = list(end.CALLS[call](*words))
     size = found[-1][2] if call == "walk" else found[0][1]
     assert size == (4 if waits else 0)
+
+
+def test_two_directories_have_one_fingerprint_as_long_as_nothing_tells_them_apart(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name / "below").mkdir(parents=True)
+        (tmp_path / name / "below" / "file").write_text("text")
+        for path in ("below/file", "below", ""):
+            os.utime(tmp_path / name / path, ns=(0, 10**18))
+    one, two = str(tmp_path / "one"), str(tmp_path / "two")
+    assert end.fingerprint(one) == end.fingerprint(two) == end.fingerprint_of(list(end.walk(one))) != ""
+    os.utime(tmp_path / "two" / "below" / "file", ns=(0, 10**18 + 1))
+    assert end.fingerprint(one) != end.fingerprint(two)
+    assert end.fingerprint(str(tmp_path / "none")) == ""
