@@ -78,8 +78,8 @@ class Slots(Protocol):
     def one(self, stop: threading.Event | None = None) -> AbstractContextManager[None]:
         """Hold one stream."""
 
-    def alone(self, what: str, stop: threading.Event | None = None) -> AbstractContextManager[None]:
-        """Be the only one that does something."""
+    def alone(self, what: str, stop: threading.Event | None = None) -> AbstractContextManager[int | None]:
+        """Be the only one that does something; gives the file descriptor of a lock, if there is one."""
 
 
 class Move:
@@ -144,7 +144,9 @@ class Move:
                 self.target.ask("fits", posixpath.dirname(piece.target), size_bytes - piece.had_bytes)
             raise
 
-    def alone(self, source: str, target: str, names: Sequence[str] = ()) -> AbstractContextManager[None]:
+    def alone(
+        self, source: str, target: str, names: Sequence[str] = ()
+    ) -> AbstractContextManager[int | None]:
         """Be the only try of a transfer: each would write into the temporary files of the other."""
         return self._slots.alone(self._folder(source, target, names), self.stop)
 
@@ -156,16 +158,25 @@ class Move:
         source, target = (
             posixpath.join(root, name) if name else root for root in (self.source_path, self.target_path)
         )
-        with self.alone(source, target):
-            return self._one(name, source, target, new, outcome, follow)
+        with self.alone(source, target) as lock:
+            return self._one(name, source, target, new, outcome, lock, follow)
 
-    def _one(self, name: str, source: str, target: str, new: Entry, outcome: Outcome, follow: bool) -> Copied:
+    def _one(
+        self,
+        name: str,
+        source: str,
+        target: str,
+        new: Entry,
+        outcome: Outcome,
+        lock: int | None,
+        follow: bool,
+    ) -> Copied:
         old = self._looked(self.target, target, name)
         is_there = new.is_same(old)
         for _ in range(ROUNDS):
             temporary = target
             if not is_there:
-                temporary = self._fill(source, target, new, old, outcome)
+                temporary = self._fill(source, target, new, old, outcome, lock)
             pair = self._compare(source, temporary, new, follow)
             if pair.vanished:
                 raise TransferFailed(Cause.MISSING, f"{self.source.title}: {source} went away")
@@ -191,7 +202,9 @@ class Move:
         (shown,) = end.ask("look", [path])
         return None if shown is None else entry(name, shown)
 
-    def _fill(self, source: str, target: str, new: Entry, old: Entry | None, outcome: Outcome) -> str:
+    def _fill(
+        self, source: str, target: str, new: Entry, old: Entry | None, outcome: Outcome, lock: int | None
+    ) -> str:
         """Bring a file over under its temporary name; return that."""
         mode = mode_for(new, old, self.link.way)
         directory = posixpath.join(posixpath.dirname(target), self._folder(source, target))
@@ -209,7 +222,8 @@ class Move:
             had = had if mode is Mode.APPEND else 0
             self.watch.report(new.name, had)
             now = Mode.WHOLE if mode is Mode.APPEND and had == 0 else mode
-            self.move(Piece(source, temporary, now, file=new, had_bytes=had), new.name, new.size_bytes)
+            piece = Piece(source, temporary, now, file=new, had_bytes=had, lock=lock)
+            self.move(piece, new.name, new.size_bytes)
 
         self.patiently(fill)
         return temporary

@@ -44,6 +44,7 @@ class Piece:
     temporary_directory: str = ""
     file: Entry | None = None  # what the source is, where it is one file
     had_bytes: int = 0  # of it at the target
+    lock: int | None = None  # the file descriptor that is locked until all that write have ended
 
 
 class Link:
@@ -107,7 +108,13 @@ class Link:
             raise refused(self.source.title if to_site else self.target.title, error) from error
         with local, self._connection() as options:
             line = remote_words(_ssh((self.target if to_site else self.source).site), words, options)
-            with self._started(lambda _: pour.started(line, local, to_site=to_site)) as (process, says), says:
+            with (
+                self._started(lambda _: pour.started(line, local, piece.lock, to_site=to_site)) as (
+                    process,
+                    says,
+                ),
+                says,
+            ):
                 said = pour.watched(says, local, told)
                 exit_code = process.wait()
         self._refuse(exit_code, said, "ssh")

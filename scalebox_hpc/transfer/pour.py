@@ -29,11 +29,17 @@ def opened(path: str, had_bytes: int, *, to_site: bool) -> IO[bytes]:
     return local
 
 
-def started(words: list[str], local: IO[bytes], *, to_site: bool) -> tuple[Popen[bytes], IO[bytes]]:
-    """Start ssh with the file as its input, or as its output; also where it says what went wrong."""
-    ours, theirs = (local, DEVNULL) if to_site else (DEVNULL, local)
-    # What `Slots.alone` keeps open stays open in it: while it writes, no other try begins.
-    process = Popen(words, stdin=ours, stdout=theirs, stderr=PIPE, close_fds=False)
+def started(
+    words: list[str], local: IO[bytes], lock: int | None, *, to_site: bool
+) -> tuple[Popen[bytes], IO[bytes]]:
+    """Start ssh with the file as its input, or as its output; also where it says what went wrong.
+
+    `lock`: what `Slots.alone` gives, and what stays locked until ssh ends. ssh closes all that it is given
+    but input, output and errors, and of the first two it needs only one.
+    """
+    unused = DEVNULL if lock is None else lock
+    ours, theirs = (local, unused) if to_site else (unused, local)
+    process = Popen(words, stdin=ours, stdout=theirs, stderr=PIPE)
     assert process.stderr is not None
     return process, process.stderr
 

@@ -54,11 +54,11 @@ class Streams:
             yield
 
     @contextmanager
-    def alone(self, what: str, stop: threading.Event | None = None) -> Iterator[None]:
-        """Be the only one that does something, waiting for it.
+    def alone(self, what: str, stop: threading.Event | None = None) -> Iterator[int]:
+        """Be the only one that does something, waiting for it. Gives the lock's file descriptor.
 
-        A process that is started meanwhile shares the lock where it keeps our files open: then the next one
-        waits for its end, too, though we may have been killed.
+        A process that is started meanwhile shares the lock where it keeps that open: then the next one waits
+        for its end, too, though we may have been killed.
         """
         stop = stop or threading.Event()
         number = int.from_bytes(hashlib.sha256(what.encode("utf-8", "surrogatepass")).digest()[:7], "big")
@@ -68,7 +68,7 @@ class Streams:
             while not _locked(descriptor, fcntl.F_WRLCK, number):
                 if stop.wait(_LOOK_S):
                     raise EnvironmentProblem("the transfer was ended while it waited for another try of it")
-            yield
+            yield descriptor
             _locked(descriptor, fcntl.F_UNLCK, number)
         finally:
             os.close(descriptor)

@@ -46,18 +46,30 @@ def test_another_process_waits_for_its_stream_and_a_killed_one_gives_it_back(tmp
 FILL = """
 import subprocess, sys
 from pathlib import Path
+from scalebox_hpc.transfer import pour
 from scalebox_hpc.transfer.streams import Streams
-with Streams({}, Path(sys.argv[1])).alone("a to b"):
-    subprocess.Popen(["cat"], close_fds=False)
+
+AS_SSH = "import os, sys; os.closerange(3, 1000); os.read({}, 1)"  # it keeps nothing else open
+
+with Streams({}, Path(sys.argv[1])).alone("a to b") as lock:
+    match sys.argv[2]:
+        case "rsync":
+            subprocess.Popen(["cat"], close_fds=False)
+        case "push":  # the file is its input
+            pour.started([sys.executable, "-c", AS_SSH.format(0)], sys.stdin.buffer, lock, to_site=True)
+        case "pull":
+            words = [sys.executable, "-c", AS_SSH.format(1)]
+            pour.started(words, sys.stdin.buffer, lock, to_site=False)
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
+@pytest.mark.parametrize("child", ["rsync", "push", "pull"])
 def test_another_try_of_a_transfer_waits_until_all_processes_of_a_killed_one_have_ended(
-    tmp_path: Path,
+    tmp_path: Path, child: str
 ) -> None:
-    words = [sys.executable, "-c", FILL, str(tmp_path / "locks")]
+    words = [sys.executable, "-c", FILL, str(tmp_path / "locks"), child]
     ended = threading.Event()
     ended.set()
     here = Streams({}, tmp_path / "locks")
