@@ -39,7 +39,9 @@ def test_every_part_runs_and_its_figures_are_written(tmp_path: Path) -> None:
     )
     assert [title for title in titles if title not in done.stdout] == []
     figures = json.loads((tmp_path / "bench.json").read_text())
-    assert {"machine", "noop", "claims", "queued", "gather", "latency", "idle", "relay"} == set(figures)
+    assert {"machine", "noop", "claims", "queued", "gather", "latency", "idle", "relay", "remote"} == set(
+        figures
+    )
 
 
 def test_played_agents_do_all_tasks_and_their_figures_are_written(tmp_path: Path) -> None:
@@ -66,7 +68,9 @@ def test_transfers_are_measured_beside_their_peers(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     figures = json.loads((tmp_path / "bench.json").read_text())["transfers"]
     assert set(figures) == {"large", "small", "again", "far", "many"}
-    assert all("rsync -a" in each and each["rsync -a"]["wall_s"] for each in figures.values())
+    bases = {name: next(iter(each)) for name, each in figures.items()}
+    assert bases == {**dict.fromkeys(figures, "rsync -a"), "far": "sbx put, one stream"}
+    assert all(one["wall_s"] for each in figures.values() for one in each.values())
 
 
 def test_a_ratio_to_hyperqueue_is_never_quoted_without_its_caveat() -> None:
