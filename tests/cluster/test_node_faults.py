@@ -34,9 +34,9 @@ def struck(lab: Lab, site: Site) -> Iterator[Lab]:
 
 
 def is_mended(site: Site, node: str) -> bool:
-    """Whether Slurm uses a node; one that was booted it may want to be told of."""
+    """Whether Slurm uses a node; it may want to be told of one that was booted, or got a job for the second time."""
     found = state(site, node)
-    if found == "down":
+    if found in ("down", "drained"):
         site.run(site.login, f"scontrol update nodename={node} state=resume", root=True, check=False)
     return found in ("idle", "mixed")
 
