@@ -34,7 +34,7 @@ def struck(lab: Lab, site: Site) -> Iterator[Lab]:
 
 
 def is_mended(site: Site, node: str) -> bool:
-    """Whether Slurm uses a node; it may want to be told of one that was booted, or got a job for the second time."""
+    """Whether Slurm uses a node; one that was booted, or got a job twice, it may want to be told of."""
     found = state(site, node)
     if found in ("down", "drained"):
         site.run(site.login, f"scontrol update nodename={node} state=resume", root=True, check=False)
