@@ -3,6 +3,8 @@
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +23,31 @@ def test_nodes_are_idle(site: Site) -> None:
         30,
         "all nodes idle",
     )
+
+
+@pytest.fixture
+def other(site: Site) -> Iterator[Path]:
+    """The directory of another site, never up, beside the ones in use."""
+    path = site.box.state / "other"
+    path.mkdir()
+    yield path
+    site.box.call("wipe", path.name)
+
+
+def test_a_site_whose_making_was_cut_short_disturbs_no_other(site: Site, other: Path) -> None:
+    (other / "settings").write_text("NODES=1\n")
+    site.box.call("up", site.name, settings=site.settings)
+    assert "other" not in (site.box.state / "hosts").read_text()
+
+
+def test_a_site_made_before_a_setting_was_invented_has_its_default(site: Site, other: Path) -> None:
+    (other / "settings").write_text("NODES=1\n")
+    (other / "number").write_text("249\n")
+    for key in ("home/sci/.ssh/id_ed25519.pub", "etc/ssh/ssh_host_ed25519_key.pub"):
+        (other / key).parent.mkdir(parents=True)
+        (other / key).write_text("ssh-ed25519 AAAA other\n")
+    site.box.call("up", site.name, settings=site.settings)
+    assert "10.77.249.11 other1\n" in (site.box.state / "hosts").read_text()
 
 
 def test_srun_reaches_every_node(site: Site) -> None:
