@@ -82,3 +82,12 @@ def show_size(count: float) -> str:
         if count >= size:
             return f"{count / size:.1f}{unit}"
     return f"{count:.0f}B"
+
+
+def show_count(number: int, one: str, many: str = "") -> str:
+    """A number with its noun.
+
+    >>> show_count(1, "task"), show_count(2, "task")
+    ('1 task', '2 tasks')
+    """
+    return f"{number} {one if number == 1 else many or one + 's'}"

@@ -32,7 +32,7 @@ def check(
       sbx check pipeline.toml
       sbx check pipeline.toml -p limit=1000 --site hpc1 --json
     """
-    from scalebox_hpc.report.text import count
+    from scalebox_hpc.units import show_count
 
     try:
         loaded = load(pipeline, param, site)
@@ -47,10 +47,10 @@ def check(
         return
     for warning in loaded.warnings:
         say.remark(f"warning: {warning}")
-    also = f", {count(len(loaded.warnings), 'warning')}" if loaded.warnings else ""
+    also = f", {show_count(len(loaded.warnings), 'warning')}" if loaded.warnings else ""
     inserted = sum(module.inserted is not None for module in loaded.pipeline.modules.values())
-    modules = count(len(loaded.pipeline.modules) - inserted, "module")
-    modules += f" and {count(inserted, 'inserted transfer')}" if inserted else ""
+    modules = show_count(len(loaded.pipeline.modules) - inserted, "module")
+    modules += f" and {show_count(inserted, 'inserted transfer')}" if inserted else ""
     sites = sorted({pool.site for pool in loaded.pipeline.pools.values()})
     where = f"site {sites[0]}" if len(sites) == 1 else f"sites {', '.join(sites)}"
     say.text(f"{loaded.pipeline.name}: no problems in {modules} at {where}{also}")

@@ -64,11 +64,15 @@ def _moved(order: Order, find_site: Finder, wish: Wish, into: bool) -> tuple[Mov
     from scalebox_hpc.transfer.copy import copy
     from scalebox_hpc.transfer.opening import opened
     from scalebox_hpc.transfer.progress import Watch
+    from scalebox_hpc.transfer.removal import remove_source
 
     with _bar() as tell, opened(order, find_site, Watch(tell), wish) as ready:
         if into or _is_directory(ready):
             ready.aim(order.target / posixpath.basename(order.source.path))
-        return ready, copy(ready)
+        outcome = copy(ready)
+        if not order.keep_source:
+            remove_source(ready, outcome)
+        return ready, outcome
 
 
 def _is_directory(ready: Move) -> bool:
@@ -103,7 +107,8 @@ def _tell(done: Move, outcome: Outcome, as_json: bool) -> None:
     if not as_json:
         say.text(f"{done.order.target}\n  {summary(done, outcome)}")
         return
-    numbers = {each.name: getattr(outcome, each.name) for each in fields(outcome) if each.name != "files"}
+    lists = ("files", "directories")
+    numbers = {each.name: getattr(outcome, each.name) for each in fields(outcome) if each.name not in lists}
     told: dict[str, Any] = {
         "source": str(done.order.source),
         "target": str(done.order.target),

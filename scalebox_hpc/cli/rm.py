@@ -11,7 +11,7 @@ from scalebox_hpc.cli import say
 from scalebox_hpc.cli.options import AsJson
 from scalebox_hpc.cli.reach import started_daemon_of
 from scalebox_hpc.errors import UsageError
-from scalebox_hpc.units import duration_s, show_duration, show_size
+from scalebox_hpc.units import duration_s, show_count, show_duration, show_size
 
 if TYPE_CHECKING:
     from scalebox_hpc.client import RemovedRun
@@ -89,5 +89,5 @@ def _show(runs: list[RemovedRun]) -> None:
         ago = show_duration(max(0, say.now_us() - run["ended_us"]) / 1e6)
         say.text(
             f"{run['run']}  {run['state']}  {ago} ago  {run['tasks']} tasks"
-            f"  {run['files']} files, {show_size(run['bytes'])}"
+            f"  {show_count(run['files'], 'file')}, {show_size(run['bytes'])}"
         )

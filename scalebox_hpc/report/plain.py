@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from scalebox_hpc.client import RunStatus
 from scalebox_hpc.report.failures import Examples, failures
-from scalebox_hpc.report.text import count, printable, rate
-from scalebox_hpc.units import show_duration
+from scalebox_hpc.report.text import printable, rate
+from scalebox_hpc.units import show_count, show_duration
 
 SPACING_S = 5.0
 MOST_FAILURE_LINES = 20
@@ -97,7 +97,7 @@ def progress_line(status: RunStatus) -> str:
 def _held_up(status: RunStatus) -> str:
     """Why nothing runs though tasks wait, as far as the pools say."""
     reasons = [
-        f"{count(pool['elements_pending'], 'element')} of {pool['pool']} pending"
+        f"{show_count(pool['elements_pending'], 'element')} of {pool['pool']} pending"
         + (f": {pool['reason']}" if pool["reason"] else "")
         for pool in status["pools"]
         if pool["elements_pending"] and pool["state"] == "ok"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scalebox_hpc.client import ModuleStatus, Progress
-from scalebox_hpc.report.text import Line, count, printable, rate
-from scalebox_hpc.units import show_duration, show_size
+from scalebox_hpc.report.text import Line, printable, rate
+from scalebox_hpc.units import show_count, show_duration, show_size
 
 MODULES_SHOWN = 4
 
@@ -39,9 +39,9 @@ def progress_lines(modules: Sequence[ModuleStatus]) -> list[Line]:
     """A line per module of which running tasks say how far they are, these together."""
     told = [(module["module"], progress) for module in modules if (progress := module.get("progress"))]
     lines = [
-        Line(f"  {name}: {progress_text(progress)} ({count(progress.get('tasks', 1), 'running task')})")
+        Line(f"  {name}: {progress_text(progress)} ({show_count(progress.get('tasks', 1), 'running task')})")
         for name, progress in told[:MODULES_SHOWN]
     ]
     if len(told) > MODULES_SHOWN:
-        lines.append(Line(f"  … {count(len(told) - MODULES_SHOWN, 'more module')}", "dim"))
+        lines.append(Line(f"  … {show_count(len(told) - MODULES_SHOWN, 'more module')}", "dim"))
     return [Line("progress", "dim"), *lines] if lines else []

@@ -105,15 +105,6 @@ def when(at_us: int | None) -> str:
     return datetime.fromtimestamp(at_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def count(number: int, one: str, many: str = "") -> str:
-    """A number with its noun.
-
-    >>> count(1, "task"), count(2, "task")
-    ('1 task', '2 tasks')
-    """
-    return f"{number} {one if number == 1 else many or one + 's'}"
-
-
 def rate(per_s: float) -> str:
     """A rate in the unit that shows it best; "" for none.
 

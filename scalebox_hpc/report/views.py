@@ -12,8 +12,8 @@ from pathlib import Path
 from scalebox_hpc.client import DaemonStatus, ModuleStatus, PoolStatus, RunStatus, RunSummary, SiteStatus
 from scalebox_hpc.report.failures import Examples, Failure, failures
 from scalebox_hpc.report.progress import progress_lines
-from scalebox_hpc.report.text import Line, clip, count, rate, table, when
-from scalebox_hpc.units import show_duration, show_size
+from scalebox_hpc.report.text import Line, clip, rate, table, when
+from scalebox_hpc.units import show_count, show_duration, show_size
 
 STYLES = {"SUCCEEDED": "good", "FAILED": "bad", "CANCELLED": "bad", "INTERRUPTED": "bad", "PAUSED": "bad"}
 NAME_WIDTH = 28
@@ -41,7 +41,7 @@ def head_lines(status: RunStatus, now_us: int) -> list[Line]:
     finished = sum(m["succeeded"] + m["failed"] + m["cancelled"] for m in status["modules"])
     spent = show_duration(max(0, ((status["ended_us"] or now_us) - status["created_us"])) / 1e6)
     text = (
-        f"{status['run']}  {status['state']}  {spent}  {finished} of {count(status['tasks'], 'task')}"
+        f"{status['run']}  {status['state']}  {spent}  {finished} of {show_count(status['tasks'], 'task')}"
         f"  at {status['site']}"
     )
     lines = [Line(text, STYLES.get(status["state"], "title"))]
@@ -86,15 +86,15 @@ def _fold(modules: Sequence[ModuleStatus], room: int | None) -> tuple[list[Modul
     shown = [module for module in modules if not module["closed"] and module["total"]]
     sentences = []
     if finished:
-        sentences.append(f"… {count(len(finished), 'module')} finished: {_totals(finished)}")
+        sentences.append(f"… {show_count(len(finished), 'module')} finished: {_totals(finished)}")
     if idle:
-        sentences.append(f"… {count(len(idle), 'module')} without tasks so far")
+        sentences.append(f"… {show_count(len(idle), 'module')} without tasks so far")
     free = max(1, room - 1 - len(sentences))
     if len(shown) > free:
         busy = sorted(shown, key=_business, reverse=True)[: max(1, free - 1)]
         hidden = [module for module in shown if module not in busy]
         shown = [module for module in shown if module in busy]
-        sentences.insert(0, f"… {count(len(hidden), 'more module')} at work: {_totals(hidden)}")
+        sentences.insert(0, f"… {show_count(len(hidden), 'more module')} at work: {_totals(hidden)}")
     return shown, sentences
 
 
@@ -144,14 +144,14 @@ def pool_lines(pools: Sequence[PoolStatus]) -> list[Line]:
     order = sorted(pools, key=lambda pool: (pool["state"] == "ok", not pool["elements_pending"]))
     lines = [_pool_line(pool) for pool in order[:POOLS_SHOWN]]
     if len(order) > POOLS_SHOWN:
-        lines.append(Line(f"  … {count(len(order) - POOLS_SHOWN, 'more pool')}", "dim"))
+        lines.append(Line(f"  … {show_count(len(order) - POOLS_SHOWN, 'more pool')}", "dim"))
     return [Line("pools", "dim"), *lines] if lines else []
 
 
 def _pool_line(pool: PoolStatus) -> Line:
     place = f"{pool['site']}/{pool['machine']}" if pool["machine"] else pool["site"]
-    text = f"  {pool['pool']} at {place}: {count(pool['agents'], 'agent')}, {pool['busy']} busy"
-    text += f"; {count(pool['elements_running'], 'element')} running"
+    text = f"  {pool['pool']} at {place}: {show_count(pool['agents'], 'agent')}, {pool['busy']} busy"
+    text += f"; {show_count(pool['elements_running'], 'element')} running"
     if pool["elements_pending"]:
         text += f", {pool['elements_pending']} pending"
     if pool["state"] == "paused":
@@ -174,7 +174,9 @@ def site_lines(sites: Sequence[SiteStatus]) -> list[Line]:
 
 def _site_line(site: SiteStatus) -> Line:
     at_work = site["leased"] + site["running"]
-    text = f"  {site['site']}: {count(site['agents'], 'agent')}; {site['ready']} waiting, {at_work} running"
+    text = (
+        f"  {site['site']}: {show_count(site['agents'], 'agent')}; {site['ready']} waiting, {at_work} running"
+    )
     text += f", {site['succeeded']} done" + (f", {site['failed']} failed" if site["failed"] else "")
     return Line(f"{text}; results there in {site['results']}" if site["remote"] else text)
 
@@ -257,6 +259,6 @@ def daemon_line(daemon: DaemonStatus, now_us: int) -> str:
     return (
         f"daemon {daemon['version']} at {daemon['host']}, process {daemon['pid']}, up {age}: "
         f"{100 * daemon['cpu_share']:.1f} % of a CPU, {show_size(daemon['rss_mib'] * (1 << 20))} of memory, "
-        f"ledger {show_size(daemon['ledger_bytes'])}, {count(daemon['agents'], 'agent')}, "
-        f"{count(daemon['runs_open'], 'run')} going on"
+        f"ledger {show_size(daemon['ledger_bytes'])}, {show_count(daemon['agents'], 'agent')}, "
+        f"{show_count(daemon['runs_open'], 'run')} going on"
     )

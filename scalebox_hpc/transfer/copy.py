@@ -1,4 +1,4 @@
-"""One transfer: a file, a directory, or files of one by name; moved, verified, perhaps removed at the source.
+"""One transfer: a file, a directory, or files of one by name; copied and verified.
 
 A file of some size is filled under a name in a hidden directory beside its target, so the same transfer
 goes on where it broke off; it gets its own name once its checksum is that of the source.
@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypeVar
 
 from scalebox_hpc.transfer.causes import Cause, TransferFailed
@@ -22,7 +22,7 @@ from scalebox_hpc.transfer.place import Place
 from scalebox_hpc.transfer.plan import Entry, algorithm, entry, folder, mode_for, version
 from scalebox_hpc.transfer.progress import Watch
 from scalebox_hpc.transfer.rsync import Mode
-from scalebox_hpc.transfer.verify import Pair, compare, refuse_same
+from scalebox_hpc.transfer.verify import Pair, compare
 
 ROUNDS: Final = 3  # times that a file is copied which changes, or does not arrive whole
 _FIRST_WAIT_S: Final = 1.0
@@ -39,7 +39,7 @@ class Order:
     names: tuple[str, ...] | None = (
         None  # files below `source`; None: `source` itself, with all that is in it
     )
-    keep_source: bool = True
+    keep_source: bool = True  # otherwise `remove_source` follows: all is verified, and put on the disk
     streams: int = 4
     checksum: str = ""  # ALGORITHM:HEX that the source, a file, should have
     verify_all: bool = False  # also what was there already, by its size and time
@@ -61,6 +61,7 @@ class Outcome:
     """What came of a transfer."""
 
     files: list[Copied]
+    directories: list[str] = field(default_factory=list)  # of the source, where that is one as a whole
     is_directory: bool = False
     moved_bytes: int = 0  # of files that went over now
     resumed_bytes: int = 0  # of these, what an earlier try had left
@@ -148,7 +149,11 @@ class Move:
         self, source: str, target: str, names: Sequence[str] = ()
     ) -> AbstractContextManager[int | None]:
         """Be the only try of a transfer: each would write into the temporary files of the other."""
-        return self._slots.alone(self._folder(source, target, names), self.stop)
+        return self.only_one(self._folder(source, target, names))
+
+    def only_one(self, what: str) -> AbstractContextManager[int | None]:
+        """Be the only transfer on this machine that does something, waiting for it."""
+        return self._slots.alone(what, self.stop)
 
     def _folder(self, source: str, target: str, names: Sequence[str] = ()) -> str:
         return folder(Place(self.source.key, source), Place(self.target.key, target), names)
@@ -241,12 +246,18 @@ class Move:
         return pair
 
 
-def copy(move: Move) -> Outcome:
-    """Do what the order says. Raises TransferFailed."""
+def copy(move: Move, earlier: Outcome | None = None) -> Outcome:
+    """Do what the order says, but the removal. Raises TransferFailed.
+
+    Args:
+        earlier: what an earlier try found to be copied before it removed some of that at the source.
+    """
     from scalebox_hpc.transfer.tree import copy_tree
 
     order = move.order
     (shown,) = move.patiently(lambda: move.source.ask("look", [move.source_path]))
+    if shown is None and earlier is not None:
+        return replace(earlier)
     if shown is None:
         raise TransferFailed(Cause.MISSING, f"{move.source.title}: there is no {move.source_path}")
     found = entry("", shown)
@@ -256,7 +267,7 @@ def copy(move: Move) -> Outcome:
         )
     if found.kind == "d":
         with move.alone(move.source_path, move.target_path, order.names or ()):
-            return copy_tree(move)
+            return copy_tree(move, earlier)
     if order.names is not None:
         raise TransferFailed(Cause.USAGE, f"{move.source.title}: {move.source_path} is no directory")
     outcome = Outcome([])
@@ -266,23 +277,5 @@ def copy(move: Move) -> Outcome:
         fact = f"{move.source_path} is {copied.checksum}, and should be {order.checksum}"
         raise TransferFailed(Cause.CHECKSUM, f"{move.source.title}: {fact}")
     outcome.files.append(copied)
-    if not order.keep_source:
-        remove(move, outcome.files, outcome)
     move.watch.end()
     return outcome
-
-
-def remove(move: Move, files: Sequence[Copied], outcome: Outcome) -> None:
-    """Remove files at the source that were verified, are what they were, and are not the copy itself."""
-    root, copy_root = move.source_path, move.target_path
-    names, copies = [each.name for each in files], [each.name for each in files]
-    is_alone = names == [""]
-    if is_alone:
-        (root, names[0]), (copy_root, copies[0]) = posixpath.split(root), posixpath.split(copy_root)
-    refuse_same((move.source, root, names), (move.target, copy_root, copies), follow=is_alone)
-    known = [[name, each.size_bytes, each.mtime_ns] for name, each in zip(names, files, strict=True)]
-    left = move.source.ask("remove", root, known)
-    outcome.removed += len(known) - len(left)
-    if left:
-        fact = f"not removed, for it changed after it was copied: {', '.join(map(repr, left[:5]))}"
-        raise TransferFailed(Cause.CHANGED, f"{move.source.title}: {fact}")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from scalebox_hpc.errors import UsageError
 from scalebox_hpc.transfer.copy import Copied, Move, Order, Outcome, copy
 from scalebox_hpc.transfer.opening import opened
 from scalebox_hpc.transfer.place import Place, is_relative, plain, read_place
+from scalebox_hpc.transfer.receipt import Receipt
+from scalebox_hpc.transfer.removal import remove_source
 from scalebox_hpc.transfer.task import Task
-from scalebox_hpc.units import show_size
+from scalebox_hpc.units import show_count, show_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,23 @@ def run(task: Task) -> None:
         verify_all=task.text("CHECK") == "all",
     )
     with opened(order, task.find_site, task.watch(), task.wish()) as move:
-        outcome = copy(move)
+        outcome = copy(move) if order.keep_source else _move_away(task, move)
         _send(task, move, outcome)
         task.tell(summary(move, outcome), outcome.size_bytes, outcome.moved_bytes)
+
+
+def _move_away(task: Task, move: Move) -> Outcome:
+    """Copy, keep a receipt, remove; with the receipt of an earlier attempt, go on with what that has left."""
+    receipt = Receipt(task, move.order.source, move.order.target)
+    with move.only_one(str(receipt.path)):
+        outcome = copy(move, _outcome_of(receipt.read()))
+        receipt.write(asdict(outcome))
+        remove_source(move, outcome)
+    return outcome
+
+
+def _outcome_of(done: dict[str, Any] | None) -> Outcome | None:
+    return None if done is None else Outcome(**{**done, "files": [Copied(**each) for each in done["files"]]})
 
 
 def read_body(body: str, base: Place | None) -> Wanted:
@@ -118,7 +135,7 @@ def headers_of(copied: Copied) -> dict[str, str]:
 def summary(move: Move, outcome: Outcome) -> str:
     """One line for the report."""
     parts = [
-        f"{move.link.way}: {len(outcome.files)} files, {show_size(outcome.size_bytes)}",
+        f"{move.link.way}: {show_count(len(outcome.files), 'file')}, {show_size(outcome.size_bytes)}",
         f"{show_size(outcome.moved_bytes)} moved",
     ]
     verified = {each.checksum.partition(":")[0] for each in outcome.files if each.checksum}

@@ -19,7 +19,7 @@ from scalebox_hpc.transfer.place import Place, read_place
 from scalebox_hpc.transfer.plan import Entry, algorithm, batches, entry
 from scalebox_hpc.transfer.task import Task
 from scalebox_hpc.transfer.verify import compare, refuse_same
-from scalebox_hpc.units import show_size
+from scalebox_hpc.units import show_count, show_size
 
 _AT_ONCE: Final = 5000  # files of one question
 
@@ -54,7 +54,7 @@ def run(task: Task) -> None:
             end.close()
     size = sum(each.size_bytes for each in doomed.files)
     task.send(task.body, task.headers)
-    task.tell(f"{len(doomed.files)} files deleted in {gone}, {show_size(size)}", 0, 0)
+    task.tell(f"{show_count(len(doomed.files), 'file')} deleted in {gone}, {show_size(size)}", 0, 0)
 
 
 def _doomed(source: Known, gone: Place, copy: Known, kept: Place, names: Sequence[str] | None) -> Doomed:

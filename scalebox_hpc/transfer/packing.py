@@ -21,7 +21,7 @@ from scalebox_hpc.transfer.place import Place
 from scalebox_hpc.transfer.plan import Entry
 from scalebox_hpc.transfer.sizing import cut, read_sizes
 from scalebox_hpc.transfer.task import Message, Task
-from scalebox_hpc.units import show_size
+from scalebox_hpc.units import show_count, show_size
 
 ROUNDS: Final = 3  # times that an archive is made of files that change
 SUFFIX: Final = ".tar.zst"
@@ -156,4 +156,5 @@ def _messages(source: Place, made: Sequence[Archive]) -> Iterator[Message]:
 def _summary(made: Sequence[Archive]) -> str:
     files, content = sum(each.files for each in made), sum(each.content_bytes for each in made)
     size = sum(each.itself.size_bytes for each in made)
-    return f"{files} files, {show_size(content)}, in {len(made)} archives of {show_size(size)}"
+    archives = show_count(len(made), "archive")
+    return f"{show_count(files, 'file')}, {show_size(content)}, in {archives} of {show_size(size)}"

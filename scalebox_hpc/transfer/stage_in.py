@@ -19,6 +19,7 @@ from scalebox_hpc.transfer.copy import Move, Order, copy
 from scalebox_hpc.transfer.opening import end_at, opened
 from scalebox_hpc.transfer.place import Place, is_relative, read_place
 from scalebox_hpc.transfer.task import Task
+from scalebox_hpc.units import show_count
 
 FOLDER = "sbx_staged"
 """The header that names the folder; of several sites `SITE:` and the folder, or nothing after it."""
@@ -44,7 +45,7 @@ def run(task: Task) -> None:
     if not chosen or by_site.keys() != {far.site}:
         folder = f"stage/{task.text('SBX_TASK')}-{secrets.token_hex(6)}"
         size = _bring_all(task, by_site.values(), far / folder)
-    task.tell(f"{len(named)} files staged", size, size)
+    task.tell(f"{show_count(len(named), 'file')} staged", size, size)
     task.send(task.body, {**headers, FOLDER: mark + folder})
 
 

@@ -16,7 +16,7 @@ from scalebox_hpc.transfer.opening import end_at
 from scalebox_hpc.transfer.place import Place, read_place
 from scalebox_hpc.transfer.plan import algorithm, batches
 from scalebox_hpc.transfer.task import Task
-from scalebox_hpc.units import show_size
+from scalebox_hpc.units import show_count, show_size
 
 _AT_ONCE: Final = 5000
 _GNU: Final = re.compile(r"(?P<escaped>\\?)(?:XXH3_)?(?P<hex>[0-9a-f]+) [ *](?P<name>.+)")
@@ -81,7 +81,7 @@ def _verify_all(task: Task, end: Known, place: Place) -> None:
             cause, f"{place}: {_told('wrong', bad)}{_told('missing', gone)}of {len(expected)}"
         )
     task.send(str(place), {**task.headers, "files": str(len(expected))})
-    task.tell(f"verified {len(expected)} files by {chosen}", 0, 0)
+    task.tell(f"verified {show_count(len(expected), 'file')} by {chosen}", 0, 0)
 
 
 def _told(what: str, names: Sequence[str]) -> str:

@@ -6,12 +6,12 @@ What the target has already, by size and time, is left alone.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from functools import partial
 from typing import Final
 
 from scalebox_hpc.transfer.causes import Cause, TransferFailed
-from scalebox_hpc.transfer.copy import ROUNDS, Copied, Move, Outcome, remove
+from scalebox_hpc.transfer.copy import ROUNDS, Copied, Move, Outcome
 from scalebox_hpc.transfer.end import fingerprint_of
 from scalebox_hpc.transfer.ends import Known
 from scalebox_hpc.transfer.link import Piece
@@ -24,11 +24,15 @@ from scalebox_hpc.transfer.verify import Pair, compare
 _AT_ONCE: Final = 5000  # files of one question
 
 
-def copy_tree(move: Move) -> Outcome:
-    """Copy a directory, or the files of it that the order names. Raises TransferFailed."""
+def copy_tree(move: Move, earlier: Outcome | None = None) -> Outcome:
+    """Copy a directory, or the files of it that the order names. Raises TransferFailed.
+
+    What an earlier try copied, and then removed at the source, counts as copied.
+    """
     names = move.order.names
     outcome = Outcome([], is_directory=names is None)
-    source, target = _listings(move) if names is None else _named(move, names)
+    done = {each.name: each for each in earlier.files} if earlier else {}
+    source, target = _listings(move) if names is None else _named(move, names, done.keys())
     found = difference(source, {each.name: each for each in target})
     move.watch.expect(sum(each.size_bytes for each in (*found.large, *found.small)))
     if found.small or found.large or found.directories:
@@ -39,8 +43,10 @@ def copy_tree(move: Move) -> Outcome:
     _run(move, found, outcome, temporary)
     _leave_alone(move, found.unchanged, outcome)
     _dress(move, found)
-    if not move.order.keep_source:
-        _remove(move, source, outcome)
+    outcome.files += [done[name] for name in done.keys() - {each.name for each in source}]
+    if names is None:
+        here = [each.name for each in source if each.kind == "d"]
+        outcome.directories = [*{*here, *(earlier.directories if earlier else ())}]
     move.watch.end()
     return outcome
 
@@ -57,18 +63,18 @@ def _listings(move: Move) -> tuple[list[Entry], list[Entry]]:
     return here, [Entry(*each) for each in there]
 
 
-def _named(move: Move, names: Sequence[str]) -> tuple[list[Entry], list[Entry]]:
+def _named(move: Move, names: Sequence[str], done: Set[str]) -> tuple[list[Entry], list[Entry]]:
     """Of files by name, and of the directories above them, what lies at both ends, asked at once."""
-    names = (*sorted({above for name in names for above in _above(name)}), *names)
+    every = (*sorted({above for name in names for above in _above(name)}), *names)
 
     def listed(end: Known, root: str) -> list[Entry]:
-        asked = [partial(end.ask, "survey", root, list(part)) for part in batches(names, _AT_ONCE)]
+        asked = [partial(end.ask, "survey", root, list(part)) for part in batches(every, _AT_ONCE)]
         found = [shown for ask in asked for shown in move.patiently(ask)]
-        return [Entry(name, *shown) for name, shown in zip(names, found, strict=True) if shown]
+        return [Entry(name, *shown) for name, shown in zip(every, found, strict=True) if shown]
 
     there = Meanwhile(lambda: listed(move.target, move.target_path))
     here = listed(move.source, move.source_path)
-    missing = set(names) - {each.name for each in here}
+    missing = {*names} - {each.name for each in here} - done
     if missing:
         fact = f"{move.source.title}: not in {move.source_path}: {_some(sorted(missing))}"
         raise TransferFailed(Cause.MISSING, fact)
@@ -202,12 +208,3 @@ def _dress(move: Move, found: Difference) -> None:
     wanted.sort(key=lambda each: each.name.count("/") + bool(each.name), reverse=True)
     for batch in batches(wanted, _AT_ONCE):
         move.target.ask("dress", move.target_path, [[each.name, each.mtime_ns, each.mode] for each in batch])
-
-
-def _remove(move: Move, source: Sequence[Entry], outcome: Outcome) -> None:
-    """Remove what was verified; of a whole directory also those of its directories that are empty then."""
-    move.target.ask("settle", move.target_path)
-    for batch in batches(outcome.files, _AT_ONCE):
-        remove(move, batch, outcome)
-    if move.order.names is None:
-        move.source.ask("prune", move.source_path, [each.name for each in source if each.kind == "d"])

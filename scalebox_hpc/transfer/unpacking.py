@@ -16,9 +16,10 @@ from scalebox_hpc.transfer.opening import end_at
 from scalebox_hpc.transfer.packing import HASH, need_tools
 from scalebox_hpc.transfer.place import Place, read_place
 from scalebox_hpc.transfer.plan import Entry, batches, folder
+from scalebox_hpc.transfer.receipt import Receipt
 from scalebox_hpc.transfer.summing import read_manifest
 from scalebox_hpc.transfer.task import Task
-from scalebox_hpc.units import show_size
+from scalebox_hpc.units import show_count, show_size
 
 _AT_ONCE: Final = 5000  # files of one question
 
@@ -31,20 +32,32 @@ def run(task: Task) -> None:
     if target.site != archive.site:
         hint = "let `copy` move the archive, and unpack it there"
         raise UsageError(f"{archive} and {target} are at two sites", hint)
+    receipt = Receipt(task, archive, target)
     end = end_at(target.site, task.find_site)
     try:
         need_tools(end)
-        found = unpack(end, archive, target, task.headers.get("checksum", ""))
+        done = None if _is_there(end, archive) else receipt.read()
+        count, size = done or _unpacked(end, archive, target, task.headers.get("checksum", ""))
         if not task.flag("KEEP", True):
             end.ask("settle", end.full(target.path))
+            receipt.write([count, size])
             end.ask("drop", end.full(archive.path))
     finally:
         end.close()
-    files = [each for each in found if each.kind != "d"]
-    size = sum(each.size_bytes for each in files)
     headers = {"source": task.headers.get("source", str(archive)), "archive": str(archive)}
-    task.send(str(target), {**headers, "files": str(len(files)), "size": str(size)})
-    task.tell(f"{len(files)} files, {show_size(size)}", size, size)
+    task.send(str(target), {**headers, "files": str(count), "size": str(size)})
+    task.tell(f"{show_count(count, 'file')}, {show_size(size)}", size, size)
+
+
+def _is_there(end: Known, place: Place) -> bool:
+    (shown,) = end.ask("look", [end.full(place.path)])
+    return shown is not None
+
+
+def _unpacked(end: Known, archive: Place, target: Place, checksum: str) -> tuple[int, int]:
+    """Unpack; return how many files there are, and their bytes."""
+    files = [each for each in unpack(end, archive, target, checksum) if each.kind != "d"]
+    return len(files), sum(each.size_bytes for each in files)
 
 
 def unpack(end: Known, archive: Place, target: Place, checksum: str) -> list[Entry]:

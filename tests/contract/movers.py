@@ -12,6 +12,7 @@ from scalebox_hpc.transfer.ends import reach
 from scalebox_hpc.transfer.link import Link, Piece
 from scalebox_hpc.transfer.place import Place
 from scalebox_hpc.transfer.progress import Watch
+from scalebox_hpc.transfer.removal import remove_source
 from scalebox_hpc.transfer.streams import Streams
 
 WAYS = {"here": ("", ""), "push": ("", "b"), "pull": ("b", ""), "through": ("b", "c"), "within": ("b", "b")}
@@ -38,7 +39,11 @@ class Mover:
         near, far = self._names
         order = Order(Place(near, str(source)), Place(far, str(target)), **{"patience_s": 0.0, **more})
         link = Harmed(self.link, after_each, limit_mib_s)
-        return copy(Move(order, link, Streams({"b": 4, "c": 4}, self._locks), Watch()))
+        move = Move(order, link, Streams({"b": 4, "c": 4}, self._locks), Watch())
+        outcome = copy(move)
+        if not order.keep_source:
+            remove_source(move, outcome)
+        return outcome
 
     def close(self) -> None:
         """End what it keeps open."""

@@ -148,6 +148,17 @@ def test_a_tree_is_packed_and_unpacked_as_it_was(pack: Packers, tree: Path, tmp_
     assert list((tmp_path / "packed").iterdir()) == []
 
 
+def test_an_archive_whose_removal_nobody_heard_of_was_unpacked(
+    pack: Packers, tree: Path, tmp_path: Path
+) -> None:
+    ((body, headers),) = pack("pack", pack.at(tree), TO=pack.at(tmp_path / "packed"))
+    env = {"TO": pack.at(tmp_path / "out"), "KEEP": "0", "SBX_TASK": "unpack.3"}
+    sent = pack("unpack", body, headers, **env)
+    assert pack("unpack", body, headers, **env) == sent
+    with pytest.raises(TransferFailed, match="there is no"):
+        pack("unpack", body, headers, **{**env, "SBX_TASK": "unpack.4"})
+
+
 def test_anybody_can_unpack_and_verify_an_archive(pack: Packers, tree: Path, tmp_path: Path) -> None:
     ((body, _),) = pack("pack", pack.at(tree), TO=pack.at(tmp_path / "packed"))
     by_hand = tmp_path / "by-hand"

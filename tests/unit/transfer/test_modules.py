@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 from scalebox_hpc.config.pipeline import load
 from scalebox_hpc.domain.site import Site, Ssh
 from scalebox_hpc.errors import PipelineErrors, UsageError
-from scalebox_hpc.transfer import parcel
+from scalebox_hpc.transfer import copying, parcel
 from scalebox_hpc.transfer.__main__ import main
+from scalebox_hpc.transfer.copy import Move, Outcome
+from scalebox_hpc.transfer.removal import remove_source
 from scalebox_hpc.transfer.summing import read_manifest
 
 SITES = {"local": Site("local", "local"), "b": Site("b", "slurm", ssh=Ssh("b.example.org"))}
@@ -83,6 +86,85 @@ def test_files_of_a_list_are_a_message_each(agent: Agent, tmp_path: Path) -> Non
         json.dumps(f"{tmp_path}/out/line\nend"),
     ]
     assert [path.name for path in (tmp_path / "in").iterdir()] == ["left"]
+
+
+@pytest.mark.parametrize("asked", ["file", "whole directory", "files of a directory"])
+@pytest.mark.parametrize("gone", ["nothing", "a part", "everything"])
+def test_a_move_that_was_killed_while_it_removed_is_ended_by_the_next_attempt(
+    agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str, gone: str
+) -> None:
+    source, shared = tmp_path / "in", tmp_path / "shared"
+    names = ("a", "deep/b", "deep/c")
+    for name in names:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(name)
+    shared.mkdir()
+    of_files = json.dumps({"from": str(source), "files": names})
+    body = {"file": f"{source}/a", "whole directory": str(source), "files of a directory": of_files}[asked]
+    env = {"TO": str(tmp_path / "out"), "KEEP": "0", "SBX_SHARED": str(shared), "SBX_TASK": "fetch.3"}
+
+    def killed(move: Move, outcome: Outcome) -> None:
+        for name in {"nothing": (), "a part": ("a",), "everything": names}[gone]:
+            (source / name).unlink()
+        if gone == "everything":
+            shutil.rmtree(source)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copying, "remove_source", killed)
+        with pytest.raises(KeyboardInterrupt):
+            agent("copy", body, **env)
+    assert not (agent.work / "messages.jsonl").exists()
+    assert agent("copy", body, **env) == 0
+    sent = [(each["body"].removeprefix(str(tmp_path)), each["headers"]) for each in agent.messages]
+    match asked:
+        case "file":
+            ((place, headers),) = sent
+            assert (place, headers["size"]) == ("/out/a", "1")
+        case "whole directory":
+            ((place, headers),) = sent
+            assert (place, headers["files"], headers["size"]) == ("/out/in", "3", "13")
+            assert not source.exists()
+        case _:
+            assert [place for place, _ in sent] == [f"/out/{name}" for name in names]
+            assert all(headers["checksum"] for _, headers in sent)
+    assert not (source / "a").exists()
+    assert (
+        "1 removed" in json.loads((agent.work / "task-exec.json").read_text())["userText"] or asked != "file"
+    )
+
+
+def test_what_another_task_or_transfer_has_moved_away_is_missing(agent: Agent, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("1")
+    env = {"KEEP": "0", "SBX_SHARED": str(tmp_path), "SBX_TASK": "fetch.3"}
+    assert agent("copy", f"{tmp_path}/x", **env, TO=str(tmp_path / "out")) == 0
+    assert agent("copy", f"{tmp_path}/x", **env, TO=str(tmp_path / "out")) == 0, "again"
+    assert agent("copy", f"{tmp_path}/x", **env, TO=str(tmp_path / "other")) == 13
+    assert agent("copy", f"{tmp_path}/x", **{**env, "SBX_TASK": "fetch.4"}, TO=str(tmp_path / "out")) == 13
+
+
+def test_what_changed_after_it_was_copied_is_copied_again_by_the_next_attempt(
+    agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for name in ("a", "b"):
+        (source / name).write_text("old")
+    env = {"TO": str(tmp_path / "out"), "KEEP": "0", "SBX_SHARED": str(tmp_path), "SBX_TASK": "fetch.3"}
+    body = json.dumps({"from": str(source), "files": ["a", "b"]})
+
+    def changed(move: Move, outcome: Outcome) -> None:
+        (source / "b").write_text("newer")
+        remove_source(move, outcome)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copying, "remove_source", changed)
+        assert agent("copy", body, **env) == 14
+    assert [path.name for path in source.iterdir()] == ["b"]
+    assert agent("copy", body, **env) == 0
+    assert [each["headers"]["size"] for each in agent.messages] == ["3", "5"]
+    assert (tmp_path / "out" / "b").read_text() == "newer"
+    assert not list(source.iterdir())
 
 
 def test_what_may_send_to_nobody_sends_nothing(agent: Agent, tmp_path: Path) -> None:
