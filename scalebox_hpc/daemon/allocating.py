@@ -53,10 +53,14 @@ def decide(desk: Desk, books: dict[str, SiteBook], leaving: bool) -> None:
         named = {str(pool.pool_id): pool for pool in members}
         snapshot = [_facts_of(desk, pool, facts, split, leaving=leaving) for pool in members]
         backlog = {each.pool: each.open for each in snapshot}
-        for decision in pools.decide(snapshot, _site_facts(facts, book), desk.now.mono_s):
+        site_facts = _site_facts(facts, book)
+        for decision in pools.decide(snapshot, site_facts, desk.now.mono_s):
             if isinstance(decision, pools.Submit):
                 named[decision.pool].backlog_at_submit = backlog[decision.pool]
             _apply(desk, decision, named, book, facts)
+        full = pools.full(snapshot, site_facts)
+        for name, pool in named.items():
+            bursting.note_full(desk, pool, is_full=name in full)
 
 
 def _matters(pool: PoolState) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
@@ -16,6 +16,8 @@ from scalebox_hpc.domain.pipeline import Place
 from scalebox_hpc.domain.task import TaskState
 from scalebox_hpc.engine.burst import SLOW_S, PlaceFacts, shares
 from scalebox_hpc.engine.dispatch import Room, fits
+
+WAITING = ("SUBMITTING", "QUEUED")  # allocations of which nothing has started
 
 
 def ready(desk: Desk, module: ModuleState) -> int:
@@ -49,6 +51,19 @@ def _wanted(desk: Desk, module: ModuleState, at: Mapping[str, PoolState]) -> lis
     return [each + share for each, share in zip(held, split_ready, strict=True)]
 
 
+def note_full(desk: Desk, pool: PoolState, *, is_full: bool) -> None:
+    """Keep in mind since when tasks wait for a pool that can have no more elements.
+
+    That goes on while a queue has yet to start what it asked for, as in place of an element that has ended.
+    """
+    if not pool.has_work:
+        pool.full_since_s = None
+    elif is_full and pool.full_since_s is None:
+        pool.full_since_s = desk.now.mono_s
+    elif not is_full and not any(each.newest.state in WAITING for each in pool.allocations.values()):
+        pool.full_since_s = None
+
+
 def pools_of(desk: Desk, module: ModuleState) -> dict[str, PoolState]:
     """The pools that serve a module, by name."""
     return {pool.spec.name: pool for pool in desk.world.pools.values() if pool.serves(module)}
@@ -68,10 +83,6 @@ def _facts_of(
     living = [each for each in pool.allocations.values() if lives(each)]
     facts = [allocation_facts(each, known) for each in living]
     pending = [each for each, fact in zip(living, facts, strict=True) if fact.pending]
-    since = [each.newest.created_us for each in pending]
-    waits_s = (desk.now.wall_us - min(since)) / 1e6 if since else 0.0
-    if not living and pool.reason:  # it asked in vain
-        waits_s = inf
     is_lost_for_long = is_lost and books[site].is_lost_for(desk.now.mono_s, SLOW_S)
     now = PlaceFacts(
         place.weight,
@@ -81,7 +92,7 @@ def _facts_of(
         and not pool.holds(desk.now.mono_s)
         and site not in module.given_up,
         delivers=any(fact.active for fact in facts),
-        waits_s=waits_s,
+        waits_s=_waits_s(desk, pool, living, pending),
         gone=pool.state != "ok" or site in module.given_up or is_lost_for_long,
         at_once=desk.sites[site].is_here,
     )
@@ -93,6 +104,17 @@ def _facts_of(
         slots=sum(fits(agent.room, module.needs()) for agent in agents),
         next_slots=max((fits(each, module.needs()) for each in _next_rooms(desk, pool, pending)), default=0),
     )
+
+
+def _waits_s(
+    desk: Desk, pool: PoolState, living: Sequence[AllocationState], pending: Sequence[AllocationState]
+) -> float:
+    """For how long a pool keeps tasks waiting; infinity where it asked in vain, also while it asks again."""
+    if pool.reason and all(each.newest.state == "SUBMITTING" for each in living):
+        return inf
+    waits = [(desk.now.wall_us - each.newest.created_us) / 1e6 for each in pending]
+    full = [desk.now.mono_s - pool.full_since_s] if pool.full_since_s is not None else []
+    return max([0.0, *waits, *full])
 
 
 def _next_rooms(desk: Desk, pool: PoolState, pending: Iterable[AllocationState]) -> list[Room]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.state import AgentState, PoolState
 from scalebox_hpc.domain.task import TaskState
-from scalebox_hpc.engine.pools import LostDisk, disk_wait_s, short_of_scratch
+from scalebox_hpc.engine import disks
+from scalebox_hpc.engine.pools import LostDisk
 from scalebox_hpc.wire.messages import Leaving, Sync
 
 
@@ -20,7 +21,7 @@ def take_in(desk: Desk, agent: AgentState, said: Sync) -> None:
     pool = agent.pool
     pool.disk_endings += 1
     pool.lost_disk = LostDisk(agent.node, reason)
-    pool.pause_until_s = desk.now.mono_s + disk_wait_s(pool.disk_endings)
+    pool.pause_until_s = desk.now.mono_s + disks.wait_s(pool.disk_endings)
     desk.event("agent", agent.agent_id, "disk", reason)
     if pool.state == "ok":
         pool.reason = f"an agent left {agent.node}: {reason}"
@@ -52,4 +53,4 @@ def _reason(desk: Desk, agent: AgentState, said: Sync) -> str:
         if module.counts[TaskState.READY] and module.due_us <= desk.now.wall_us and not module.broken
     ]
     needs = {module.spec.name: module.needs().scratch_mib for module in waiting}
-    return short_of_scratch(agent.room.scratch_mib, needs)
+    return disks.short_of_scratch(agent.room.scratch_mib, needs)

@@ -292,6 +292,7 @@ class PoolState:
     cancelled_at_s: float | None = None  # when surplus elements were last given back
     asked: int = 0  # elements of the last submission
     backlog_at_submit: int = 0
+    full_since_s: float | None = None  # monotonic: tasks wait, and it can have no more elements
     hold_until_s: float = 0.0  # no leases before, because the infrastructure ended too many attempts
     holds_in_row: int = 0
     shuns: dict[tuple[int, str], Shun] = field(default_factory=dict)  # by module_id and node

@@ -21,10 +21,10 @@ class PlaceFacts:
     """One site of a module, in the order of the module."""
 
     weight: float
-    when_pending_s: float  # it is asked once all sites before have waited for so long; 0: at once
+    when_pending_s: float  # it is asked once all sites before have kept tasks waiting for so long; 0: at once
     usable: bool  # it can be reached, and its pool is not paused
     delivers: bool  # an element of its pool is at work
-    waits_s: float  # for how long its oldest pending element has waited; 0: none is pending
+    waits_s: float  # for how long an element is pending, or it can have no more while tasks wait; 0: neither
     slots: int = 0  # how many tasks its elements at work hold at once
     next_slots: int = 0  # how many one element will hold that has not started; 0: none is pending
     at_once: bool = False  # it has no queue: an element starts when it is asked for, if there is room for it
@@ -53,7 +53,12 @@ def shares(ready: int, places: Sequence[PlaceFacts]) -> list[int]:
 
 
 def _is_due(place: PlaceFacts, before: Sequence[PlaceFacts]) -> bool:
-    """Tell whether a place is to be asked; one before it that cannot be used waits for ever."""
+    """Tell whether a place is to be asked; one before it that cannot be used waits for ever.
+
+    What waits in its queue stays there while all before it keep tasks waiting, be it for a shorter time.
+    """
+    is_asked = place.waits_s > 0
     return place.when_pending_s == 0 or all(
-        not each.usable or each.waits_s >= place.when_pending_s for each in before
+        not each.usable or each.waits_s >= place.when_pending_s or (is_asked and each.waits_s > 0)
+        for each in before
     )

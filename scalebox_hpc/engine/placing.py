@@ -40,8 +40,8 @@ def room(place: PlaceFacts, stock: Stock) -> int:
 
 
 def _slots(place: PlaceFacts) -> int:
-    """How many tasks could be at work there now."""
-    return max(place.slots, place.next_slots) if place.at_once else place.slots
+    """How many tasks could be at work there now; without a queue also those that start at once."""
+    return max(place.slots, place.next_slots) if place.at_once and not place.is_slow else place.slots
 
 
 def choose(

@@ -6,7 +6,7 @@ Slurm; times are seconds on one monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Final
@@ -34,9 +34,6 @@ DISK_ENDINGS: Final = 3
 
 Unless another node is at work for it: one bad node must not end what the others do.
 """
-
-DISK_AGAIN_S, DISK_AGAIN_MOST_S = 15.0, 600.0
-"""The least time from such an ending to the next submission: doubled with each, up to the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +233,12 @@ def wanted_elements(pool: PoolFacts, shape: Shape) -> int:
     return min(max(ceil(by_time), least), most)
 
 
+def full(pools: Sequence[PoolFacts], site: SiteFacts) -> set[str]:
+    """Return which pools of one site can have no more elements now, however much work there is."""
+    budget = _budget(pools, site)
+    return {pool.pool for pool in pools if not _has_room(pool, budget)}
+
+
 def learnt_limit(known: int | None, alive: int, asked: int, *, taken: bool) -> int | None:
     """Return the most elements to have at this site, after a submission was taken or found too many.
 
@@ -245,22 +248,6 @@ def learnt_limit(known: int | None, alive: int, asked: int, *, taken: bool) -> i
     if not taken:
         return max(1, alive + asked // 2)
     return None if known is None else max(known, alive + asked + 1)
-
-
-def disk_wait_s(endings: int) -> float:
-    """Return how long to ask for nothing after the last of so many endings for the sake of a disk."""
-    return min(DISK_AGAIN_S * 2.0 ** min(endings - 1, 20), DISK_AGAIN_MOST_S)
-
-
-def short_of_scratch(free_mib: int, needs: Mapping[str, int]) -> str:
-    """Say why an agent got none of the tasks that wait, if its disk is why; else "".
-
-    `needs` is the MiB of scratch that a task takes, by module, of those that have tasks waiting.
-    """
-    if not needs or min(needs.values()) <= free_mib:
-        return ""
-    module = min(needs, key=lambda name: needs[name])
-    return f"its disk has {free_mib} MiB free for work directories, a task of {module} needs {needs[module]}"
 
 
 def _decide_one(pool: PoolFacts, site: SiteFacts, budget: _Budget, now: float) -> list[Decision]:
@@ -382,6 +369,11 @@ def _budget(pools: Iterable[PoolFacts], site: SiteFacts) -> _Budget:
         elements=min(limits) - alive if limits else None,
         free=free,
     )
+
+
+def _has_room(pool: PoolFacts, budget: _Budget) -> bool:
+    held = sum(_slots_of(pool, allocation) for allocation in pool.allocations)
+    return held < pool.slots and _room(budget) > 0 and element_shape(pool, budget.free).slots > 0
 
 
 def _room(budget: _Budget) -> int:

@@ -23,10 +23,8 @@ from scalebox_hpc.engine.pools import (
     SiteFacts,
     Submit,
     decide,
-    disk_wait_s,
     element_shape,
     learnt_limit,
-    short_of_scratch,
     wanted_elements,
 )
 
@@ -321,32 +319,6 @@ def test_one_bad_node_does_not_pause_what_another_works_for() -> None:
     facts = replace(pool(work(10)), disk_endings=5, lost_disk=FULL, busy_elsewhere=True, retry_at_s=30.0)
     assert decide([replace(facts, allocations=waiting)], SiteFacts(), 29.0) == [CancelElements("a", (0, 1))]
     assert elements(facts, now=30.0) == 4
-
-
-@pytest.mark.parametrize(
-    ("endings", "wait_s"), [(1, 15.0), (2, 30.0), (3, 60.0), (7, 600.0), (10_000, 600.0)]
-)
-def test_the_wait_doubles_with_each_ending(endings: int, wait_s: float) -> None:
-    assert disk_wait_s(endings) == wait_s
-
-
-@pytest.mark.parametrize(
-    ("free_mib", "needs", "why"),
-    [
-        (10, {}, ""),
-        (10, {"count": 0}, ""),
-        (10, {"count": 1024, "sum": 10}, ""),
-        (
-            10,
-            {"big": 2048, "count": 1024},
-            "its disk has 10 MiB free for work directories, a task of count needs 1024",
-        ),
-    ],
-)
-def test_a_disk_is_too_small_when_nothing_that_waits_fits(
-    free_mib: int, needs: dict[str, int], why: str
-) -> None:
-    assert short_of_scratch(free_mib, needs) == why
 
 
 def test_a_paused_pool_asks_for_nothing_and_gives_back_what_waits() -> None:
