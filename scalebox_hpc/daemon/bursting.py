@@ -108,13 +108,13 @@ def _facts_of(
 
 def _waits_s(
     desk: Desk, pool: PoolState, living: Sequence[AllocationState], pending: Sequence[AllocationState]
-) -> float:
+) -> float | None:
     """For how long a pool keeps tasks waiting; infinity where it asked in vain, also while it asks again."""
     if pool.reason and all(each.newest.state == "SUBMITTING" for each in living):
         return inf
     waits = [(desk.now.wall_us - each.newest.created_us) / 1e6 for each in pending]
     full = [desk.now.mono_s - pool.full_since_s] if pool.full_since_s is not None else []
-    return max([0.0, *waits, *full])
+    return max([*waits, *full], default=None)
 
 
 def _next_rooms(desk: Desk, pool: PoolState, pending: Iterable[AllocationState]) -> list[Room]:

@@ -24,7 +24,7 @@ class PlaceFacts:
     when_pending_s: float  # it is asked once all sites before have kept tasks waiting for so long; 0: at once
     usable: bool  # it can be reached, and its pool is not paused
     delivers: bool  # an element of its pool is at work
-    waits_s: float  # for how long an element is pending, or it can have no more while tasks wait; 0: neither
+    waits_s: float | None  # since an element is pending, or since it is full while tasks wait; None: neither
     slots: int = 0  # how many tasks its elements at work hold at once
     next_slots: int = 0  # how many one element will hold that has not started; 0: none is pending
     at_once: bool = False  # it has no queue: an element starts when it is asked for, if there is room for it
@@ -33,7 +33,11 @@ class PlaceFacts:
     @property
     def is_slow(self) -> bool:
         """Whether nothing starts there for a while."""
-        return not self.delivers and self.waits_s >= SLOW_S
+        return not self.delivers and self.waits_for(SLOW_S)
+
+    def waits_for(self, least_s: float) -> bool:
+        """Whether it has kept tasks waiting for so long."""
+        return self.waits_s is not None and self.waits_s >= least_s
 
 
 def shares(ready: int, places: Sequence[PlaceFacts]) -> list[int]:
@@ -55,10 +59,7 @@ def shares(ready: int, places: Sequence[PlaceFacts]) -> list[int]:
 def _is_due(place: PlaceFacts, before: Sequence[PlaceFacts]) -> bool:
     """Tell whether a place is to be asked; one before it that cannot be used waits for ever.
 
-    What waits in its queue stays there while all before it keep tasks waiting, be it for a shorter time.
+    What waits in its queue stays there while all before it keep tasks waiting, for however short a time.
     """
-    is_asked = place.waits_s > 0
-    return place.when_pending_s == 0 or all(
-        not each.usable or each.waits_s >= place.when_pending_s or (is_asked and each.waits_s > 0)
-        for each in before
-    )
+    least_s = place.when_pending_s if place.waits_s is None else 0.0
+    return place.when_pending_s == 0 or all(not each.usable or each.waits_for(least_s) for each in before)
