@@ -142,7 +142,7 @@ def _asked(module: Module, pool: Pool, any_seeded: bool) -> int:
     if not module.places:
         return asked
     facts = [
-        PlaceFacts(place.weight, 0.0, usable=True, delivers=False, waits_s=0.0) for place in module.places
+        PlaceFacts(place.weight, 0.0, usable=True, delivers=False, waits_s=None) for place in module.places
     ]
     return shares(asked, facts)[module.pools.index(pool.name)]
 

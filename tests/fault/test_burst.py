@@ -13,7 +13,7 @@ from scalebox_hpc.domain.allocation import AllocationRequest
 from scalebox_hpc.domain.pipeline import Pipeline, Place, Pool
 from scalebox_hpc.domain.site import Limits
 from scalebox_hpc.errors import BatchProblem
-from scalebox_hpc.testing.agent import Played
+from scalebox_hpc.testing.agent import Json, Played
 from scalebox_hpc.testing.audit import audit, look
 from scalebox_hpc.testing.batch import SimulatedBatch
 from scalebox_hpc.testing.world import SITE, World
@@ -26,9 +26,14 @@ AT_B = "-work-b."  # in the names of what is asked for at the second site
 
 def burst(slots: int = 100, walltime_s: float = 7200.0) -> Pipeline:
     """A module at two sites of the simulated cluster, the second of which stands by."""
-    work = replace(module("work"), pool="work", places=(Place("work"), Place("work-b", 1.0, AFTER_S)))
+    work = replace(
+        module("work", ["work"]), pool="work", places=(Place("work"), Place("work-b", 1.0, AFTER_S))
+    )
     made = pipeline(work)
-    pools = [Pool("work", "sim", slots=slots, walltime_s=walltime_s, idle_s=5.0), Pool("work-b", "b", idle_s=5.0)]
+    pools = [
+        Pool("work", "sim", slots=slots, walltime_s=walltime_s, idle_s=5.0),
+        Pool("work-b", "b", idle_s=5.0),
+    ]
     return replace(made, pools={**made.pools, **{pool.name: pool for pool in pools}})
 
 
@@ -97,9 +102,17 @@ def test_a_site_that_can_have_no_more_while_tasks_wait_brings_in_the_next(
 
 
 def test_a_site_that_is_full_for_a_shorter_time_brings_in_no_other(make_world: MakeWorld) -> None:
-    world = make_world(player(), site=replace(SITE, limits=Limits(elements=2)))
-    submit(world, burst(), count=8)
+    """While nothing waits it may be full for as long as it likes."""
+
+    def long_ones_first(offer: Json, _: list[Json]) -> Played:
+        is_long = len(offer["body"]) == 1
+        more = [("work", f"{offer['body']}{number}") for number in range(4)]
+        return Played(more, run_s=2 * AFTER_S) if is_long else Played(run_s=50.0)
+
+    world = make_world(Player({"work": long_ones_first}), site=replace(SITE, limits=Limits(elements=2)))
+    submit(world, burst(), count=4)
     assert world.finish() is RunPhase.SUCCEEDED
+    assert done_at(world) == {"sim": 20}
     assert not asked_at_b(world)
 
 

@@ -5,12 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from math import inf
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scalebox_hpc.domain.pipeline import Resources
+from scalebox_hpc.domain.site import Limits
 from scalebox_hpc.engine.burst import SLOW_S, PlaceFacts, shares
-from scalebox_hpc.engine.pools import ModuleWork, PoolFacts, element_shape, wanted_elements
+from scalebox_hpc.engine.pools import (
+    AllocationFacts,
+    LocalMachine,
+    ModuleWork,
+    PoolFacts,
+    SiteFacts,
+    element_shape,
+    full,
+    wanted_elements,
+)
 
 AT_WORK = PlaceFacts(1.0, 0.0, usable=True, delivers=True, waits_s=None)
 NEW = replace(AT_WORK, delivers=False)
@@ -50,6 +61,42 @@ def test_a_site_that_stands_by_waits_for_all_before_it() -> None:
     assert shares(100, [AWAY, standing_by()]) == [0, 100]
     assert shares(100, [late, NEW, standing_by()]) == [50, 50, 0]
     assert shares(100, [replace(NEW, waits_s=inf), replace(standing_by(), delivers=True)]) == [50, 100]
+
+
+ONE, HERE = Resources(cpus=1, memory_mib=1000), LocalMachine(4, 8000)
+
+
+def pool(elements: int = 0, slots: int = 100, name: str = "p") -> PoolFacts:
+    """A pool at work, with tasks that wait."""
+    living = AllocationFacts("a", (), tuple(range(elements)), True, 1, 1000)
+    return PoolFacts(name, slots, 7200.0, None, (ModuleWork("work", ONE, 50),), (living,))
+
+
+@pytest.mark.parametrize(
+    ("pools", "site", "found"),
+    [
+        ([pool(4)], SiteFacts(), set()),
+        ([pool(4, slots=4)], SiteFacts(), {"p"}),
+        ([pool(4)], SiteFacts(limits=Limits(elements=5)), set()),
+        ([pool(4)], SiteFacts(limits=Limits(elements=4)), {"p"}),
+        ([pool(4)], SiteFacts(learnt_elements=4), {"p"}),
+        ([pool(3), pool(1, name="q")], SiteFacts(limits=Limits(elements=4)), {"p", "q"}),
+        ([pool(3)], SiteFacts(local=HERE), set()),
+        ([pool(0), pool(4, name="q")], SiteFacts(local=HERE), {"p", "q"}),
+        ([pool(3, slots=3), pool(0, name="q")], SiteFacts(local=HERE), {"p"}),
+    ],
+)
+def test_a_pool_is_full_at_its_slots_or_at_a_limit_of_its_site(
+    pools: list[PoolFacts], site: SiteFacts, found: set[str]
+) -> None:
+    assert full(pools, site) == found
+
+
+def test_what_waits_in_the_queue_of_a_site_stays_there_while_those_before_it_keep_tasks_waiting() -> None:
+    asked = replace(standing_by(), waits_s=30.0)
+    assert shares(100, [replace(AT_WORK, waits_s=0.0), asked]) == [50, 50]
+    assert shares(100, [AT_WORK, asked]) == [100, 0]
+    assert shares(100, [replace(AT_WORK, waits_s=0.0), standing_by()]) == [100, 0]
 
 
 PLACES = st.lists(

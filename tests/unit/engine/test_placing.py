@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scalebox_hpc.engine.burst import SLOW_S, PlaceFacts
 from scalebox_hpc.engine.placing import Stock, choose, idle, leaving, room, wanted
 
-NEW = PlaceFacts(1.0, 0.0, usable=True, delivers=False, waits_s=0.0)
+NEW = PlaceFacts(1.0, 0.0, usable=True, delivers=False, waits_s=None)
 PENDING = replace(NEW, waits_s=1.0, next_slots=4)
 SLOW = replace(PENDING, waits_s=SLOW_S)
 AT_WORK = replace(NEW, delivers=True, slots=4)
@@ -32,6 +32,14 @@ def test_files_go_where_an_element_has_nothing_to_do_and_first_where_they_are_al
     assert choose([AT_WORK, AT_WORK], [Stock(held=1), Stock()], near={0}) == 0
     assert choose([AT_WORK, AT_WORK], [Stock(held=4), Stock(held=6)], near=()) == 0
     assert choose([PENDING, AT_WORK], [Stock(coming=4), Stock(held=8)], near={0}) is None
+
+
+def test_this_machine_gets_no_files_once_it_has_been_full_for_a_while() -> None:
+    here = replace(NEW, at_once=True, next_slots=4)
+    full = replace(here, waits_s=SLOW_S)
+    assert (room(here, Stock()), room(full, Stock())) == (8, 0)
+    assert leaving(0, [full, AT_WORK], [Stock(lying=3), Stock(held=4)]) == [0, 0], "nor is it idle"
+    assert leaving(0, [full, AT_WORK], [Stock(lying=3), Stock(held=2)]) == [2, 0]
 
 
 def test_what_leaves_a_site_comes_back_only_where_there_is_no_other() -> None:
@@ -87,7 +95,7 @@ PLACES = st.lists(
             when_pending_s=st.sampled_from([0.0, 600.0]),
             usable=st.booleans(),
             delivers=st.booleans(),
-            waits_s=st.sampled_from([0.0, 30.0, 1000.0]),
+            waits_s=st.sampled_from([None, 30.0, 1000.0]),
             slots=st.integers(0, 9),
             next_slots=st.integers(0, 4),
         ),
