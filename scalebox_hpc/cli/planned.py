@@ -30,9 +30,7 @@ class PlannedPool:
     site: str
     machine: str
     modules: tuple[str, ...]
-    when: (
-        str  # "at once" | "when messages reach MODULE, ..." | "when elements of MODULE have been pending ..."
-    )
+    when: str  # "at once" | "when messages reach MODULE, ..." | "when tasks of MODULE have been kept ..."
     elements: int  # the size of the array; 0: what it needs does not fit
     slots_per_element: int
     cpus: int
@@ -124,7 +122,7 @@ def _wait(pipeline: Pipeline, pool: Pool, module: Module) -> str:
     wait_s = module.places[index].when_pending_s if module.places else 0.0
     before = ", ".join(pipeline.sites_of(module)[:index])
     return (
-        f"elements of {module.name} have been pending for {show_duration(wait_s)} at {before}"
+        f"tasks of {module.name} have been kept waiting for {show_duration(wait_s)} at {before}"
         if wait_s
         else ""
     )

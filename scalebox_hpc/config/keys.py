@@ -57,7 +57,7 @@ PLACE: Final[Keys] = {
         "exclusiveMinimum": 0,
         "description": "its share of the backlog, in proportion to those of the others; absent: 1",
     },
-    "when_pending": _duration("it is asked once elements of the sites before have been pending for so long"),
+    "when_pending": _duration("it is asked once the sites before have kept tasks waiting for so long"),
     "pool": _named("a pool of that site; absent: as `pool` of the module says"),
 }
 

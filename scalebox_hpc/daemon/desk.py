@@ -177,6 +177,7 @@ class SiteFacts:
     array_limit: int = 1001
     cpus: int | None = None  # of this machine, for `local`: the most all pools may use
     memory_mib: int | None = None
+    read_us: int = 0  # when its file was taken as it stands; 0: an older release did
 
     @property
     def is_remote(self) -> bool:

@@ -87,6 +87,7 @@ def _site_facts(data: dict[str, Any]) -> SiteFacts:
         array_limit=data["array_limit"],
         cpus=data["cpus"],
         memory_mib=data["memory_mib"],
+        read_us=data.get("read_us", 0),
     )
 
 
@@ -126,7 +127,7 @@ def load_run(desk: Desk, row: tuple[Any, ...]) -> RunState:
     """Read one run with its modules and pools into memory."""
     frozen = read_frozen(row[5])
     pipeline = frozen.pipeline
-    desk.sites.update({name: facts for name, facts in frozen.sites.items() if name not in desk.sites})
+    desk.sites.update({name: facts for name, facts in frozen.sites.items() if _is_newer(desk, facts)})
     run = run_of_row(row, frozen.shared, pipeline)
     run.keys = frozen.keys
     waiting: dict[int, int] = {row[0]: row[1] for row in desk.store.rows("waiting_chunks")}
@@ -144,6 +145,12 @@ def load_run(desk: Desk, row: tuple[Any, ...]) -> RunState:
         desk.world.pools[pool_id] = pool
     desk.world.runs[run.run_id] = run
     return run
+
+
+def _is_newer(desk: Desk, facts: SiteFacts) -> bool:
+    """Whether it is news of a site, as its file was read last: that holds for all runs."""
+    known = desk.sites.get(facts.site.name)
+    return known is None or known.read_us < facts.read_us
 
 
 def _module(desk: Desk, run: RunState, row: tuple[Any, ...]) -> ModuleState:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scalebox_hpc.daemon import allocating, firing, placing, recording
+from scalebox_hpc.daemon import allocating, firing, placing, recording, site_files
 from scalebox_hpc.daemon.desk import Desk, Remove, SiteFacts
 from scalebox_hpc.daemon.headers import inherited_by, read_headers
 from scalebox_hpc.daemon.loading import Frozen, load_run, write_frozen
@@ -41,7 +41,7 @@ class Prepared:
 
 
 def create(desk: Desk, prepared: Prepared, *, again: bool = False) -> RunState:
-    """Accept a run: from now on it is in the ledger. Raises ConflictError where its name is taken.
+    """Accept a run: from now on it is in the ledger. Raises ConflictError where it cannot be.
 
     `again`: it was to be accepted by a commit of whose end we did not learn, and perhaps was.
     """
@@ -51,8 +51,8 @@ def create(desk: Desk, prepared: Prepared, *, again: bool = False) -> RunState:
         raise ConflictError(f"there is a run {prepared.name} already", "submit it again")
     run_id = desk.ids.take("run")
     pipeline = prepared.pipeline
-    frozen = write_frozen(Frozen(pipeline, prepared.sites, prepared.shared))
-    desk.sites.update(prepared.sites)
+    sites = site_files.take_in(desk, prepared.sites)
+    frozen = write_frozen(Frozen(pipeline, sites, prepared.shared))
     desk.store.run(
         "add_run",
         {

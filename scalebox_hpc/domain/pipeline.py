@@ -144,7 +144,7 @@ class Place:
 
     pool: str
     weight: float = 1.0  # its share of the backlog is in proportion to it
-    when_pending_s: float = 0.0  # it asks once elements of those before have been pending for so long
+    when_pending_s: float = 0.0  # it asks once those before have kept tasks waiting for so long
 
 
 @dataclass(frozen=True, slots=True)

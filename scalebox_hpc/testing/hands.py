@@ -116,7 +116,7 @@ class Hands:
                 reply = Reply(200, measured(self._folders(), command))
                 tell(Told("answer", {"call": command.call, "reply": reply}))
             case Compare():
-                tell(Told("compared", {"call": command.call, "sites": {}}))
+                tell(Told("compared", {"call": command.call, "sites": self.world.site_facts(command.sites)}))
 
     def _folders(self) -> Folders:
         return Folders(self.world.folder, (LocalDepot(str(self.world.folder / "shared")),))

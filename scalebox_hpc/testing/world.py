@@ -8,7 +8,7 @@ agents may die, messages may be lost, doubled, delayed and overtake each other.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -266,21 +266,27 @@ class World:
         self._submitted += 1
         path = self.folder / f"{name}.{self._submitted}.jsonl"
         path.write_text("".join(json.dumps([to, body, None]) + "\n" for to, body in seeds))
-        launch = Launch(HOME, str(self.folder / "shared"), "python3")
         shared = self.runs_folder / name / "shared"
         shared.mkdir(parents=True, exist_ok=True)
-        others = {pool.site for pool in pipeline.pools.values()} - {self.site.name}
-        sites = [self.site, *(replace(self.site, name=name, ssh=None) for name in sorted(others))]
-        prepared = Prepared(
-            name, pipeline, {each.name: SiteFacts(each, launch) for each in sites},
-            {each.name: str(shared) for each in sites}, "/results", str(path),
-        )  # fmt: skip
+        sites = self.site_facts(sorted({self.site.name, *(pool.site for pool in pipeline.pools.values())}))
+        folders = dict.fromkeys(sites, str(shared))
+        prepared = Prepared(name, pipeline, sites, folders, "/results", str(path))
         self._have_a_daemon()
         reply: list[Reply] = []
         call = Call("run.submit", {}, reply.append)
         self.daemon.submit(call, Told("prepared", {"call": call, "prepared": prepared}))
         self.run(until=lambda: bool(reply))
         return reply[0]
+
+    def site_facts(self, names: Iterable[str]) -> dict[str, SiteFacts]:
+        """What the files of sites say now: the same of all, but that the others are on this machine."""
+        launch = Launch(HOME, self.site.shared or str(self.folder / "shared"), "python3")
+        return {
+            name: SiteFacts(
+                self.site if name == self.site.name else replace(self.site, name=name, ssh=None), launch
+            )
+            for name in names
+        }
 
     def command(self, verb: str, **args: Any) -> Reply:
         """Do what a person's command asks of the daemon, again where it says so; return the answer."""

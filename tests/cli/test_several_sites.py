@@ -36,7 +36,7 @@ def test_plan_shows_the_share_of_each_site_and_what_it_waits_for(sbx_json: Say, 
     pools = {each["site"]: each for each in sbx_json(None, "plan")["pools"]}
     assert [pools[site]["elements"] for site in ("hpc1", "hpc2", "hpc3")] == [1, 3, 1]
     assert [pools[site]["when"] for site in ("hpc1", "hpc2")] == ["at once", "at once"]
-    wait = "when elements of work have been pending for 10m at hpc1, hpc2"
+    wait = "when tasks of work have been kept waiting for 10m at hpc1, hpc2"
     assert pools["hpc3"]["when"] == wait
 
 

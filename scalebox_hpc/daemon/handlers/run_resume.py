@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scalebox_hpc.daemon import runs
+from scalebox_hpc.daemon import runs, site_files
 from scalebox_hpc.daemon.desk import Compare, SiteFacts
 from scalebox_hpc.daemon.events import Call
 from scalebox_hpc.daemon.handlers.finding import run_of
@@ -39,7 +39,7 @@ def handle(core: Core, call: Call) -> None:
 def compared(core: Core, call: Call, sites: dict[str, SiteFacts]) -> None:
     """The files are as they were, or kept as they were; the sites are as their files say now."""
     desk, run = core.desk, run_of(core, call.args["run"])
-    desk.sites.update(sites)
+    site_files.take_in(desk, sites)
     sites = {name: desk.sites[name] for name in run.shared}
     frozen = write_frozen(Frozen(run.pipeline, sites, dict(run.shared), run.keys))
     desk.store.run("freeze_run", (frozen, run.run_id))
