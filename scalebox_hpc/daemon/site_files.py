@@ -11,7 +11,7 @@ from scalebox_hpc.errors import ConflictError
 
 
 def take_in(desk: Desk, sites: Mapping[str, SiteFacts]) -> dict[str, SiteFacts]:
-    """Go on with sites as their files were just read; return them. Raises ConflictError, with nothing done."""
+    """Go on with sites as their files were just read. Raises ConflictError, with nothing done."""
     for site, facts in sites.items():
         _must_stay_in_place(desk, site, facts)
     taken = {site: replace(facts, read_us=desk.now.wall_us) for site, facts in sites.items()}

@@ -99,6 +99,24 @@ def test_a_site_that_stands_by_is_not_asked_while_the_first_starts_at_once(two: 
     assert next(each for each in two.status()["pools"] if each["site"] == "b")["pool"] == "work-b"
 
 
+UNTIL_B = """#!/bin/sh
+[ "$SBX_SITE" != b ] || touch "$SBX_PIPELINE/b-helps"
+while [ ! -e "$SBX_PIPELINE/b-helps" ]; do sleep 0.1; done
+echo "$1" > messages.txt
+"""
+
+
+def test_a_site_that_stands_by_helps_once_this_machine_has_been_full_for_long_enough(two: Lab) -> None:
+    """Tasks here wait until one has begun there."""
+    two.file("site-configs/local.toml", 'batch = "local"\n[machines.one]\ncpus = 2\nmemory = "1G"\n')
+    sites_of_work = '["local", { name = "b", when_pending = "3s" }]'
+    two.pipeline(SUM.replace("SITES", sites_of_work).replace("pool = { slots = 2 }\n", ""), work_sh=UNTIL_B)
+    two.run()
+    assert sites(two)["local"] >= 2
+    at_b = [float(row["queue_s"]) for row in two.rows() if row["site"] == "b"]
+    assert min(at_b) >= 3.0
+
+
 MORE = """
 sbx = 1
 [pipeline]
