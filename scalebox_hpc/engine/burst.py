@@ -24,7 +24,7 @@ class PlaceFacts:
     when_pending_s: float  # it is asked once all sites before have kept tasks waiting for so long; 0: at once
     usable: bool  # it can be reached, and its pool is not paused
     delivers: bool  # an element of its pool is at work
-    waits_s: float | None  # since an element is pending, or since it is full while tasks wait; None: neither
+    waits_s: float | None  # for how long an element is pending, or it is full and tasks wait; None: neither
     slots: int = 0  # how many tasks its elements at work hold at once
     next_slots: int = 0  # how many one element will hold that has not started; 0: none is pending
     at_once: bool = False  # it has no queue: an element starts when it is asked for, if there is room for it
