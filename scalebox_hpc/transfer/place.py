@@ -38,6 +38,13 @@ class Place:
         return written(f"{self.site}:{self.path}" if self.site else self.path)
 
 
+def copy_in(directory: Place, name: str) -> Place:
+    """The place of a copy below a directory. Raises UsageError for a path that leads elsewhere."""
+    if name in ("", "~") or ".." in name.split("/"):
+        raise UsageError(f"{name!r} is no name for a copy in {directory}", "name the copy itself")
+    return directory / name
+
+
 def written(text: str) -> str:
     """A place or a name as one line of text: a JSON string where it could not be read back as it is."""
     return json.dumps(text) if text.startswith('"') or _UNSPEAKABLE.search(text) else text
