@@ -65,7 +65,7 @@ def read_place(text: str, base: Place | None = None) -> Place:
     whole = plain(text)
     match = _AT_SITE.fullmatch(whole)
     site, path = (match[1], match[2]) if match else ("", whole)
-    if "\0" in path or not whole:
+    if not whole or not is_path(path):
         raise UsageError(f"{text!r} names no place", "write SITE:PATH or PATH")
     if base is not None and not match and not _is_anchored(path):
         return _tidy(base / path)
@@ -80,6 +80,14 @@ def is_relative(text: str) -> bool:
     """Whether a text names a place only together with another one. Raises UsageError."""
     whole = plain(text)
     return not _AT_SITE.fullmatch(whole) and not _is_anchored(whole)
+
+
+def is_path(text: str) -> bool:
+    """Whether a file could be called so: no NUL, and nothing that could not come from `os.fsdecode`."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_anchored(path: str) -> bool:
