@@ -323,3 +323,14 @@ def test_nothing_is_deleted_without_a_copy_or_a_source(pack: Packers, tree: Path
     with pytest.raises(TransferFailed, match="nothing was deleted"):
         pack("delete", pack.at(tmp_path / "gone"), SOURCE=pack.at(tree))
     assert (tree / "sub" / "a.fits").exists()
+
+
+def test_a_manifest_is_verified_where_it_lies_unless_nothing_there_computes_it(
+    pack: Packers, tree: Path
+) -> None:
+    (tree / "SUMS").write_text(subprocess.check_output(["sha256sum", "./-dash"], cwd=tree, text=True))
+    ((_, headers),) = pack("checksum", pack.at(tree), MANIFEST="SUMS")
+    assert headers["files"] == "1"
+    with pytest.raises(TransferFailed, match="cannot compute 'md5'") as failed:
+        pack("checksum", pack.at(tree), MANIFEST="SUMS", ALGORITHM="md5")
+    assert failed.value.cause is Cause.TOOL
