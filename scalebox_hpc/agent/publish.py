@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterable, Iterator
+from hashlib import sha256
 
 from scalebox_hpc.agent.walls import Walls, has, has_open, walls_of
 
@@ -65,7 +66,7 @@ def _copy(source: str, target: str, walls: Walls, within: Walls) -> Generator[in
 
 
 def _copy_into(folder: int, name: str, source: str, walls: Walls) -> Generator[int, None, None]:
-    temporary = f".{name[:200]}.sbx-{os.getpid()}"
+    temporary = f".sbx-{os.getpid()}-{sha256(os.fsencode(name)).hexdigest()}"  # names may be long already
 
     def opener(path: str, flags: int) -> int:
         return os.open(path, flags | os.O_NOFOLLOW, 0o666, dir_fd=folder)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from scalebox_hpc.errors import UsageError
 from scalebox_hpc.transfer.copy import Copied, Move, Order, Outcome, copy
 from scalebox_hpc.transfer.opening import opened
-from scalebox_hpc.transfer.place import Place, is_relative, plain, read_place
+from scalebox_hpc.transfer.place import Place, copy_in, is_path, is_relative, plain, read_place
 from scalebox_hpc.transfer.receipt import Receipt
 from scalebox_hpc.transfer.removal import remove_source
 from scalebox_hpc.transfer.task import Task
 from scalebox_hpc.units import show_count, show_size
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +83,14 @@ def _read_files(body: str, base: Place | None) -> Wanted:
             names = [os.fsdecode(name) for name in data.split(b"\0") if name]
         else:
             names = list(said["files"])
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UsageError(
             f"{body} lists no files: {error!r}", 'write {"from": ..., "files": [...]}'
         ) from error
     except OSError as error:
         raise UsageError(f"{body}: {error}", "the list must be readable here") from error
     for name in names:
-        if not isinstance(name, str) or name.startswith("/") or ".." in name.split("/") or "\0" in name:
+        if not isinstance(name, str) or name.startswith("/") or ".." in name.split("/") or not is_path(name):
             raise UsageError(f"{name!r} is no name below a directory", "write names relative to `from`")
     return Wanted(source, "", tuple(os.path.normpath(name) for name in names))
 
@@ -103,7 +105,7 @@ def _target(task: Task, wanted: Wanted) -> Place:
         raise UsageError("nothing says where to", "write env = { TO = ... }, or send the header sbx_target")
     if wanted.names is not None:
         return directory
-    return directory / (wanted.relative or wanted.source.name)
+    return copy_in(directory, wanted.relative or wanted.source.name)
 
 
 def _send(task: Task, move: Move, outcome: Outcome) -> None:
@@ -124,11 +126,13 @@ def _send(task: Task, move: Move, outcome: Outcome) -> None:
 
 
 def headers_of(copied: Copied) -> dict[str, str]:
-    """What is known of a file, as headers of a message."""
-    seconds, ns = divmod(copied.mtime_ns, 1_000_000_000)
-    when = datetime.fromtimestamp(seconds, UTC).replace(microsecond=ns // 1000)
-    found = {"size": str(copied.size_bytes), "mtime": when.isoformat(timespec="microseconds")}
-    found["mtime"] = found["mtime"].replace("+00:00", "Z")
+    """What is known of a file, as headers of a message; a time that no calendar has is left out."""
+    found = {"size": str(copied.size_bytes)}
+    try:
+        when = _EPOCH + timedelta(microseconds=copied.mtime_ns // 1000)
+        found["mtime"] = when.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    except OverflowError:
+        pass
     return {**found, **({"checksum": copied.checksum} if copied.checksum else {})}
 
 

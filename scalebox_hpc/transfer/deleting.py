@@ -26,7 +26,7 @@ _AT_ONCE: Final = 5000  # files of one question
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """What is to go, below a root: files, links, and the directories that are then empty."""
+    """What is to go, below a root: files, links, and of a whole directory those that are then empty."""
 
     root: str
     files: list[Entry]
@@ -47,7 +47,8 @@ def run(task: Task) -> None:
     source, copy = ends[gone.site], ends[wanted.source.site]
     try:
         doomed = _doomed(source, gone, copy, wanted.source, wanted.names)
-        _verify(source, copy, doomed, task.headers.get("checksum", "") if not doomed.directories else "")
+        is_file = wanted.names is None and not doomed.directories
+        _verify(source, copy, doomed, task.headers.get("checksum", "") if is_file else "")
         _delete(source, copy, doomed)
     finally:
         for end in ends.values():
@@ -72,13 +73,14 @@ def _doomed(source: Known, gone: Place, copy: Known, kept: Place, names: Sequenc
         return Doomed(folder, [entry(name, found)], copy_folder, [copy_name], [])
     entries = [Entry(*each) for each in source.ask("walk", root)]
     chosen = None if names is None else set(names)
-    files = [each for each in entries if each.kind != "d" and (chosen is None or each.name in chosen)]
-    directories = [each.name for each in entries if each.kind == "d"] if chosen is None else [""]
+    wanted = [each for each in entries if chosen is None or (each.kind != "d" and each.name in chosen)]
     copies = {each[0]: each[1] for each in copy.ask("walk", copy_root)}
-    lacking = [each.name for each in files if each.kind == "o" or copies.get(each.name) != each.kind]
+    lacking = [each.name for each in wanted if each.kind == "o" or copies.get(each.name) != each.kind]
     if lacking:
         fact = f"{copy.title}: not in {copy_root}: {_some(lacking)}: nothing was deleted"
         raise TransferFailed(Cause.MISSING, fact)
+    files = [each for each in wanted if each.kind != "d"]
+    directories = [each.name for each in wanted if each.kind == "d"]
     return Doomed(root, files, copy_root, [each.name for each in files], directories)
 
 
@@ -112,9 +114,7 @@ def _delete(source: Known, copy: Known, doomed: Doomed) -> None:
         left += source.ask("remove", doomed.root, known)
     if left:
         raise TransferFailed(Cause.CHANGED, f"{source.title}: not deleted, for it changed: {_some(left)}")
-    source.ask("prune", doomed.root, [name for name in doomed.directories if name])
-    if doomed.directories and doomed.directories != [""]:
-        source.ask("prune", posixpath.dirname(doomed.root), [posixpath.basename(doomed.root)])
+    source.ask("prune", doomed.root, doomed.directories)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -25,7 +25,6 @@ _NAME = attrgetter("name")
 TEMPORARY = re.compile(r"\.sbx-[0-9a-f]{12}")
 ENTRIES_A_LINE = 2000
 _CHUNK = 1 << 18  # stays in the cache of a processor
-_PROBE_BYTES = 64 << 20
 _WORDS_A_COMMAND = 500
 _SAMPLES, _SAMPLE_BYTES = 8, 1 << 16
 _LOOKS = 3
@@ -118,8 +117,13 @@ def walk(root: str) -> Iterator[list[Any]]:
                 below.append(name)
 
 
-def fingerprint(root: str) -> str:
-    """What a directory has in common with others in which `walk` finds the same; "" where there is none."""
+def fingerprint(root: str, temporary: str) -> str:
+    """What a directory has in common with others in which `walk` finds the same; "" where there is none.
+
+    One in which a transfer has begun to fill `temporary` is like no other.
+    """
+    if os.path.lexists(os.path.join(whole(root), temporary)):
+        return "begun"
     return fingerprint_of(walk(root))
 
 
@@ -232,7 +236,7 @@ def _by_command(tool: str, paths: list[str], stdin: Any = None) -> list[str]:
     done = subprocess.run(words, stdin=stdin or subprocess.DEVNULL, capture_output=True, check=False)
     if done.returncode:
         return []
-    return [_hex_of(line) for line in done.stdout.decode("ascii", "replace").splitlines() if line]
+    return [_hex_of(line) for line in done.stdout.decode("ascii", "replace").split("\n") if line]
 
 
 def _hex_of(line: str) -> str:
@@ -260,16 +264,19 @@ def begin(temporary: str, most: int, old: str = "") -> int:
     if old and not os.path.exists(temporary):
         import shutil
 
-        copied = temporary + ".copied"  # else a copy cut short would pass for an earlier try
-        shutil.copyfile(old, copied)
-        os.replace(copied, temporary)
+        # In one step, else a copy cut short would pass for an earlier try.
+        os.replace(shutil.copyfile(old, temporary + ".copied"), temporary)
+    if os.path.exists(temporary):
+        os.chmod(temporary, 0o600)  # rsync may have given it the mode that it is to have
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     return os.stat(temporary).st_size
 
 
-def finish(temporary: str, target: str, durable: bool) -> None:
-    """Give a whole file its name in one step."""
+def finish(temporary: str, target: str, mtime_ns: int, mode: int, durable: bool) -> None:
+    """Give a whole file mode and time, and then its name in one step."""
     temporary, target = whole(temporary), whole(target)
+    os.chmod(temporary, mode)
+    os.utime(temporary, ns=(mtime_ns, mtime_ns))
     if durable:
         _sync(temporary)
     os.replace(temporary, target)
@@ -315,14 +322,26 @@ def dress(root: str, wanted: list[list[Any]]) -> None:
 
 
 def drop(path: str) -> None:
-    """Remove a temporary file or directory, if it is there."""
+    """Remove a temporary file or directory, if it is there, whatever the modes of directories below."""
     path = whole(path)
     if os.path.isdir(path):
         import shutil
 
-        shutil.rmtree(path)
+        try:
+            shutil.rmtree(path)
+        except PermissionError:
+            _unlock(path)
+            shutil.rmtree(path)
     elif os.path.lexists(path):
         os.unlink(path)
+
+
+def _unlock(path: str) -> None:
+    """Let us change a directory and all below it; links are not followed."""
+    os.chmod(path, 0o700)
+    for entry in os.scandir(path):
+        if entry.is_dir(follow_symlinks=False):
+            _unlock(entry.path)
 
 
 def remove(root: str, known: list[list[Any]]) -> Iterator[str]:
@@ -381,22 +400,7 @@ def sample(path: str) -> float:
     return packed / plain if plain else 1.0
 
 
-def lines(path: str) -> Iterator[str]:
-    """The lines of a text."""
-    with open(whole(path), encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            yield line.rstrip("\n")
-
-
-def fits(directory: str, size: int) -> None:
-    """Try whether so many bytes, up to 64 MiB, could be written there now; the error says why not."""
-    import tempfile
-
-    with tempfile.TemporaryFile(dir=whole(directory)) as file:
-        os.posix_fallocate(file.fileno(), 0, max(1, min(size, _PROBE_BYTES)))
-
-
-_CALLS = (facts, rsync, ping, look, walk, fingerprint, survey, digest, sample, lines, fits)
+_CALLS = (facts, rsync, ping, look, walk, fingerprint, survey, digest, sample)
 _ORDERS = (load, begin, finish, settle, make, dress, drop, remove, prune)
 CALLS: dict[str, Any] = {call.__name__: call for call in (*_CALLS, *_ORDERS)}
 AT_ONCE = frozenset([*CALLS, "pack", "unpack"])  # the others come by `load`

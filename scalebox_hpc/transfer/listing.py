@@ -16,7 +16,7 @@ from scalebox_hpc.transfer.copy import Copied
 from scalebox_hpc.transfer.copying import headers_of
 from scalebox_hpc.transfer.ends import Known
 from scalebox_hpc.transfer.opening import end_at
-from scalebox_hpc.transfer.place import Place, read_place, written
+from scalebox_hpc.transfer.place import Place, is_relative, read_place, written
 from scalebox_hpc.transfer.plan import Entry
 from scalebox_hpc.transfer.sizing import cut, read_sizes
 from scalebox_hpc.transfer.task import Message, Task
@@ -110,11 +110,17 @@ def _relative_to(task: Task, root: Place, base: Place | None) -> str | None:
 
 def _one_each(root: Place, before: str | None, found: Sequence[Entry]) -> Iterator[Message]:
     for each in found:
-        body = str(root / each.name) if before is None else written(before + each.name)
+        body = str(root / each.name) if before is None else _below(before + each.name)
         headers = headers_of(Copied(each.name, each.size_bytes, each.mtime_ns, ""))
         if each.kind == "l":
             headers["kind"] = "link"
         yield body, headers
+
+
+def _below(name: str) -> str:
+    """A name as a body: after `./` where it would be read as a place at a site or at home, or as JSON."""
+    body = written(name)
+    return body if is_relative(body) and not body.startswith("{") else written(f"./{name}")
 
 
 def _shards(task: Task, root: Place, parts: Sequence[Sequence[Entry]]) -> Iterator[Message]:

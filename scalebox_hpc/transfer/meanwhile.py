@@ -6,26 +6,24 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from scalebox_hpc.errors import SbxError
-
 T = TypeVar("T")
 
 
 class Meanwhile(threading.Thread, Generic[T]):
-    """One call on a thread of its own; what it returns, or which error of ours it raises, comes later."""
+    """One call on a thread of its own; what it returns, or raises, comes later."""
 
     def __init__(self, do: Callable[[], T]) -> None:
         super().__init__(daemon=True)
         self._do = do
         self._found: list[T] = []
-        self._error: SbxError | None = None
+        self._error: BaseException | None = None
         self.start()
 
     def run(self) -> None:
         """See Thread."""
         try:
             self._found.append(self._do())
-        except SbxError as error:
+        except BaseException as error:  # noqa: BLE001 (it is raised where it is waited for)
             self._error = error
 
     def result(self) -> T:

@@ -18,8 +18,9 @@ from scalebox_hpc.transfer.copying import headers_of, read_body
 from scalebox_hpc.transfer.ends import Known
 from scalebox_hpc.transfer.opening import end_at
 from scalebox_hpc.transfer.place import Place
-from scalebox_hpc.transfer.plan import Entry
+from scalebox_hpc.transfer.plan import Entry, folder
 from scalebox_hpc.transfer.sizing import cut, read_sizes
+from scalebox_hpc.transfer.streams import Streams
 from scalebox_hpc.transfer.task import Message, Task
 from scalebox_hpc.units import show_count, show_size
 
@@ -50,13 +51,17 @@ def run(task: Task) -> None:
     end = end_at(target.site, task.find_site)
     try:
         need_tools(end)
+        if wanted.names is None:
+            _refuse_within(end, wanted.source, target)
         entries = _entries(end, wanted.source, wanted.names)
         made: list[Archive] = []
         watch = task.watch()
         watch.expect(sum(each.size_bytes for each in entries))
-        for part in cut(entries, sizes):
-            made.append(_pack(end, wanted.source, part, target, level))
-            watch.report(made[-1].itself.name, made[-1].content_bytes)
+        temporary = posixpath.join(end.full(target.path), folder(wanted.source, target, wanted.names or ()))
+        with Streams({}).alone(f"{target.site}:{temporary}"):
+            for part in cut(entries, sizes):
+                made.append(_pack(end, wanted.source, part, target, temporary, level))
+                watch.report(made[-1].itself.name, made[-1].content_bytes)
         watch.end()
     finally:
         end.close()
@@ -82,6 +87,13 @@ def need_tools(end: Known) -> None:
         )
 
 
+def _refuse_within(end: Known, source: Place, target: Place) -> None:
+    """Refuse to put archives among what is packed: the next try would pack them, too."""
+    root, path = (end.full(each.path).rstrip("/") + "/" for each in (source, target))
+    if path.startswith(root):
+        raise UsageError(f"{target} lies in {source}, all of which is packed", "name a TO outside of it")
+
+
 def _entries(end: Known, source: Place, names: Sequence[str] | None) -> list[Entry]:
     """What is to be packed: files, links and directories, in the order in which a walk meets them."""
     root = end.full(source.path)
@@ -102,7 +114,9 @@ def _entries(end: Known, source: Place, names: Sequence[str] | None) -> list[Ent
     return [each for each in found if each.name]
 
 
-def _pack(end: Known, source: Place, part: Sequence[Entry], target: Place, level: int) -> Archive:
+def _pack(
+    end: Known, source: Place, part: Sequence[Entry], target: Place, temporary: str, level: int
+) -> Archive:
     """Make one archive; again, where a file changes meanwhile."""
     root, names = end.full(source.path), [each.name for each in part]
     for _ in range(ROUNDS):
@@ -111,7 +125,7 @@ def _pack(end: Known, source: Place, part: Sequence[Entry], target: Place, level
         sums = end.ask("digest", HASH, root, files, True)
         manifest = "".join(manifest_line(*each) for each in zip(files, sums, strict=True))
         path = end.full(place.path)
-        exit_code, said = end.ask("pack_archive", root, path, manifest, names, level)
+        exit_code, said = end.ask("pack_archive", root, path, temporary, manifest, names, level)
         if exit_code > 1:
             raise TransferFailed(cause_of_command(1, said), f"{end.title}: tar: {said}")
         now = end.ask("survey", root, names)
@@ -126,9 +140,9 @@ def _pack(end: Known, source: Place, part: Sequence[Entry], target: Place, level
 
 
 def _archive(end: Known, place: Place, part: Sequence[Entry]) -> Archive:
-    folder, name = posixpath.split(end.full(place.path))
-    (shown,) = end.ask("look", [posixpath.join(folder, name)])
-    (checksum,) = end.ask("digest", HASH, folder, [name])
+    path = end.full(place.path)
+    (shown,) = end.ask("look", [path])
+    (checksum,) = end.ask("digest", HASH, posixpath.dirname(path), [place.name])
     files = [each for each in part if each.kind != "d"]
     copied = Copied(str(place), shown[1], shown[2], f"{HASH}:{checksum}")
     return Archive(copied, len(files), sum(each.size_bytes for each in files))

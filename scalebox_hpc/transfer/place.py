@@ -28,14 +28,21 @@ class Place:
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
-        return posixpath.basename(self.path)
+        """The last part of the path, "" for a home or root directory."""
+        return "" if self.path == "~" else posixpath.basename(self.path)
 
     def __truediv__(self, name: str) -> Place:
         return replace(self, path=posixpath.join(self.path, name))
 
     def __str__(self) -> str:
         return written(f"{self.site}:{self.path}" if self.site else self.path)
+
+
+def copy_in(directory: Place, name: str) -> Place:
+    """The place of a copy below a directory. Raises UsageError for a path that leads elsewhere."""
+    if not name or ".." in name.split("/"):
+        raise UsageError(f"{name!r} is no name for a copy in {directory}", "name the copy itself")
+    return directory / name
 
 
 def written(text: str) -> str:
@@ -65,7 +72,7 @@ def read_place(text: str, base: Place | None = None) -> Place:
     whole = plain(text)
     match = _AT_SITE.fullmatch(whole)
     site, path = (match[1], match[2]) if match else ("", whole)
-    if "\0" in path or not whole:
+    if not whole or not is_path(path):
         raise UsageError(f"{text!r} names no place", "write SITE:PATH or PATH")
     if base is not None and not match and not _is_anchored(path):
         return _tidy(base / path)
@@ -80,6 +87,14 @@ def is_relative(text: str) -> bool:
     """Whether a text names a place only together with another one. Raises UsageError."""
     whole = plain(text)
     return not _AT_SITE.fullmatch(whole) and not _is_anchored(whole)
+
+
+def is_path(text: str) -> bool:
+    """Whether a file could be called so: no NUL, and nothing that could not come from `os.fsdecode`."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _is_anchored(path: str) -> bool:

@@ -50,13 +50,15 @@ def _waiting(task: Task) -> str:
 def _take(task: Task, source: Place, record: Path) -> None:
     results = Path(task.text("SBX_RESULTS"), record.parent.parent.name)
     partial = record.with_name(f".{record.name}.{task.text('SBX_ATTEMPT')}")
-    messages = Order(source / MESSAGES, Place("", str(partial)))
+    # What is removed at the site must be on our disk before: the record, the results, the record's name.
+    messages = Order(source / MESSAGES, Place("", str(partial)), keep_source=False)
     with opened(messages, task.find_site, task.watch(), task.wish()) as move:
         copy(move)
         files = Order(source / "files", Place("", str(results)), verify_all=True)
         size = copy(move.also(files)).size_bytes
-        move.target.ask("settle", str(results))  # what is removed at the site must be on our disk
+        move.target.ask("settle", str(results))
         os.replace(partial, record)
+        move.target.ask("settle", str(record.parent))
         move.source.ask("drop", move.source.full(source.path))
     task.tell(f"{size} bytes taken home", size, size)
 

@@ -42,10 +42,8 @@ def _one(task: Task, end: Known, place: Place) -> None:
     wished, _, known = expected.partition(":")
     wished = wished or task.text("ALGORITHM")
     here = end.facts["algorithms"]
-    if wished and wished not in here:
-        fact = f"{end.title} cannot compute {wished!r}, only {', '.join(here)}"
-        raise TransferFailed(Cause.TOOL, fact, "install xxhsum or b3sum there, or use sha256")
     chosen = wished or algorithm(here, here)
+    _need(end, chosen)
     path = end.full(place.path)
     (shown,) = end.ask("look", [path])
     if shown is None:
@@ -62,12 +60,21 @@ def _one(task: Task, end: Known, place: Place) -> None:
     task.tell(f"{'verified' if known else 'computed'} {chosen}:{found}, {show_size(size)}", size, 0)
 
 
+def _need(end: Known, chosen: str) -> None:
+    """Raise TransferFailed where an end cannot compute that."""
+    here = end.facts["algorithms"]
+    if chosen not in here:
+        fact = f"{end.title} cannot compute {chosen!r}, only {', '.join(here)}"
+        raise TransferFailed(Cause.TOOL, fact, "install xxhsum or b3sum there, or use sha256")
+
+
 def _verify_all(task: Task, end: Known, place: Place) -> None:
     manifest = read_place(task.text("MANIFEST"), place)
     if manifest.site != place.site:
         raise UsageError(f"the manifest {manifest} is at another site than {place}", "copy it there first")
     lines = end.ask("lines", end.full(manifest.path))
-    chosen, expected = read_manifest(lines)
+    chosen, expected = read_manifest(lines, task.text("ALGORITHM"))
+    _need(end, chosen)
     root, bad, gone = end.full(place.path), [], []
     for batch in batches(list(expected), _AT_ONCE):
         for name, found in zip(batch, end.ask("digest", chosen, root, list(batch)), strict=True):
@@ -89,10 +96,11 @@ def _told(what: str, names: Sequence[str]) -> str:
     return f"{len(names)} {what} ({shown}) " if names else ""
 
 
-def read_manifest(lines: Sequence[str]) -> tuple[str, dict[str, str]]:
+def read_manifest(lines: Sequence[str], usual: str = "") -> tuple[str, dict[str, str]]:
     """The algorithm of a manifest, and the checksum of each name, as sha256sum, xxhsum and b3sum write them.
 
-    Raises UsageError.
+    Lines that do not say which are of the `usual` one, else of xxh3 or sha256 by their length. Raises
+    UsageError.
     """
     found: dict[str, str] = {}
     kinds: set[str] = set()
@@ -104,12 +112,12 @@ def read_manifest(lines: Sequence[str]) -> tuple[str, dict[str, str]]:
         if match["escaped"]:
             name = re.sub(r"\\(.)", lambda each: {"n": "\n", "r": "\r"}.get(each[1], each[1]), name)
         found[name.removeprefix("./")] = match["hex"]
-        kinds.add(_kind(line, match["hex"]))
+        kinds.add(_kind(line, match["hex"], usual))
     if len(kinds) != 1:
         raise UsageError(f"the manifest has {len(kinds)} kinds of checksums", "write one for each kind")
     return kinds.pop(), found
 
 
-def _kind(line: str, hex_: str) -> str:
+def _kind(line: str, hex_: str, usual: str) -> str:
     said = line.removeprefix("\\").split(" ")[0].split("_")[0]
-    return _NAMES.get(said) or ("xxh3" if len(hex_) == 16 else "sha256")
+    return _NAMES.get(said) or usual or ("xxh3" if len(hex_) == 16 else "sha256")

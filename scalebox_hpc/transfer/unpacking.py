@@ -110,7 +110,7 @@ def _refuse_odd(end: Known, path: str, found: Sequence[Entry]) -> None:
 def _check_files(end: Known, path: str, temporary: str, found: Sequence[Entry], manifest: str) -> None:
     """Compare all files with the manifest. Raises TransferFailed."""
     try:
-        _, wanted = read_manifest(manifest.splitlines()) if manifest else (HASH, {})
+        _, wanted = read_manifest(manifest.removesuffix("\n").split("\n")) if manifest else (HASH, {})
     except UsageError as error:
         raise TransferFailed(Cause.CHECKSUM, f"{end.title}: {path}: {error.fact}") from error
     names = [each.name for each in found if each.kind == "f"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import stat
@@ -28,6 +29,7 @@ ODD = (
     os.fsdecode(b"not-utf8-\xff"),
     "-dash",
     "back\\slash",
+    "vt\x0bff\x0cfs\x1cnel\x85ls\u2028end",
 )
 
 
@@ -255,6 +257,19 @@ def test_a_directory_is_deleted_once_its_copy_is_the_same(pack: Packers, tree: P
     assert pack("delete", body, headers) == [(body, headers)], "a repeated attempt does no harm"
 
 
+def test_a_directory_without_directories_goes_as_a_whole_but_stays_where_files_of_it_are_named(
+    pack: Packers, tmp_path: Path
+) -> None:
+    for name in ("whole", "named"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").write_text("x")
+        ((body, headers),) = pack("copy", pack.at(tmp_path / name), TO=pack.at(tmp_path / "copies"))
+        files = json.dumps({"from": body, "files": ["x"]}) if name == "named" else body
+        pack("delete", files, headers)
+    assert not (tmp_path / "whole").exists()
+    assert list((tmp_path / "named").iterdir()) == []
+
+
 def test_a_file_is_deleted_once_its_copy_is_the_same(pack: Packers, tree: Path, tmp_path: Path) -> None:
     ((body, headers),) = pack("copy", pack.at(tree / "sub" / "a.fits"), TO=pack.at(tmp_path / "copies"))
     pack("delete", body, headers)
@@ -273,6 +288,10 @@ def add_a_file(tree: Path, copy: Path) -> None:
     (tree / "sub" / "new").write_text("new")
 
 
+def add_an_empty_directory(tree: Path, copy: Path) -> None:
+    (tree / "sub" / "new").mkdir()
+
+
 def make_the_copy_a_link(tree: Path, copy: Path) -> None:
     shutil.rmtree(copy)
     copy.symlink_to(tree)
@@ -283,7 +302,9 @@ def make_a_hard_link(tree: Path, copy: Path) -> None:
     os.link(tree / "sub" / "a.fits", copy / "sub" / "a.fits")
 
 
-@pytest.mark.parametrize("spoil", [change_a_copy, add_a_file, make_the_copy_a_link, make_a_hard_link])
+@pytest.mark.parametrize(
+    "spoil", [change_a_copy, add_a_file, add_an_empty_directory, make_the_copy_a_link, make_a_hard_link]
+)
 def test_nothing_is_deleted_unless_all_of_it_is_the_same(
     pack: Packers, tree: Path, tmp_path: Path, spoil: object
 ) -> None:
@@ -302,3 +323,14 @@ def test_nothing_is_deleted_without_a_copy_or_a_source(pack: Packers, tree: Path
     with pytest.raises(TransferFailed, match="nothing was deleted"):
         pack("delete", pack.at(tmp_path / "gone"), SOURCE=pack.at(tree))
     assert (tree / "sub" / "a.fits").exists()
+
+
+def test_a_manifest_is_verified_where_it_lies_unless_nothing_there_computes_it(
+    pack: Packers, tree: Path
+) -> None:
+    (tree / "SUMS").write_text(subprocess.check_output(["sha256sum", "./-dash"], cwd=tree, text=True))
+    ((_, headers),) = pack("checksum", pack.at(tree), MANIFEST="SUMS")
+    assert headers["files"] == "1"
+    with pytest.raises(TransferFailed, match="cannot compute 'md5'") as failed:
+        pack("checksum", pack.at(tree), MANIFEST="SUMS", ALGORITHM="md5")
+    assert failed.value.cause is Cause.TOOL

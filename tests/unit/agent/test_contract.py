@@ -196,6 +196,15 @@ def test_published_files_are_moved_with_their_directories(desk: Desk) -> None:
     assert sorted(path.name for path in desk.results.rglob("*") if path.is_file()) == ["big", "empty"]
 
 
+def test_a_name_as_long_as_names_may_be_is_published_in_any_script(desk: Desk) -> None:
+    (desk.work / "publish").mkdir()
+    names = {"界" * 85, "x" * 255}
+    for name in names:
+        (desk.work / "publish" / name).write_text("content")
+    assert desk.collect().problem == ""
+    assert {path.name: path.read_text() for path in desk.results.iterdir()} == dict.fromkeys(names, "content")
+
+
 def test_what_cannot_be_published_is_told(desk: Desk) -> None:
     (desk.work / "publish").mkdir()
     (desk.work / "publish" / "taken").touch()

@@ -16,9 +16,10 @@ from scalebox_hpc.domain.site import Site, Ssh
 from scalebox_hpc.errors import PipelineErrors, UsageError
 from scalebox_hpc.transfer import copying, parcel
 from scalebox_hpc.transfer.__main__ import main
-from scalebox_hpc.transfer.copy import Move, Outcome
+from scalebox_hpc.transfer.copy import Copied, Move, Outcome
 from scalebox_hpc.transfer.removal import remove_source
 from scalebox_hpc.transfer.summing import read_manifest
+from tests.permissions import permissions_hold
 
 SITES = {"local": Site("local", "local"), "b": Site("b", "slurm", ssh=Ssh("b.example.org"))}
 
@@ -66,6 +67,33 @@ def test_a_copied_file_is_sent_on_with_what_is_known_of_it(agent: Agent, tmp_pat
         "checksum": sum_,
     }
     assert (tmp_path / "out" / "deep" / "x").read_bytes() == b"content"
+
+
+def test_what_is_listed_can_be_copied_though_its_name_could_mean_another_place(
+    agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "precious").touch()
+    names = {"plain", "12:30.fits", "12:30\n", "b:", "{x}", "{\n}", "~", '"', "-", "~x"}
+    (tmp_path / "in").mkdir()
+    for name in names:
+        (tmp_path / "in" / name).write_text(name)
+    assert agent("list", str(tmp_path / "in"), RELATIVE="1") == 0
+    bodies = [each["body"] for each in agent.messages]
+    assert {"plain", "./12:30.fits", "./~"} <= set(bodies)
+    for body in bodies:
+        assert agent("copy", body, FROM=str(tmp_path / "in"), TO=str(tmp_path / "out")) == 0
+    found = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
+    assert found == {name: name for name in names}
+
+
+def test_a_time_that_no_calendar_has_is_left_out() -> None:
+    ns = 1_000_000_000
+    last = copying.headers_of(Copied("", 1, 253_402_300_800 * ns - 1, ""))
+    assert last == {"size": "1", "mtime": "9999-12-31T23:59:59.999999Z"}
+    for mtime_ns in (253_402_300_800 * ns, 2**62 * ns, -(2**62) * ns):
+        assert copying.headers_of(Copied("", 1, mtime_ns, "")) == {"size": "1"}
 
 
 def test_a_message_may_say_itself_where_its_copy_goes(agent: Agent, tmp_path: Path) -> None:
@@ -167,6 +195,61 @@ def test_what_changed_after_it_was_copied_is_copied_again_by_the_next_attempt(
     assert not list(source.iterdir())
 
 
+def test_a_source_that_is_not_what_it_should_be_replaces_nothing(agent: Agent, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("bad")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "x").write_text("good")
+    sum_ = "sha256:" + hashlib.sha256(b"good").hexdigest()
+    assert agent("copy", str(tmp_path / "x"), {"checksum": sum_}, TO=str(tmp_path / "out")) == 15
+    assert [path.read_text() for path in (tmp_path / "out").iterdir()] == ["good"]
+    assert agent("copy", str(tmp_path / "x"), {"checksum": "crc32:00"}, TO=str(tmp_path / "out")) == 17
+
+
+@pytest.mark.parametrize("asked", ["out of TO", "a directory among files", "into itself"])
+def test_what_would_go_elsewhere_than_it_seems_is_refused(agent: Agent, tmp_path: Path, asked: str) -> None:
+    source = tmp_path / "in"
+    (source / "sub").mkdir(parents=True)
+    (tmp_path / "x").write_text("1")
+    body, to = {
+        "out of TO": ("../x", tmp_path / "out" / "deep"),
+        "a directory among files": (json.dumps({"from": str(source), "files": ["sub"]}), tmp_path / "out"),
+        "into itself": (str(source), source / "sub"),
+    }[asked]
+    assert agent("copy", body, FROM=str(source), TO=str(to)) == 2
+    assert not (tmp_path / "out").exists()
+    assert not list((source / "sub").iterdir())
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_a_link_is_never_moved_away(agent: Agent, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "x").write_text("1")
+    (tmp_path / "link").symlink_to("real/x" if kind == "file" else "real")
+    assert agent("copy", str(tmp_path / "link"), TO=str(tmp_path / "out"), KEEP="0") == 2
+    assert (tmp_path / "real" / "x").read_text() == "1"
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_directory_that_may_not_be_written_gets_what_is_new_in_it(agent: Agent, tmp_path: Path) -> None:
+    source, copy = tmp_path / "in", tmp_path / "out" / "in"
+    (source / "sub").mkdir(parents=True)
+    (source / "sub" / "a").write_text("1")
+    for new in ("", "b"):
+        (source / "sub").chmod(0o700)
+        if new:
+            (source / "sub" / new).write_text("2")
+        (source / "sub").chmod(0o500)
+        source.chmod(0o500)
+        with permissions_hold():
+            assert agent("copy", str(source), TO=str(tmp_path / "out")) == 0
+        assert {path.name for path in (copy / "sub").iterdir()} == {
+            path.name for path in (source / "sub").iterdir()
+        }
+        for path in (copy, copy / "sub"):
+            assert path.stat().st_mode & 0o777 == 0o500
+        source.chmod(0o700)
+
+
 def test_what_may_send_to_nobody_sends_nothing(agent: Agent, tmp_path: Path) -> None:
     (tmp_path / "x").write_text("1")
     assert agent("copy", str(tmp_path / "x"), TO=str(tmp_path / "out"), SBX_SENDS="0") == 0
@@ -180,6 +263,10 @@ def test_what_may_send_to_nobody_sends_nothing(agent: Agent, tmp_path: Path) -> 
         ("x", {}, {}, 2),
         ("nosuchsite:/x", {}, {"TO": "/tmp"}, 2),
         ('{"from": "/tmp", "files": ["../etc/passwd"]}', {}, {"TO": "/tmp/out"}, 2),
+        (r'{"from": "/tmp", "files": ["\ud800"]}', {}, {"TO": "/tmp/out"}, 2),
+        (r'{"from": "/tmp", "files": ["\u0000"]}', {}, {"TO": "/tmp/out"}, 2),
+        (r'{"from": 5, "files": ["x"]}', {}, {"TO": "/tmp/out"}, 2),
+        (r'"/tmp/\ud800"', {}, {"TO": "/tmp/out"}, 2),
         ("x", {}, {"TO": "/tmp", "LIMIT": "fast"}, 2),
         ("{}", {}, {"TO": "/tmp"}, 2),
     ],
@@ -213,6 +300,28 @@ def test_a_manifest_is_verified_as_a_whole(agent: Agent, tmp_path: Path) -> None
     assert agent("checksum", str(tmp_path / "data"), MANIFEST="SHA256SUMS") == 13
     (tmp_path / "data" / "x").write_text("2")
     assert agent("checksum", str(tmp_path / "data"), MANIFEST="SHA256SUMS") == 15
+
+
+def test_what_a_manifest_does_not_say_algorithm_says_and_what_nothing_computes_is_a_missing_tool(
+    agent: Agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").write_text("1")
+    fake = tmp_path / "bin" / "b3sum"
+    fake.parent.mkdir()
+    fake.write_text('#!/bin/sh\nshift 2\n[ "$1" ] || exit 0\nsha512sum "$@" | cut -c 1-64\n')
+    fake.chmod(0o755)
+    sum_ = hashlib.sha512(b"1").hexdigest()[:64]
+
+    def verified(line: str, **env: str) -> int:
+        (tmp_path / "SUMS").write_text(line)
+        return agent("checksum", str(tmp_path), MANIFEST="SUMS", **{"ALGORITHM": "", **env})
+
+    tagged, bare = f"BLAKE3 (x) = {sum_}\n", f"{sum_}  x\n"
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert [verified(tagged), verified(bare, ALGORITHM="blake3")] == [17, 17]
+    monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
+    assert [verified(tagged), verified(bare), verified(bare, ALGORITHM="blake3")] == [0, 15, 0]
+    assert verified(tagged, ALGORITHM="sha256") == 0
 
 
 def test_manifests_of_all_three_programs_are_read() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 
 from scalebox_hpc.domain import stage
 from scalebox_hpc.errors import UsageError
-from scalebox_hpc.transfer import stage_in, stage_out
+from scalebox_hpc.transfer import end, stage_in, stage_out
 from scalebox_hpc.transfer.causes import Cause, TransferFailed
 from scalebox_hpc.transfer.task import Task, task_here
 
@@ -138,6 +140,29 @@ def test_an_attempt_cut_short_is_done_again_from_what_waits(
     assert (desk.root / "far" / headers["sbx_stage"] / "files" / "deep" / "x").exists()
     stage_out.run(desk.task(headers=headers))
     assert len(desk.sent()) == 2
+
+
+def test_nothing_is_removed_there_before_the_record_and_its_name_are_on_the_disk_here(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"sbx_stage": waiting(desk)}
+    record = desk.root / "home" / headers["sbx_stage"] / "messages.jsonl"
+    told: list[object] = []
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            told.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    for call in ("settle", "drop"):
+        monkeypatch.setitem(end.CALLS, call, lambda path: told.append((path, record.exists())))
+    stage_out.run(desk.task(headers=headers))
+    assert [each for each in told if "/.sbx-" not in str(each)] == [
+        record.stat().st_ino,
+        (str(desk.root / "results" / "m.7"), False),
+        (str(record.parent), True),
+        (str(desk.root / "far" / headers["sbx_stage"]), True),
+    ]
 
 
 @pytest.mark.parametrize("folder", ["", "/etc", "stage-out/../x", "stage/m.7"])
