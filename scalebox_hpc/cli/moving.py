@@ -63,21 +63,26 @@ def move(source: str, target: str, choices: Choices) -> None:
 def _moved(order: Order, find_site: Finder, wish: Wish, into: bool) -> tuple[Move, Outcome]:
     from scalebox_hpc.transfer.copy import copy
     from scalebox_hpc.transfer.opening import opened
+    from scalebox_hpc.transfer.place import copy_in
     from scalebox_hpc.transfer.progress import Watch
     from scalebox_hpc.transfer.removal import remove_source
 
     with _bar() as tell, opened(order, find_site, Watch(tell), wish) as ready:
-        if into or _is_directory(ready):
-            ready.aim(order.target / posixpath.basename(order.source.path))
+        if into or _goes_into(ready):
+            ready.aim(copy_in(order.target, order.source.name))
         outcome = copy(ready)
         if not order.keep_source:
             remove_source(ready, outcome)
         return ready, outcome
 
 
-def _is_directory(ready: Move) -> bool:
-    (shown,) = ready.target.ask("look", [ready.target_path])
-    return shown is not None and shown[0] == "d"
+def _goes_into(ready: Move) -> bool:
+    """Whether the copy goes into the target: a directory, unless it is what this very copy has begun."""
+    from scalebox_hpc.transfer.plan import folder
+
+    begun = posixpath.join(ready.target_path, folder(ready.order.source, ready.order.target))
+    there, mark = ready.target.ask("look", [ready.target_path, begun])
+    return there is not None and there[0] == "d" and mark is None
 
 
 @contextmanager

@@ -98,7 +98,11 @@ class Move:
     def algorithm(self) -> str:
         """What both ends verify by."""
         wished = self.order.checksum.partition(":")[0]
-        return algorithm(self.source.facts["algorithms"], self.target.facts["algorithms"], wished)
+        chosen = algorithm(self.source.facts["algorithms"], self.target.facts["algorithms"], wished)
+        if wished not in ("", chosen):
+            fact = f"{self.source.title} and {self.target.title} do not both compute {wished!r}"
+            raise TransferFailed(Cause.TOOL, fact, "install it there, or leave the header checksum out")
+        return chosen
 
     @property
     def delay_s(self) -> float:
@@ -177,6 +181,9 @@ class Move:
         follow: bool,
     ) -> Copied:
         old = self._looked(self.target, target, name)
+        if old is not None and old.kind == "d":
+            hint = "name the copy itself, or remove what is there"
+            raise TransferFailed(Cause.OTHER, f"{self.target.title}: {target} is a directory", hint)
         is_there = new.is_same(old)
         for _ in range(ROUNDS):
             temporary = target
@@ -186,12 +193,18 @@ class Move:
             if pair.vanished:
                 raise TransferFailed(Cause.MISSING, f"{self.source.title}: {source} went away")
             if pair.is_equal and not pair.changed:
+                checksum = f"{self.algorithm}:{pair.source}"
+                self._expect(checksum, source, temporary if not is_there else "")
                 if not is_there:
-                    self.target.ask("finish", temporary, target, not self.order.keep_source)
+                    is_durable = not self.order.keep_source
+                    self.target.ask("finish", temporary, target, new.mtime_ns, new.mode, is_durable)
                     with self.counting:
                         outcome.moved_bytes += new.size_bytes
+                elif old is not None and old.mode != new.mode:
+                    at, own = posixpath.split(target)
+                    self.target.ask("dress", at, [[own, new.mtime_ns, new.mode]])
                 self.watch.report(name, new.size_bytes)
-                return Copied(name, new.size_bytes, new.mtime_ns, f"{self.algorithm}:{pair.source}")
+                return Copied(name, new.size_bytes, new.mtime_ns, checksum)
             if not is_there and not pair.changed:
                 self.target.ask("drop", posixpath.dirname(temporary))
             assert pair.after is not None
@@ -202,6 +215,15 @@ class Move:
             Cause.CHECKSUM,
             f"{target} came out as {last.target}, {source} is {last.source} ({self.algorithm})",
         )
+
+    def _expect(self, checksum: str, source: str, temporary: str) -> None:
+        """Refuse a file that is not what the order says, and drop its copy."""
+        if self.order.checksum in ("", checksum):
+            return
+        if temporary:
+            self.target.ask("drop", posixpath.dirname(temporary))
+        fact = f"{source} is {checksum}, and should be {self.order.checksum}"
+        raise TransferFailed(Cause.CHECKSUM, f"{self.source.title}: {fact}")
 
     def _looked(self, end: Known, path: str, name: str) -> Entry | None:
         (shown,) = end.ask("look", [path])
@@ -265,17 +287,36 @@ def copy(move: Move, earlier: Outcome | None = None) -> Outcome:
         raise TransferFailed(
             Cause.OTHER, f"{move.source.title}: {move.source_path} is neither file nor directory"
         )
+    if order.names is None:
+        _refuse_link(move)
     if found.kind == "d":
+        _refuse_within(move)
         with move.alone(move.source_path, move.target_path, order.names or ()):
             return copy_tree(move, earlier)
     if order.names is not None:
         raise TransferFailed(Cause.USAGE, f"{move.source.title}: {move.source_path} is no directory")
     outcome = Outcome([])
     move.watch.expect(found.size_bytes)
-    copied = move.one("", found, outcome, follow=True)
-    if order.checksum and copied.checksum != order.checksum:
-        fact = f"{move.source_path} is {copied.checksum}, and should be {order.checksum}"
-        raise TransferFailed(Cause.CHECKSUM, f"{move.source.title}: {fact}")
-    outcome.files.append(copied)
+    outcome.files.append(move.one("", found, outcome, follow=True))
     move.watch.end()
     return outcome
+
+
+def _refuse_link(move: Move) -> None:
+    """A link is copied as what it leads to; if it were removed then, that would stay."""
+    if move.order.keep_source:
+        return
+    root, name = posixpath.split(move.source_path)
+    (shown,) = move.source.ask("survey", root, [name])
+    if shown and shown[0] == "l":
+        fact = f"{move.source.title}: {move.source_path} is a link: it cannot be moved away, only copied"
+        raise TransferFailed(Cause.USAGE, fact, "name what it leads to")
+
+
+def _refuse_within(move: Move) -> None:
+    """A directory that is copied into itself would be in its own copy, one deeper each time."""
+    source, target = (path.rstrip("/") + "/" for path in (move.source_path, move.target_path))
+    is_whole = move.order.names is None and move.source.key == move.target.key
+    if is_whole and target != source and target.startswith(source):
+        fact = f"{move.target_path} lies in {move.source_path}"
+        raise TransferFailed(Cause.USAGE, fact, "copy to a place outside of it")

@@ -12,7 +12,7 @@ from typing import Any, Final
 from scalebox_hpc.errors import UsageError
 from scalebox_hpc.transfer.copy import Copied, Move, Order, Outcome, copy
 from scalebox_hpc.transfer.opening import opened
-from scalebox_hpc.transfer.place import Place, is_path, is_relative, plain, read_place
+from scalebox_hpc.transfer.place import Place, copy_in, is_path, is_relative, plain, read_place
 from scalebox_hpc.transfer.receipt import Receipt
 from scalebox_hpc.transfer.removal import remove_source
 from scalebox_hpc.transfer.task import Task
@@ -105,7 +105,7 @@ def _target(task: Task, wanted: Wanted) -> Place:
         raise UsageError("nothing says where to", "write env = { TO = ... }, or send the header sbx_target")
     if wanted.names is not None:
         return directory
-    return directory / (wanted.relative or wanted.source.name)
+    return copy_in(directory, wanted.relative or wanted.source.name)
 
 
 def _send(task: Task, move: Move, outcome: Outcome) -> None:

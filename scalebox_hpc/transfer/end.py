@@ -117,8 +117,13 @@ def walk(root: str) -> Iterator[list[Any]]:
                 below.append(name)
 
 
-def fingerprint(root: str) -> str:
-    """What a directory has in common with others in which `walk` finds the same; "" where there is none."""
+def fingerprint(root: str, temporary: str) -> str:
+    """What a directory has in common with others in which `walk` finds the same; "" where there is none.
+
+    One in which a transfer has begun to fill `temporary` is like no other.
+    """
+    if os.path.lexists(os.path.join(whole(root), temporary)):
+        return "begun"
     return fingerprint_of(walk(root))
 
 
@@ -259,16 +264,19 @@ def begin(temporary: str, most: int, old: str = "") -> int:
     if old and not os.path.exists(temporary):
         import shutil
 
-        copied = temporary + ".copied"  # else a copy cut short would pass for an earlier try
-        shutil.copyfile(old, copied)
-        os.replace(copied, temporary)
+        # In one step, else a copy cut short would pass for an earlier try.
+        os.replace(shutil.copyfile(old, temporary + ".copied"), temporary)
+    if os.path.exists(temporary):
+        os.chmod(temporary, 0o600)  # rsync may have given it the mode that it is to have
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     return os.stat(temporary).st_size
 
 
-def finish(temporary: str, target: str, durable: bool) -> None:
-    """Give a whole file its name in one step."""
+def finish(temporary: str, target: str, mtime_ns: int, mode: int, durable: bool) -> None:
+    """Give a whole file mode and time, and then its name in one step."""
     temporary, target = whole(temporary), whole(target)
+    os.chmod(temporary, mode)
+    os.utime(temporary, ns=(mtime_ns, mtime_ns))
     if durable:
         _sync(temporary)
     os.replace(temporary, target)

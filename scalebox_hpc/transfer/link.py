@@ -79,7 +79,8 @@ class Link:
             return
         with os.fdopen(os.memfd_create("names"), "w+b") as listed:
             if piece.names is not None:
-                listed.write("".join(f"{name}\0" for name in piece.names).encode("utf-8", "surrogateescape"))
+                names = "".join(f"./{name}\0" for name in piece.names)  # else `#` begins a comment
+                listed.write(names.encode("utf-8", "surrogateescape"))
                 listed.seek(0)
             with self._connection() as options:
                 exit_code, said = self._run(self._command(piece, options), listed, told)
@@ -97,7 +98,7 @@ class Link:
         return is_plain and is_near and not self.compress and not self.is_limited
 
     def _pour(self, piece: Piece, told: Callable[[int], None]) -> None:
-        """Let ssh carry the rest of a file, then give it mode and time."""
+        """Let ssh carry the rest of a file."""
         assert piece.file is not None
         to_site = self.way is Way.PUSH
         here, there = (piece.source, piece.target) if to_site else (piece.target, piece.source)
@@ -118,8 +119,6 @@ class Link:
                 said = pour.watched(says, local, told)
                 exit_code = process.wait()
         self._refuse(exit_code, said, "ssh")
-        folder, name = os.path.split(piece.target)
-        self.target.ask("dress", folder, [[name, piece.file.mtime_ns, piece.file.mode]])
 
     @contextmanager
     def _connection(self) -> Iterator[tuple[str, ...]]:

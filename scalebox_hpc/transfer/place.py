@@ -28,14 +28,21 @@ class Place:
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
-        return posixpath.basename(self.path)
+        """The last part of the path, "" for a home or root directory."""
+        return "" if self.path == "~" else posixpath.basename(self.path)
 
     def __truediv__(self, name: str) -> Place:
         return replace(self, path=posixpath.join(self.path, name))
 
     def __str__(self) -> str:
         return written(f"{self.site}:{self.path}" if self.site else self.path)
+
+
+def copy_in(directory: Place, name: str) -> Place:
+    """The place of a copy below a directory. Raises UsageError for a path that leads elsewhere."""
+    if not name or ".." in name.split("/"):
+        raise UsageError(f"{name!r} is no name for a copy in {directory}", "name the copy itself")
+    return directory / name
 
 
 def written(text: str) -> str:

@@ -88,6 +88,7 @@ class Difference:
     settled: tuple[Entry, ...]  # directories that are there, with this mode and time
     unchanged: tuple[Entry, ...]  # files and links that are there
     skipped: tuple[Entry, ...]  # devices, sockets, pipes
+    barred: tuple[Entry, ...]  # a directory where the target has something else, and the other way round
 
 
 def difference(source: Iterable[Entry], target: Mapping[str, Entry]) -> Difference:
@@ -97,8 +98,10 @@ def difference(source: Iterable[Entry], target: Mapping[str, Entry]) -> Differen
         there = target.get(each.name)
         if each.kind == "o":
             lists["skipped"].append(each)
+        elif there is not None and (each.kind == "d") != (there.kind == "d"):
+            lists["barred"].append(each)
         elif each.kind == "d":
-            if there is None or there.kind != "d":
+            if there is None:
                 lists["directories"].append(each)
             is_dressed = (
                 there is not None and each.mode == there.mode and same_time(each.mtime_ns, there.mtime_ns)

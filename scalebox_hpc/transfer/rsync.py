@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-_KEEP: Final = ("--links", "--perms", "--times")
+_KEEP: Final = ("--perms", "--times")
 FAST_CIPHER: Final = ("-o", "Ciphers=^aes128-gcm@openssh.com")  # first of what both know; else the next
 _OWN_LINK: Final = ("-o", "ControlPath=none", "-o", "ControlMaster=no")
 _SILENCE_S: Final = 120
@@ -70,6 +70,7 @@ def words(command: Command, here: Rsync, there: Rsync) -> list[str]:
     # What is to be moved was decided before; rsync itself would pass over a change within the same second.
     options = [
         *_KEEP,
+        "--links" if command.mode is Mode.MANY else "--copy-links",  # one file: what a link leads to
         "--ignore-times",
         "--protect-args",
         "--info=progress2",

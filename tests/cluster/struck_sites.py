@@ -133,11 +133,16 @@ def site_b(lab: Lab) -> dict[str, Any]:
     return next(site for site in lab.status()["sites"] if site["site"] == "b")
 
 
-def until_paused(lab: Lab) -> dict[str, Any]:
-    """Wait until it says that b is paused, and return that."""
-    paused = lab.wait(lambda: site_b(lab)["state"] == "paused" and site_b(lab), 40, "word of the lost link")
-    assert paused["reason"]
-    return paused
+def until_paused(lab: Lab, todo: str | None = None) -> dict[str, Any]:
+    """Wait until it says that b is paused, and, if given, what to type; return that."""
+
+    def paused() -> dict[str, Any]:
+        found = site_b(lab)
+        return found if found["state"] == "paused" and todo in (None, found["todo"]) else {}
+
+    told = lab.wait(paused, 40, "word of the lost link")
+    assert told["reason"]
+    return told
 
 
 def judge_both(lab: Lab, two: TwoSites, fault: Fault, tell: Tell, copies: Copying | None = None) -> list[Row]:

@@ -64,8 +64,7 @@ def test_a_login_with_a_second_factor_is_lost(
         start_both(lab, copies)
         end_connections(b)
         struck = now()
-        paused = until_paused(lab)
-        assert paused["todo"] == "sbx site login b"
+        until_paused(lab, todo="sbx site login b")
         assert "sbx site login b" in said(lab)
         wait_until(lambda: (now() - struck).total_seconds() >= AWAY_S, 60, "the user, who was away")
         log_in(lab, a)

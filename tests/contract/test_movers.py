@@ -14,6 +14,8 @@ from scalebox_hpc.domain.site import Site
 from scalebox_hpc.testing.sshd import Sshd, program
 from scalebox_hpc.transfer.causes import Cause, TransferFailed
 from scalebox_hpc.transfer.link import Piece
+from scalebox_hpc.transfer.place import Place
+from scalebox_hpc.transfer.plan import folder
 from tests.contract.movers import WAYS, Mover
 
 ODD = [
@@ -23,6 +25,8 @@ ODD = [
     "dürer é 雪".encode(),
     b"not utf-8 \xff\xfe",
     b"-rf",
+    b"#f#",
+    b";f",
     b"c:x",
     b"a*b?[c]",
     b"back\\slash",
@@ -81,7 +85,9 @@ def tree(root: Path) -> Path:
     (root / "link").symlink_to("deep/er/file")
     (root / "dangling").symlink_to("nowhere")
     for index, name in enumerate(ODD):
-        Path(os.fsdecode(os.fsencode(root / "deep") + b"/" + name)).write_text(f"{index}")
+        for above in (root, root / "deep"):
+            Path(os.fsdecode(os.fsencode(above) + b"/" + name)).write_text(f"{index}")
+    (root / "#large").write_bytes(bytes(100_000))  # no parcel, and rsync takes such a name for a comment
     for index, path in enumerate([*root.rglob("*"), root]):
         if not path.is_symlink():
             os.utime(path, ns=(0, 1_600_000_000_123_456_789 + index))
@@ -136,6 +142,98 @@ def test_a_file_of_any_name_arrives(push: Mover, tmp_path: Path, name: bytes) ->
     there = Path(os.fsdecode(os.fsencode(tmp_path / "out") + b"/" + name + b"/" + b"x" + name))
     push(source, there)
     assert there.read_bytes() == name
+
+
+@pytest.mark.parametrize("limit_mib_s", [None, 100.0])
+@pytest.mark.parametrize("goal", ["absolute", "relative"])
+def test_what_a_link_leads_to_arrives_where_the_link_is_named(
+    mover: Mover, tmp_path: Path, goal: str, limit_mib_s: float | None
+) -> None:
+    file, link, there = tmp_path / "file", tmp_path / "link", tmp_path / "out" / "copy"
+    file.write_text("content")
+    link.symlink_to(file if goal == "absolute" else "file")
+    outcome = mover(link, there, limit_mib_s=limit_mib_s)
+    assert not there.is_symlink()
+    assert there.read_text() == "content"
+    assert outcome.size_bytes == 7
+
+
+@pytest.mark.parametrize(
+    ("here", "far"), [("directory", "link"), ("directory", "file"), ("file", "directory")]
+)
+def test_what_is_of_another_kind_at_the_target_is_neither_removed_nor_followed(
+    push: Mover, tmp_path: Path, here: str, far: str
+) -> None:
+    source, there, other = tmp_path / "source", tmp_path / "out", tmp_path / "other"
+
+    def make(path: Path, kind: str) -> None:
+        path.parent.mkdir(exist_ok=True)
+        match kind:
+            case "file":
+                path.write_text("file")
+            case "link":
+                path.symlink_to("../other")
+            case _:
+                path.mkdir()
+                (path / "x").write_text(str(path))
+
+    make(other, "directory")
+    make(source / "sub", here)
+    make(there / "sub", far)
+    before = snapshot(tmp_path)
+    with pytest.raises(TransferFailed, match="'sub'"):
+        push(source, there, keep_source=False)
+    assert snapshot(tmp_path) == before
+    if here == "file":
+        with pytest.raises(TransferFailed, match="sub is a directory"):
+            push(source / "sub", there / "sub")
+        assert snapshot(tmp_path) == before
+
+
+def test_a_file_that_was_whole_but_for_its_mode_and_time_gets_these(mover: Mover, tmp_path: Path) -> None:
+    source, there = tmp_path / "a", tmp_path / "out" / "a"
+    source.write_bytes(b"content")
+    source.chmod(0o440)
+    os.utime(source, ns=(0, 10**18))
+
+    def undress(piece: Piece) -> None:
+        Path(piece.target).chmod(0o600)
+        os.utime(piece.target)
+
+    mover(source, there, after_each=undress)
+    assert (there.stat().st_mode & 0o777, there.stat().st_mtime_ns) == (0o440, 10**18)
+    source.chmod(0o400)
+    mover(source, there)
+    assert there.stat().st_mode & 0o777 == 0o400
+
+
+def test_what_is_mended_leaves_its_directory_its_time(push: Mover, tmp_path: Path) -> None:
+    source, there = tree(tmp_path / "source"), tmp_path / "out"
+    push(source, there)
+    wrong = there / "deep" / "er" / "file"
+    status = wrong.stat()
+    wrong.write_bytes(b"\0" * status.st_size)
+    os.utime(wrong, ns=(0, status.st_mtime_ns))
+    push(source, there, verify_all=True)
+    assert snapshot(there) == snapshot(source)
+
+
+def test_what_a_killed_try_has_left_goes_away_though_nothing_is_left_to_copy(
+    push: Mover, tmp_path: Path
+) -> None:
+    source, there = tree(tmp_path / "source"), tmp_path / "out"
+    push(source, there)
+    (there / folder(Place("", str(source)), Place("b", str(there)))).mkdir()
+    assert push(source, there).moved_bytes == 0
+    assert snapshot(there) == snapshot(source)
+
+
+def test_files_of_a_list_may_be_reached_by_a_link(push: Mover, tmp_path: Path) -> None:
+    source, there = tree(tmp_path / "source"), tmp_path / "out"
+    (source / "by").symlink_to("deep")
+    push(source, there, names=("by/er/file",))
+    assert not (there / "by").is_symlink()
+    assert [str(path.relative_to(there)) for path in there.rglob("*") if path.is_file()] == ["by/er/file"]
 
 
 def test_files_of_a_list_arrive_and_no_others(mover: Mover, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,7 +52,19 @@ def test_two_directories_have_one_fingerprint_as_long_as_nothing_tells_them_apar
         for path in ("below/file", "below", ""):
             os.utime(tmp_path / name / path, ns=(0, 10**18))
     one, two = str(tmp_path / "one"), str(tmp_path / "two")
-    assert end.fingerprint(one) == end.fingerprint(two) == end.fingerprint_of(list(end.walk(one))) != ""
+    fingerprint = partial(end.fingerprint, temporary=".sbx-x")
+    assert fingerprint(one) == fingerprint(two) == end.fingerprint_of(list(end.walk(one))) != ""
     os.utime(tmp_path / "two" / "below" / "file", ns=(0, 10**18 + 1))
-    assert end.fingerprint(one) != end.fingerprint(two)
-    assert end.fingerprint(str(tmp_path / "none")) == ""
+    assert fingerprint(one) != fingerprint(two)
+    assert fingerprint(str(tmp_path / "none")) == ""
+    (tmp_path / "two" / ".sbx-x").mkdir()
+    assert fingerprint(two) == "begun"
+
+
+def test_what_a_killed_try_has_dressed_can_be_filled_again(tmp_path: Path) -> None:
+    temporary = tmp_path / ".sbx-x" / "whole"
+    temporary.parent.mkdir()
+    temporary.write_bytes(b"123")
+    temporary.chmod(0o444)
+    assert end.begin(str(temporary), 5) == 3
+    assert temporary.stat().st_mode & 0o777 == 0o600

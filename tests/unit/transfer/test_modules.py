@@ -19,6 +19,7 @@ from scalebox_hpc.transfer.__main__ import main
 from scalebox_hpc.transfer.copy import Copied, Move, Outcome
 from scalebox_hpc.transfer.removal import remove_source
 from scalebox_hpc.transfer.summing import read_manifest
+from tests.permissions import permissions_hold
 
 SITES = {"local": Site("local", "local"), "b": Site("b", "slurm", ssh=Ssh("b.example.org"))}
 
@@ -192,6 +193,61 @@ def test_what_changed_after_it_was_copied_is_copied_again_by_the_next_attempt(
     assert [each["headers"]["size"] for each in agent.messages] == ["3", "5"]
     assert (tmp_path / "out" / "b").read_text() == "newer"
     assert not list(source.iterdir())
+
+
+def test_a_source_that_is_not_what_it_should_be_replaces_nothing(agent: Agent, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("bad")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "x").write_text("good")
+    sum_ = "sha256:" + hashlib.sha256(b"good").hexdigest()
+    assert agent("copy", str(tmp_path / "x"), {"checksum": sum_}, TO=str(tmp_path / "out")) == 15
+    assert [path.read_text() for path in (tmp_path / "out").iterdir()] == ["good"]
+    assert agent("copy", str(tmp_path / "x"), {"checksum": "crc32:00"}, TO=str(tmp_path / "out")) == 17
+
+
+@pytest.mark.parametrize("asked", ["out of TO", "a directory among files", "into itself"])
+def test_what_would_go_elsewhere_than_it_seems_is_refused(agent: Agent, tmp_path: Path, asked: str) -> None:
+    source = tmp_path / "in"
+    (source / "sub").mkdir(parents=True)
+    (tmp_path / "x").write_text("1")
+    body, to = {
+        "out of TO": ("../x", tmp_path / "out" / "deep"),
+        "a directory among files": (json.dumps({"from": str(source), "files": ["sub"]}), tmp_path / "out"),
+        "into itself": (str(source), source / "sub"),
+    }[asked]
+    assert agent("copy", body, FROM=str(source), TO=str(to)) == 2
+    assert not (tmp_path / "out").exists()
+    assert not list((source / "sub").iterdir())
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_a_link_is_never_moved_away(agent: Agent, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "x").write_text("1")
+    (tmp_path / "link").symlink_to("real/x" if kind == "file" else "real")
+    assert agent("copy", str(tmp_path / "link"), TO=str(tmp_path / "out"), KEEP="0") == 2
+    assert (tmp_path / "real" / "x").read_text() == "1"
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_directory_that_may_not_be_written_gets_what_is_new_in_it(agent: Agent, tmp_path: Path) -> None:
+    source, copy = tmp_path / "in", tmp_path / "out" / "in"
+    (source / "sub").mkdir(parents=True)
+    (source / "sub" / "a").write_text("1")
+    for new in ("", "b"):
+        (source / "sub").chmod(0o700)
+        if new:
+            (source / "sub" / new).write_text("2")
+        (source / "sub").chmod(0o500)
+        source.chmod(0o500)
+        with permissions_hold():
+            assert agent("copy", str(source), TO=str(tmp_path / "out")) == 0
+        assert {path.name for path in (copy / "sub").iterdir()} == {
+            path.name for path in (source / "sub").iterdir()
+        }
+        for path in (copy, copy / "sub"):
+            assert path.stat().st_mode & 0o777 == 0o500
+        source.chmod(0o700)
 
 
 def test_what_may_send_to_nobody_sends_nothing(agent: Agent, tmp_path: Path) -> None:
