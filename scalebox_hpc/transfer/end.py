@@ -339,9 +339,8 @@ def drop(path: str) -> None:
 def _unlock(path: str) -> None:
     """Let us change a directory and all below it; links are not followed."""
     os.chmod(path, 0o700)
-    for entry in os.scandir(path):
-        if entry.is_dir(follow_symlinks=False):
-            _unlock(entry.path)
+    for below in [entry.path for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False)]:
+        _unlock(below)
 
 
 def remove(root: str, known: list[list[Any]]) -> Iterator[str]:
