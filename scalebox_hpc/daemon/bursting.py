@@ -16,6 +16,7 @@ from scalebox_hpc.domain.pipeline import Place
 from scalebox_hpc.domain.task import TaskState
 from scalebox_hpc.engine.burst import SLOW_S, PlaceFacts, shares
 from scalebox_hpc.engine.dispatch import Room, fits
+from scalebox_hpc.engine.placing import timely
 
 WAITING = ("SUBMITTING", "QUEUED")  # allocations of which nothing has started
 
@@ -36,7 +37,7 @@ def split(desk: Desk, books: Mapping[str, SiteBook]) -> dict[tuple[int, int], in
             continue
         at = pools_of(desk, module)
         facts = [_facts_of(desk, books, module, at[place.pool], place) for place in module.spec.places]
-        module.places = tuple(facts)
+        module.places = tuple(timely(facts) if module.spec.bound else facts)
         for place, wanted in zip(module.spec.places, _wanted(desk, module, at), strict=True):
             found[module.module_id, at[place.pool].pool_id] = wanted
     return found

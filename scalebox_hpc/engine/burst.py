@@ -47,7 +47,7 @@ def shares(ready: int, places: Sequence[PlaceFacts]) -> list[int]:
     queue, so that the work goes where it starts first. Where nothing starts for a while those at work ask
     for its share, too.
     """
-    asked = [place.usable and _is_due(place, places[:index]) for index, place in enumerate(places)]
+    asked = [place.usable and is_due(place, places[:index]) for index, place in enumerate(places)]
     prompt = [each and not place.is_slow for place, each in zip(places, asked, strict=True)]
     result = []
     for place, is_asked in zip(places, asked, strict=True):
@@ -56,7 +56,7 @@ def shares(ready: int, places: Sequence[PlaceFacts]) -> list[int]:
     return result
 
 
-def _is_due(place: PlaceFacts, before: Sequence[PlaceFacts]) -> bool:
+def is_due(place: PlaceFacts, before: Sequence[PlaceFacts]) -> bool:
     """Tell whether a place is to be asked; one before it that cannot be used waits for ever.
 
     What waits in its queue stays there while all before it keep tasks waiting, for however short a time.

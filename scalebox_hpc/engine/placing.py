@@ -11,10 +11,10 @@ keep the room of the transfers.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from scalebox_hpc.engine.burst import PlaceFacts, shares
+from scalebox_hpc.engine.burst import PlaceFacts, is_due, shares
 
 AHEAD: Final = 2
 """So many times the tasks that elements at work hold at once are bound to their site."""
@@ -31,6 +31,14 @@ class Stock:
     @property
     def bound(self) -> int:
         return self.held + self.lying + self.coming
+
+
+def timely(places: Sequence[PlaceFacts]) -> list[PlaceFacts]:
+    """The places as they count for files: one without a queue has no room before it is to be asked."""
+    return [
+        replace(place, next_slots=0) if place.at_once and not is_due(place, places[:index]) else place
+        for index, place in enumerate(places)
+    ]
 
 
 def room(place: PlaceFacts, stock: Stock) -> int:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalebox_hpc.engine.burst import SLOW_S, PlaceFacts
-from scalebox_hpc.engine.placing import Stock, choose, idle, leaving, room, wanted
+from scalebox_hpc.engine.placing import Stock, choose, idle, leaving, room, timely, wanted
 
 NEW = PlaceFacts(1.0, 0.0, usable=True, delivers=False, waits_s=None)
 PENDING = replace(NEW, waits_s=1.0, next_slots=4)
@@ -40,6 +40,15 @@ def test_this_machine_gets_no_files_once_it_has_been_full_for_a_while() -> None:
     assert (room(here, Stock()), room(full, Stock())) == (8, 0)
     assert leaving(0, [full, AT_WORK], [Stock(lying=3), Stock(held=4)]) == [0, 0], "nor is it idle"
     assert leaving(0, [full, AT_WORK], [Stock(lying=3), Stock(held=2)]) == [2, 0]
+
+
+def test_this_machine_gets_no_files_before_it_is_to_be_asked() -> None:
+    here = replace(NEW, at_once=True, next_slots=4, when_pending_s=600.0)
+    for waits_s, places in ((None, 0), (599.0, 0), (600.0, 8)):
+        _, timed = timely([replace(PENDING, waits_s=waits_s), here])
+        assert room(timed, Stock()) == places
+    _, at_work = timely([PENDING, replace(here, delivers=True, slots=2)])
+    assert room(at_work, Stock(held=2)) == 2, "what is at work there goes on"
 
 
 def test_what_leaves_a_site_comes_back_only_where_there_is_no_other() -> None:
