@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -36,6 +37,17 @@ def write_whole(path: Path, text: str, mode: int) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def make_private(folder: Path) -> None:
+    """Make a directory that only its owner may enter. Raises OSError where it is another's.
+
+    In /tmp nobody else can put another in its place from then on.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
+        raise PermissionError(errno.EPERM, "it is not a private directory of yours", str(folder))
 
 
 def open_private(path: Path) -> TextIO:

@@ -77,15 +77,21 @@ def file_of(name: str) -> Path:
 
 def _trust(site: str, ssh: Ssh, fingerprints: list[str]) -> list[str]:
     """Have every host on the way known; return the fingerprints that were accepted now."""
+    from scalebox_hpc.errors import EnvironmentProblem
     from scalebox_hpc.sites.host_keys import accept, unknown_key
 
-    accepted: list[str] = []
+    accepted: list[ShownKey] = []
     while (key := unknown_key(site, ssh)) is not None:
+        if key in accepted:
+            raise EnvironmentProblem(
+                f"{site}: {key.host} stays unknown: {key.file} does not keep its host key",
+                "name a file of your own: [ssh] known_hosts",
+            )
         _judge(site, key, fingerprints)
         accept(key)
-        accepted.append(key.fingerprint)
+        accepted.append(key)
         say.remark(f"accepted: {key.host} {key.fingerprint}, written to {key.file}")
-    return accepted
+    return [key.fingerprint for key in accepted]
 
 
 def _judge(site: str, key: ShownKey, fingerprints: list[str]) -> None:

@@ -62,6 +62,7 @@ def _values(site: Site) -> Iterator[tuple[tuple[str, ...], Any]]:
             yield (table, key), value
     yield ("transfers", "streams"), site.transfers.streams
     yield ("transfers", "bandwidth"), site.transfers.bandwidth_mib_s
+    yield ("transfers", "keep"), show_duration(site.transfers.keep_s)
     for name, machine in site.machines.items():
         for key, value in asdict(machine).items():
             if key != "name":

@@ -24,7 +24,10 @@ def ship(files: Iterable[ShippedFile], depot: Depot) -> None:
     A copy made before is used again. Raises UsageError where a file is gone or no longer has its
     digest, StorageFull without room, EnvironmentProblem for all else.
     """
-    parcels = {parcel.name: (source, parcel) for source, parcel in map(_parcel, files)}
+    in_order = sorted(
+        files, key=lambda file: file.executable
+    )  # of two that are one file there, the last wins
+    parcels = {parcel.name: (source, parcel) for source, parcel in map(_parcel, in_order)}
     try:
         depot.put(list(parcels.values()))
     except Changed as error:

@@ -30,6 +30,7 @@ from scalebox_hpc.relay.folder import Parcel
 from scalebox_hpc.sites.base import Transport
 from scalebox_hpc.sites.depot import Depot, LocalDepot, RemoteDepot
 from scalebox_hpc.sites.install import install
+from scalebox_hpc.sites.opening import by_this_machine
 from scalebox_hpc.sites.registry import transport_of
 from scalebox_hpc.sites.relay import LinkDown, LinkUp, RelayLink, RelayPlace
 
@@ -87,7 +88,7 @@ class RemoteStation:
 
     def _open(self) -> RemoteDepot:
         site, home = self._site, self._premises.home
-        with tempfile.TemporaryDirectory() as folder:
+        with by_this_machine(site.name), tempfile.TemporaryDirectory() as folder:
             relay, agent = Path(folder, "relay.pyz"), Path(folder, "agent.pyz")
             build_relay(relay)
             build_agent(agent)
@@ -123,7 +124,7 @@ class RemoteStation:
                 self._open()
             assert self._place is not None
             place = self._place
-        with self._linking:
+        with self._linking, by_this_machine(self._site.name):
             if self._link is None:
                 self._link = RelayLink(self._transport, place, self._dial, told, self._anew)
 

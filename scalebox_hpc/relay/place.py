@@ -87,16 +87,29 @@ def leave(place: Place, lock: int) -> None:
 
 
 def kill_holder(place: Place) -> None:
-    """End the relay that has the lock and answers nobody; who has it wrote its id into it."""
+    """End the relay that has the lock and answers nobody; who has it wrote its id into it.
+
+    One that took it a moment ago has not yet: what is in it then may be the id of somebody else by now.
+    """
     lock = take_lock(place)
     if lock is not None:
         leave(place, lock)
         return
     with open(place.lock, encoding="ascii") as file:
         text = file.read()
-    if text.isdigit():
+    if text.isdigit() and _has_open(int(text), place.lock):
         with suppress(ProcessLookupError):
             os.kill(int(text), signal.SIGKILL)
+
+
+def _has_open(process: int, path: str) -> bool:
+    folder = f"/proc/{process}/fd"
+    with suppress(OSError):  # the process is gone, or another user's
+        for name in os.listdir(folder):
+            with suppress(FileNotFoundError):  # closed meanwhile
+                if os.path.samefile(os.path.join(folder, name), path):
+                    return True
+    return False
 
 
 def read_record(shared: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from scalebox_hpc.relay import clearing, folder
 from scalebox_hpc.relay.clearing import Gone
 from scalebox_hpc.relay.folder import Changed, Frame, Parcel
 from scalebox_hpc.sites.base import Stream, Transport
+from scalebox_hpc.sites.opening import by_this_machine
 
 ASK_S: Final = 120.0  # for what is asked to be done; a folder with many files takes a while to clear
 STILL_S: Final = 300.0  # while files are put: for one more piece to be taken, or for the answer
@@ -259,7 +260,8 @@ def _watched(site: str, stream: Stream) -> Iterator[tuple[Stream, Callable[[], N
             stream.close()
 
     try:
-        threading.Thread(target=watch, name=f"files to {site}", daemon=True).start()
+        with by_this_machine(site):
+            threading.Thread(target=watch, name=f"files to {site}", daemon=True).start()
         yield stream, lambda: moves.put(True)
     finally:
         moves.put(False)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from scalebox_hpc.errors import SiteTimeout, SiteUnreachable
+
+NO_THREAD: Final = "can't start new thread"  # Python says so in a bare RuntimeError
 
 
 class Opening:
@@ -46,6 +50,27 @@ def place(room: threading.Semaphore, site: str, word: str, timeout_s: float) -> 
         yield
     finally:
         room.release()
+
+
+@contextmanager
+def by_this_machine(site: str) -> Iterator[None]:
+    """Raise SiteUnreachable where this machine is short of what a way to a site takes.
+
+    That is processes, threads, descriptors, room in /tmp, or a program of OpenSSH that comes to its end.
+    """
+    try:
+        yield
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _short(site, error) from error
+    except RuntimeError as error:
+        if str(error) != NO_THREAD:
+            raise
+        raise _short(site, error) from error
+
+
+def _short(site: str, error: Exception) -> SiteUnreachable:
+    hint = "see what is used up here: df /tmp; ulimit -a; ps -u $USER"
+    return SiteUnreachable(f"{site}: this machine cannot begin to reach it: {error}", hint)
 
 
 def too_long(site: str, word: str, timeout_s: float) -> SiteTimeout:

@@ -10,7 +10,6 @@ import itertools
 import os
 import secrets
 import socket
-import stat
 import subprocess
 import tempfile
 import threading
@@ -19,11 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from scalebox_hpc.disk import make_private
 from scalebox_hpc.domain.site import Ssh
 from scalebox_hpc.errors import LoginNeeded, SiteUnreachable
 from scalebox_hpc.sites import command_line
 from scalebox_hpc.sites.base import Finished, Stream, Transport
-from scalebox_hpc.sites.opening import Opening, place, too_long
+from scalebox_hpc.sites.opening import Opening, by_this_machine, place, too_long
 from scalebox_hpc.sites.openssh_answers import problem_of
 from scalebox_hpc.sites.processes import OPEN_S, ProcessStream, call, unasked
 
@@ -48,7 +48,7 @@ class OpenSshTransport:
         """See Transport."""
         mark = secrets.token_hex(8)
         text = command_line.command_text(words, mark)
-        with place(self._room, self._site, words[0], timeout_s):
+        with by_this_machine(self._site), place(self._room, self._site, words[0], timeout_s):
             self._login()
             try:
                 done = call(self._session(text), stdin=stdin, timeout_s=timeout_s, environ=self._environ)
@@ -62,10 +62,10 @@ class OpenSshTransport:
     def open(self, words: Sequence[str]) -> Stream:
         """See Transport."""
         mark = secrets.token_hex(8)
-        self._login()
-        stream = ProcessStream(
-            self._site, self._session(command_line.stream_text(words, mark)), environ=self._environ
-        )
+        text = command_line.stream_text(words, mark)
+        with by_this_machine(self._site):
+            self._login()
+            stream = ProcessStream(self._site, self._session(text), environ=self._environ)
         try:
             has_started = stream.started(mark.encode(), OPEN_S)
         except TimeoutError:
@@ -101,9 +101,10 @@ class OpenSshTransport:
 
 
 def listens(control: str) -> bool:
-    """Whether a master listens at this path."""
+    """Whether a master listens at this path, in a folder where nobody else can have put one."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
+            make_private(Path(control).parent)
             probe.connect(control)
         except OSError:
             return False
@@ -169,15 +170,19 @@ def log_in(site: str, ssh: Ssh, transport: Transport, works_s: float) -> None:
 
 
 def leave(ssh: Ssh, control: str) -> None:
-    """End a master and all sessions through it."""
-    call([*command_line.session_words(control), "-O", "exit", ssh.host], timeout_s=OPEN_S)
+    """End a master and all sessions through it; one that cannot be told is not gone through any more."""
+    try:
+        call([*command_line.session_words(control), "-O", "exit", ssh.host], timeout_s=OPEN_S)
+    except (OSError, subprocess.TimeoutExpired):
+        Path(control).unlink(missing_ok=True)
 
 
 def prepare(control: str) -> None:
     """Make the folder of a master's socket and remove what a dead master left. Raises SiteUnreachable."""
     folder = Path(control).parent
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise SiteUnreachable(f"{folder} is not a private directory of yours", f"remove it: rm -r {folder}")
-    Path(control).unlink(missing_ok=True)
+    try:
+        make_private(folder)
+        Path(control).unlink(missing_ok=True)
+    except OSError as error:
+        hint = f"remove it (rm -r {folder}), or have its owner do so"
+        raise SiteUnreachable(f"cannot use {folder}: {error.strerror}", hint) from error

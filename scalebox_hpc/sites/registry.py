@@ -10,6 +10,7 @@ from scalebox_hpc.domain.site import Site, Ssh
 from scalebox_hpc.sites.base import Finished, Stream, Transport
 from scalebox_hpc.sites.host_keys import known_keys
 from scalebox_hpc.sites.local import LocalTransport
+from scalebox_hpc.sites.opening import by_this_machine
 from scalebox_hpc.sites.openssh import OpenSshTransport
 from scalebox_hpc.sites.resolved import way_to
 
@@ -62,7 +63,7 @@ class _FirstUse:
     def _choose(self) -> Transport:
         from scalebox_hpc.sites.ssh import SshTransport
 
-        with self._lock:
+        with self._lock, by_this_machine(self._site):
             if self._chosen is None:
                 fits = SshTransport if not only_openssh(self._ssh) else OpenSshTransport
                 self._chosen = fits(self._site, self._ssh)

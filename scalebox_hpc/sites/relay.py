@@ -75,7 +75,7 @@ class LinkDown:
     """They do not; it is tried again by itself."""
 
     why: str
-    todo: str = ""  # what a person has to type first, if that is so
+    todo: str = ""  # what a person has to do first, if that is so
 
 
 class Told(Protocol):
@@ -132,7 +132,7 @@ class RelayLink:
                     self._mend()
                 stream = self._transport.open(self._place.attach())
             except EnvironmentProblem as problem:
-                self._tell(LinkDown(problem.fact, problem.hint if isinstance(problem, LoginNeeded) else ""))
+                self._tell(LinkDown(problem.fact, problem.hint if _needs_person(problem) else ""))
                 wait_s = _pause_s(problem, backoff_s)
             else:
                 why = self._carry(stream)
@@ -181,10 +181,10 @@ class RelayLink:
         for pump in pumps:
             pump.join()
         theirs.close()
-        return why or carrier.ended or ""
+        return why
 
     def _turn(self, selector: selectors.BaseSelector, carrier: Carrier) -> str:
-        """Turn until the line is over, or we are to let go of it; return why where only we know."""
+        """Turn until the line is over, or we are to let go of it; return why it is over."""
         until = time.monotonic() + GREETING_S
         asked = False
         while (wait_s := carrier.turn()) is not None and time.monotonic() < until:
@@ -203,7 +203,9 @@ class RelayLink:
                 if news is None:
                     return f"the relay there greets with what is not understood: {carrier.greeting[:200]!r}"
                 self._tell(news)
-        return ""
+        if carrier.ended is None and carrier.greeting is None:
+            return f"the relay there did not answer within {GREETING_S:g} s"
+        return carrier.ended or ""
 
 
 def _understood(greeting: str) -> LinkUp | None:
@@ -213,6 +215,10 @@ def _understood(greeting: str) -> LinkUp | None:
         return LinkUp(str(facts["host"]), int(facts["port"]))
     except (ValueError, LookupError, TypeError):
         return None
+
+
+def _needs_person(problem: EnvironmentProblem) -> bool:
+    return isinstance(problem, LoginNeeded) or problem.retry is Retry.NEVER
 
 
 def _pause_s(problem: EnvironmentProblem, backoff_s: float) -> float:

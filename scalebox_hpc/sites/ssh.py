@@ -21,7 +21,7 @@ from scalebox_hpc.errors import SiteUnreachable
 from scalebox_hpc.sites import command_line
 from scalebox_hpc.sites.base import Finished, Stream
 from scalebox_hpc.sites.host_keys import KnownKey, fingerprint_of, known_keys
-from scalebox_hpc.sites.opening import Opening, place, too_long
+from scalebox_hpc.sites.opening import Opening, by_this_machine, place, too_long
 from scalebox_hpc.sites.openssh_answers import host_key_changed, host_key_unknown, login_refused
 from scalebox_hpc.sites.processes import OPEN_S, log_line
 from scalebox_hpc.sites.resolved import Hop, way_to
@@ -46,7 +46,7 @@ class SshTransport:
     def run(self, words: Sequence[str], *, stdin: bytes = b"", timeout_s: float) -> Finished:
         """See Transport."""
         mark = secrets.token_hex(8)
-        with place(self._room, self._site, words[0], timeout_s):
+        with by_this_machine(self._site), place(self._room, self._site, words[0], timeout_s):
             channel = self._start(command_line.command_text(words, mark))
             try:
                 stdout, stderr = _talk(channel, stdin, timeout_s)
@@ -61,7 +61,10 @@ class SshTransport:
 
     def open(self, words: Sequence[str]) -> Stream:
         """See Transport."""
-        mark = secrets.token_hex(8).encode()
+        with by_this_machine(self._site):
+            return self._stream(words, secrets.token_hex(8).encode())
+
+    def _stream(self, words: Sequence[str], mark: bytes) -> Stream:
         channel = self._start(command_line.stream_text(words, mark.decode()))
         channel.settimeout(OPEN_S)
         seen = b""
@@ -310,16 +313,29 @@ def _try_keys(site: str, hop: Hop, link: paramiko.Transport, keys: Sequence[para
 
 def _keys(hop: Hop, agent: paramiko.Agent) -> list[paramiko.PKey]:
     """The keys to try: those in files that need no passphrase, then the agent's."""
-    import paramiko
-
-    keys: list[paramiko.PKey] = []
-    for file in hop.keys:
-        try:
-            keys.append(paramiko.PKey.from_path(file))
-        except (OSError, ValueError, TypeError, paramiko.SSHException, paramiko.UnknownKeyType):
-            continue  # absent, with a passphrase, or of a kind that the agent may know
+    keys = [key for key in map(_key, hop.keys) if key is not None]
     wanted = {_public(file) for file in hop.keys}
     return keys + [key for key in agent.get_keys() if not hop.keys_only or key.get_base64() in wanted]
+
+
+def _key(file: str) -> paramiko.PKey | None:
+    """The key in a file; None for one that is absent, has a passphrase, or that paramiko cannot use.
+
+    Damage and rare kinds show as whatever its code, or cryptography's, stumbles over: UnsupportedAlgorithm
+    for a key in a token, AssertionError for halves that do not belong together, AttributeError for a curve
+    that SSH has no name for, NotImplementedError for a compressed point.
+    """
+    import paramiko
+    from cryptography.exceptions import UnsupportedAlgorithm
+
+    refused = (OSError, ValueError, TypeError, paramiko.SSHException, paramiko.UnknownKeyType)
+    stumbled = (UnsupportedAlgorithm, AssertionError, AttributeError, NotImplementedError)
+    try:
+        key = paramiko.PKey.from_path(file)
+        key.get_base64()  # has it a name?
+    except (*refused, *stumbled):
+        return None
+    return key
 
 
 def _public(file: str) -> str:

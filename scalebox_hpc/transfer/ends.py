@@ -20,13 +20,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
-from scalebox_hpc.disk import problem_with
+from scalebox_hpc.disk import make_private, problem_with
 from scalebox_hpc.domain.site import Site, Ssh
 from scalebox_hpc.sites.command_line import control_path, destination, ssh_words, stream_text
 from scalebox_hpc.transfer import end, parcel
 from scalebox_hpc.transfer.causes import Cause, TransferFailed, cause_of_command, cause_of_error, last_words
 from scalebox_hpc.transfer.rsync import FAST_CIPHER, Rsync, read_version
-from scalebox_hpc.transfer.streams import held, make_private, opened, usual_folder
+from scalebox_hpc.transfer.streams import held, opened, usual_folder
 
 _PIPE_BYTES: Final = 1 << 20  # what an unprivileged user may have; fewer turns of our process and of ssh
 _NOISE_LINES: Final = 1000  # what a site's shell may print before our program does
@@ -235,8 +235,8 @@ class There:
         raise EOFError
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._errors = os.fdopen(os.memfd_create("errors"), "w+b")
         words = remote_words(self._ssh, [self._ssh.python, "-c", _BOOT], self._options())
+        self._errors = os.fdopen(os.memfd_create("errors"), "w+b")
         pipe = subprocess.PIPE
         self._process = process = subprocess.Popen(
             words, stdin=pipe, stdout=pipe, stderr=self._errors, pipesize=_PIPE_BYTES
@@ -272,14 +272,15 @@ class There:
 
     def _options(self) -> tuple[str, ...]:
         """Options of our own connection; one stream may go through it, which saves a second one."""
-        if self._ssh.master:
-            return FAST_CIPHER
-        folder = usual_folder()
-        try:
+        control = Path(control_path(self._ssh))
+        folder = control.parent if self._ssh.master else usual_folder()
+        try:  # nobody else may have put a socket there
             make_private(folder)
         except OSError as error:
             raise problem_with(folder, error, "use", "remove it if it is not yours") from error
-        kept = folder / Path(control_path(self._ssh)).name
+        if self._ssh.master:
+            return FAST_CIPHER
+        kept = folder / control.name
         self._kept = held(opened(kept.with_suffix(".lock"))) if self._keep_s else None
         if self._kept is None:
             self.socket, stays = f"{folder}/{os.getpid()}-{next(_NUMBERS)}", "no"

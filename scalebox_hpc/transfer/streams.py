@@ -6,11 +6,9 @@ does who fills a place: another try of the same transfer waits, rather than writ
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
-import stat
 import struct
 import threading
 from collections.abc import Iterator, Mapping
@@ -18,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-from scalebox_hpc.disk import problem_with
+from scalebox_hpc.disk import make_private, problem_with
 from scalebox_hpc.errors import EnvironmentProblem
 
 _LOOK_S: Final = 0.25
@@ -27,14 +25,6 @@ _LOOK_S: Final = 0.25
 def usual_folder() -> Path:
     """Where the lock files lie: on this machine, for locks on a shared file system may be refused."""
     return Path("/tmp") / f"sbx-streams-{os.getuid()}"
-
-
-def make_private(folder: Path) -> None:
-    """Make a directory that only its owner may enter. Raises OSError where it is another's."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = os.lstat(folder)
-    if status.st_uid != os.getuid() or not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o077:
-        raise PermissionError(errno.EPERM, "is not a private directory of yours", str(folder))
 
 
 class Streams:

@@ -14,8 +14,15 @@ from typing import Any
 import pytest
 
 from scalebox_hpc.config.site import read_site
-from scalebox_hpc.errors import ConflictError, HostKeyUnknown, LoginRefused, PipelineErrors, UsageError
-from scalebox_hpc.sites import command_line, openssh
+from scalebox_hpc.errors import (
+    ConflictError,
+    EnvironmentProblem,
+    HostKeyUnknown,
+    LoginRefused,
+    PipelineErrors,
+    UsageError,
+)
+from scalebox_hpc.sites import command_line, host_keys, openssh
 from scalebox_hpc.sites.host_keys import fingerprint_of
 from scalebox_hpc.testing.sshd import Sshd, make_key, program, running
 from tests.cli.conftest import Say
@@ -65,6 +72,7 @@ def test_show_says_each_value_and_where_it_comes_from(sbx: Say, sbx_json: Say, s
     assert values["interval"] == ("30s", "default")
     assert values["paths.shared"] == ("~/x", "b.toml:4")
     assert values["transfers.bandwidth"] == ("10M", "b.toml:6")
+    assert values["transfers.keep"] == ("1m", "default")
     assert values["ssh.user"] == (None, "OpenSSH's files")
     assert values["machines.cpu.cpus"] == (4, "b.toml:11")
     assert values["machines.cpu.memory"] == (None, "default")
@@ -166,6 +174,24 @@ def test_an_unknown_host_key_is_accepted_by_its_fingerprint(sbx: Say, sbx_json: 
     answer = sbx_json(None, "site", "login", "b", "--accept", fingerprint(server))
     assert answer == {"site": "b", "host": "127.0.0.1", "accepted": [fingerprint(server)], "master": False}
     assert sbx(None, "site", "login", "b").stdout == "b: the daemon can log in by itself\n"
+
+
+def test_a_file_that_keeps_no_host_key_ends_the_login(
+    sbx: Say, sites: Path, server: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.known_hosts = Path("/dev/null")
+    write_site(sites, server)
+    accepted: list[str] = []
+
+    def accept(key: host_keys.ShownKey) -> None:
+        assert len(accepted) < 3, "it goes round for ever"
+        accepted.append(key.fingerprint)
+
+    monkeypatch.setattr(host_keys, "accept", accept)
+    with pytest.raises(EnvironmentProblem, match="/dev/null does not keep its host key") as caught:
+        sbx(None, "site", "login", "b", "--accept", fingerprint(server))
+    assert "[ssh] known_hosts" in caught.value.hint
+    assert accepted == [fingerprint(server)]
 
 
 @pytest.mark.parametrize(("typed", "status"), [(b"y\n", 0), (b"n\n", 4)])

@@ -10,7 +10,7 @@ import pytest
 from tests.cluster.box import Site, wait_until
 from tests.cluster.recovery import Fault, Tell, now
 from tests.cluster.site_faults import cut_link, end_connections, without_sshd
-from tests.cluster.struck_sites import copying, judge_both, resume_nodes, start_both, until_paused
+from tests.cluster.struck_sites import copying, judge_both, resume_nodes, site_b, start_both, until_paused
 from tests.cluster.two_sites import SECOND_FACTOR_PORT, TwoSites, answering
 from tests.scenarios.lab import Lab
 
@@ -64,8 +64,8 @@ def test_a_login_with_a_second_factor_is_lost(
         start_both(lab, copies)
         end_connections(b)
         struck = now()
-        paused = until_paused(lab)
-        assert paused["todo"] == "sbx site login b"
+        until_paused(lab)  # first that the line is over; at the next try that nobody is logged in
+        lab.wait(lambda: site_b(lab)["todo"] == "sbx site login b", 40, "what to type")
         assert "sbx site login b" in said(lab)
         wait_until(lambda: (now() - struck).total_seconds() >= AWAY_S, 60, "the user, who was away")
         log_in(lab, a)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from scalebox_hpc.errors import HostKeyUnknown, LoginNeeded, SiteUnreachable
+from scalebox_hpc.errors import HostKeyChanged, HostKeyUnknown, LoginNeeded, LoginRefused, SiteUnreachable
 from scalebox_hpc.relay import attach, channel
 from scalebox_hpc.relay.options import read_options
 from scalebox_hpc.sites import relay as home_side
-from scalebox_hpc.sites.relay import LinkDown
+from scalebox_hpc.sites.relay import LinkDown, RelayPlace
 from tests.contract.relay_rig import Here, ProcessStream, Rig, echoed, is_gone
 
 
@@ -222,6 +222,22 @@ def test_a_person_who_has_to_log_in_is_told_how_and_nothing_hammers(
     assert rig.news == [LinkDown("b wants a person to log in", "sbx site login b")]
     rig.transport.problem = None
     rig.up()
+
+
+@pytest.mark.parametrize("kind", [HostKeyUnknown, HostKeyChanged, LoginRefused])
+def test_what_only_a_person_can_mend_is_told_with_what_to_do(rig: Rig, kind: type[SiteUnreachable]) -> None:
+    rig.transport.problem = kind("b is not to be trusted yet", "sbx site login b")
+    rig.link()
+    rig.wait(lambda: rig.news, "the reason")
+    assert rig.news == [LinkDown("b is not to be trusted yet", "sbx site login b")]
+
+
+def test_a_relay_that_never_answers_is_told_as_that(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(home_side, "GREETING_S", 0.1)
+    monkeypatch.setattr(RelayPlace, "attach", lambda _: ["sleep", "60"])
+    rig.link()
+    rig.wait(lambda: rig.news, "the reason")
+    assert rig.news[0] == LinkDown("the relay there did not answer within 0.1 s")
 
 
 def test_pauses_fit_what_went_wrong() -> None:

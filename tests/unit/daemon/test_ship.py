@@ -34,6 +34,16 @@ def test_a_copy_is_read_only_and_keeps_whether_it_runs(tmp_path: Path) -> None:
         assert copy.stat().st_mode & 0o777 == kept
 
 
+@pytest.mark.parametrize("order", [("bin/r.sh", "r.sh"), ("r.sh", "bin/r.sh")])
+def test_of_two_files_that_are_one_there_the_program_runs(order: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    for name in order:
+        (tmp_path / name).write_bytes(b"same")
+    files = [ShippedFile(name, str(tmp_path / name), digest(b"same"), "bin" in name) for name in order]
+    shipping.ship(files, LocalDepot(str(tmp_path / "shared")))
+    assert (tmp_path / "shared/files" / digest(b"same") / "r.sh").stat().st_mode & 0o777 == 0o500
+
+
 def test_a_copy_made_before_is_used_again(tmp_path: Path) -> None:
     source = tmp_path / "count"
     source.write_bytes(b"x")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,17 @@ def test_one_relay_has_the_place_until_it_leaves(tmp_path: Path) -> None:
     assert not Path(place.lock).exists()
     kill_holder(place)  # there is nobody, and it harms nobody
     assert not Path(place.lock).exists()
+
+
+def test_an_id_that_a_dead_relay_left_behind_ends_nobody(tmp_path: Path) -> None:
+    place = find_place("/shared", HOME, [str(tmp_path)])
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as stranger:
+        lock = take_lock(place)  # by a relay that has not yet written its own
+        assert lock is not None
+        Path(place.lock).write_text(str(stranger.pid))
+        kill_holder(place)
+    assert stranger.returncode == 0
+    leave(place, lock)
 
 
 def test_records_are_written_whole_and_bad_ones_count_as_none(tmp_path: Path) -> None:

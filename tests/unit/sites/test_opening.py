@@ -1,15 +1,25 @@
-"""A link is opened once, however many threads need it."""
+"""A link is opened once, however many threads need it; what this machine is short of ends no hand."""
 
 from __future__ import annotations
 
+import errno
+import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scalebox_hpc.errors import LoginRefused
-from scalebox_hpc.sites.opening import Opening
+from scalebox_hpc.domain.site import Site, Ssh
+from scalebox_hpc.errors import LoginRefused, SiteUnreachable
+from scalebox_hpc.sites import host_keys, openssh, processes, registry
+from scalebox_hpc.sites.base import Transport
+from scalebox_hpc.sites.opening import Opening, by_this_machine
+from scalebox_hpc.sites.openssh import OpenSshTransport
+from scalebox_hpc.sites.ssh import SshTransport
 from tests.cluster.box import wait_until
 
 
@@ -47,3 +57,56 @@ def test_an_open_link_is_not_opened_again() -> None:
     for _ in range(2):
         opening.ensure(lambda: bool(opened), lambda: opened.append(1))
     assert opened == [1]
+
+
+def begin_a_thread() -> None:
+    """What Python says when the system lets it have none: here for want of memory for its stack."""
+    before = threading.stack_size(1 << 46)
+    try:
+        threading.Thread(target=int).start()
+    finally:
+        threading.stack_size(before)
+
+
+def say(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+NO_PROCESS = BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+LATE = subprocess.TimeoutExpired(["ssh-keygen"], 30)
+
+
+@pytest.mark.parametrize("trouble", [say(NO_PROCESS), say(LATE), begin_a_thread])
+def test_what_this_machine_is_short_of_is_told_as_no_way_to_the_site(trouble: Callable[[], None]) -> None:
+    with (
+        pytest.raises(SiteUnreachable, match="b: this machine cannot begin to reach it"),
+        by_this_machine("b"),
+    ):
+        trouble()
+
+
+def test_a_fault_of_ours_is_not_hidden() -> None:
+    with pytest.raises(RuntimeError, match="ours"), by_this_machine("b"):
+        raise RuntimeError("a fault of ours")
+
+
+@pytest.mark.parametrize("kind", ["first use", "paramiko", "openssh"])
+def test_transports_promise_the_same_where_no_process_can_be_started(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "known").touch()
+    ssh = Ssh("127.0.0.1", port=9, config="none", known_hosts=str(tmp_path / "known"))
+    made: dict[str, Transport] = {
+        "first use": registry.transport_of(Site("b", ssh=ssh)),
+        "paramiko": SshTransport("b", ssh),
+        "openssh": OpenSshTransport("b", ssh),
+    }
+    monkeypatch.setattr(host_keys, "call", say(LATE))
+    monkeypatch.setattr(openssh, "listens", lambda _: True)
+    monkeypatch.setattr(processes.subprocess, "Popen", say(NO_PROCESS))
+    for ask in (lambda: made[kind].run(["true"], timeout_s=10), lambda: made[kind].open(["true"])):
+        with pytest.raises(SiteUnreachable, match="this machine"):
+            ask()

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from scalebox_hpc.disk import make_private
 from scalebox_hpc.errors import EnvironmentProblem
-from scalebox_hpc.transfer.streams import Streams, make_private
+from scalebox_hpc.transfer.streams import Streams
 
 HOLD = """
 import sys
