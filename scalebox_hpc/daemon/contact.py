@@ -9,8 +9,9 @@ from __future__ import annotations
 import ipaddress
 import json
 import socket
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -66,21 +67,22 @@ class Contact:
     home: Home
     front: Front
     build: Callable[[Path], None] = build_agent  # writes the agent's file
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)  # of which folders there are
 
     def open_shared(self, site: Site) -> Path:
         """The site's shared folder, made and with a fresh contact.json; remembered for later starts.
 
-        Called by the engine thread when a run for the site is accepted. Raises EnvironmentProblem,
-        UsageError.
+        Called by hands while a run for the site is prepared. Raises EnvironmentProblem, UsageError.
         """
         path = make_shared(self.home, site.shared, self.build)
         ports = None if site.ports is None else list(site.ports)
         record: dict[str, Any] = {"shared": site.shared, "advertise": list(site.advertise), "ports": ports}
-        before = self._recorded()
-        known = [one for one in before if one["shared"] == site.shared]
-        record["port"] = self._publish(record | {"port": known[0]["port"] if known else None})
-        if known != [record]:
-            self.home.record({"shared": [*(one for one in before if one not in known), record]})
+        with self._lock:
+            before = self._recorded()
+            known = [one for one in before if one["shared"] == site.shared]
+            record["port"] = self._publish(record | {"port": known[0]["port"] if known else None})
+            if known != [record]:
+                self.home.record({"shared": [*(one for one in before if one not in known), record]})
         return path
 
     def publish_all(self) -> list[str]:

@@ -1,8 +1,9 @@
 """The hands: threads that act on the world and report back as events.
 
-Each site has its own; one more reads and ships the files of new runs, once the hands of the remote sites
-that a run uses have reached them: a site that hangs keeps no run from others. They decide nothing. What
-goes wrong in a foreseen way is reported; anything else ends the daemon.
+Each site has its own. One more makes runs ready and does what else there is with files of this machine; runs
+that use remote sites are made ready by another, one for all runs at the same of them: a site that hangs keeps
+no run from others. They decide nothing. What goes wrong in a foreseen way is reported; anything else ends the
+daemon.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,6 @@ from scalebox_hpc.daemon.stations import Stations
 from scalebox_hpc.disk import write_whole
 from scalebox_hpc.domain.allocation import AllocationRequest
 from scalebox_hpc.domain.pipeline import Pipeline, Pool
-from scalebox_hpc.domain.site import Site
 from scalebox_hpc.engine import pools
 from scalebox_hpc.errors import EnvironmentProblem, SbxError, UsageError
 from scalebox_hpc.relay.folder import remove
@@ -61,6 +62,7 @@ class Hands:
         self._means = Means(self._stations, premises.keys, tell, acts, Pace(user_state()))
         self._lock = threading.Lock()  # of what follows
         self._sites: dict[str, SiteHand] = {}
+        self._makers = {frozenset[str](): self._files}  # of runs, by the remote sites that these use
 
     def carry_out(self, command: Command, sites: Mapping[str, SiteFacts]) -> None:
         """Hand a command to whoever does it."""
@@ -99,13 +101,22 @@ class Hands:
         self._files.do(self._tell_leftovers)
 
     def end(self, timeout_s: float) -> None:
-        """Finish what was begun."""
+        """Finish what was begun, in so long for all."""
+        until_s = time.monotonic() + timeout_s
         with self._lock:
-            sites = list(self._sites.values())
-        for site in sites:
-            site.end(timeout_s)
-        self._files.end(timeout_s)
+            hands = [hand for site in self._sites.values() for hand in site.hands()]
+            hands += self._makers.values()
+        for hand in hands:
+            hand.let_go()
+        for hand in hands:
+            hand.join(max(0.0, until_s - time.monotonic()))
         self._stations.end()
+
+    def _maker(self, sites: frozenset[str]) -> Hand:
+        with self._lock:
+            if sites not in self._makers:
+                self._makers[sites] = Hand(f"runs-{'-'.join(sorted(sites))}")
+            return self._makers[sites]
 
     def _site(self, name: str) -> SiteHand:
         with self._lock:
@@ -170,28 +181,12 @@ class Hands:
             self._tell(Told("leftovers", {"site": "", "folders": folders, "endings": endings}))
 
     def _reach(self, command: Prepare | Compare) -> None:
-        """Have the hand of each remote site make sure of its shared folder; then go on with the run."""
+        """Go on with a run, by the hand of all that use the same remote sites: it may wait for these."""
         try:
-            sites = remote_sites(command)
+            sites = frozenset(site.name for site in remote_sites(command))
         except SbxError:
-            sites = []  # told by who reads it all
-        self._reach_first(sites, command)
-
-    def _reach_first(self, sites: Sequence[Site], command: Prepare | Compare) -> None:
-        if not sites:
-            self._files.do(lambda: self._go_on(command))
-            return
-        site, *others = sites
-
-        def reach() -> None:
-            try:
-                self._stations.open(site)
-            except SbxError as error:
-                self._answer_error(command.call, error)
-            else:
-                self._reach_first(others, command)
-
-        self._site(site.name).do(reach)
+            sites = frozenset()  # told by who reads it all
+        self._maker(sites).do(lambda: self._go_on(command))
 
     def _go_on(self, command: Prepare | Compare) -> None:
         match command:

@@ -28,7 +28,7 @@ from scalebox_hpc.sites.depot import Depot
 
 WAIT_S: Final = 2.0  # for which a request waits before it is told to come again
 FRESH_S: Final = 30.0  # for which a result is kept for whoever comes again
-AT_ONCE: Final = 2  # images fetched at once: registries count, and login nodes are shared
+AT_ONCE: Final = 2  # images fetched at once, or put at one site: registries count, and login nodes are shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +52,15 @@ class Wanted:
 
 
 Fetch = Callable[[Wanted], Image]
+Put = Callable[[Image, There], Image]
 
 
 def fetch(wanted: Wanted) -> Image:
-    """Make sure of one image, at a remote site too. Raises errors of ours."""
-    image = ImageStore(wanted.directory, SpythonRuntime(wanted.runtime)).ensure(wanted.text, wanted.base)
-    return image if wanted.there is None else _put(image, wanted.there)
+    """Make sure of one image on this machine. Raises errors of ours."""
+    return ImageStore(wanted.directory, SpythonRuntime(wanted.runtime)).ensure(wanted.text, wanted.base)
 
 
-def _put(image: Image, there: There) -> Image:
+def put(image: Image, there: There) -> Image:
     """Put an image into the store of a remote site, once by digest; return it as it is there."""
     source = Path(image.path)
     if image.kind == "sandbox":
@@ -96,22 +96,34 @@ class Ways:
 
 
 class Fetching:
-    """All images that are being fetched for this daemon. Used by one hand."""
+    """All images that are being fetched for this daemon. May be used by several hands at once."""
 
-    def __init__(self, fetch: Fetch = fetch, wait_s: float = WAIT_S, ways: Ways | None = None) -> None:
-        self._fetch, self._wait_s, self.ways = fetch, wait_s, ways
+    def __init__(
+        self, fetch: Fetch = fetch, wait_s: float = WAIT_S, ways: Ways | None = None, put: Put = put
+    ) -> None:
+        self._fetch, self._put, self._wait_s, self.ways = fetch, put, wait_s, ways
+        self._lock = threading.Lock()  # of what follows
         self._flights: dict[Wanted, _Flight] = {}
-        self._room = threading.BoundedSemaphore(AT_ONCE)
+        self._rooms: dict[str, threading.BoundedSemaphore] = {}  # by site; "": on this machine
 
     def all_of(self, wanted: Iterable[Wanted]) -> dict[Wanted, Image | SbxError]:
         """The images, or what is wrong with each. Raises ImagesPending while one is being fetched."""
         now_s = time.monotonic()
-        self._flights = {key: each for key, each in self._flights.items() if each.is_of_use(now_s)}
-        flights = {each: self._flight(each) for each in wanted}
+        with self._lock:
+            self._flights = {key: each for key, each in self._flights.items() if each.is_of_use(now_s)}
+            flights = {each: self._flight(each) for each in wanted}
         missing = wait([flight.result for flight in flights.values()], self._wait_s).not_done
         if missing:
             raise ImagesPending([key.text for key, each in flights.items() if each.result in missing])
-        return {key: _outcome(self._flights.pop(key).result) for key in flights}
+        with self._lock:
+            for key, flight in flights.items():
+                if self._flights.get(key) is flight:  # else somebody had this one, and begins another
+                    del self._flights[key]
+        return {key: _outcome(flight.result) for key, flight in flights.items()}
+
+    def _room(self, site: str) -> threading.BoundedSemaphore:
+        with self._lock:
+            return self._rooms.setdefault(site, threading.BoundedSemaphore(AT_ONCE))
 
     def _flight(self, wanted: Wanted) -> _Flight:
         if wanted not in self._flights:
@@ -122,8 +134,11 @@ class Fetching:
 
     def _fly(self, wanted: Wanted, flight: _Flight) -> None:
         try:
-            with self._room:
+            with self._room(""):
                 image = self._fetch(wanted)
+            if (there := wanted.there) is not None:
+                with self._room(there.site):
+                    image = self._put(image, there)
         except BaseException as error:  # noqa: BLE001 (raised again by whoever asks for the result)
             flight.ended_s = time.monotonic()
             flight.result.set_exception(error)

@@ -29,7 +29,7 @@ from scalebox_hpc.disk import open_private, problem_with
 from scalebox_hpc.domain.allocation import Launch
 from scalebox_hpc.domain.pipeline import Pipeline, ShippedFile
 from scalebox_hpc.domain.site import Site
-from scalebox_hpc.errors import DigestChanged, EnvironmentProblem, SbxError, UsageError
+from scalebox_hpc.errors import ConflictError, DigestChanged, EnvironmentProblem, SbxError, UsageError
 from scalebox_hpc.sites.depot import Depot
 
 LOCAL_SUBMISSIONS = 600  # a minute; nobody minds them here
@@ -164,16 +164,21 @@ def _directories_of_run(facts: SiteFacts, depot: Depot, run: str) -> str:
 
 
 def _spool_seeds(home: Home, pipeline: Pipeline, run: str, stdin: Path | None) -> Path:
-    """Write all seeds as lines of [to, body, headers]; complete, or not there at all."""
+    """Write all seeds as lines of [to, body, headers]; complete, or not there at all.
+
+    Raises ConflictError where another hand has drawn the same name meanwhile and spooled its seeds.
+    """
     target = _seeds_of(home, run)
-    temporary = target.with_name(f".{run}.part")
+    temporary = target.with_name(f".{run}.{secrets.token_hex(4)}.part")
     try:
         target.parent.mkdir(mode=0o700, exist_ok=True)
         with open_private(temporary) as file:
             file.writelines(_seed_lines(pipeline, stdin))
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        os.link(temporary, target)
+    except FileExistsError as error:
+        raise ConflictError(f"there is a run {run} already", "submit it again") from error
     except OSError as error:
         raise problem_with(temporary, error, "write", REMEDY) from error
     finally:

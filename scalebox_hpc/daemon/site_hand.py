@@ -63,9 +63,12 @@ class Hand:
     def do(self, job: Callable[[], None]) -> None:
         self._jobs.put(job)
 
-    def end(self, timeout_s: float) -> None:
-        """Let the hand finish what it was given, for so long at most."""
+    def let_go(self) -> None:
+        """Let the hand end once it has finished what it was given."""
         self._jobs.put(None)
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for that, for so long at most."""
         self._thread.join(timeout_s)
 
     def _work(self) -> None:
@@ -91,10 +94,10 @@ class SiteHand:
     name: str
     means: Means
     _batch: Hand = field(init=False)
-    _files: Hand | None = None  # of a remote site
+    _files: Hand = field(init=False)
 
     def __post_init__(self) -> None:
-        self._batch = Hand(f"site-{self.name}")
+        self._batch, self._files = Hand(f"site-{self.name}"), Hand(f"files-{self.name}")
 
     def carry_out(self, command: AtSite | Remove, facts: SiteFacts) -> None:
         """Hand a command to the thread that does it."""
@@ -106,22 +109,15 @@ class SiteHand:
             case Cancel():
                 self._batch.do(lambda: self._cancel(command, facts))
             case _:
-                self._file_hand().do(lambda: self._with_files(command, facts))
+                self._files.do(lambda: self._with_files(command, facts))
 
     def do(self, job: Callable[[], None]) -> None:
         """Do something with files there, in its turn."""
-        self._file_hand().do(job)
+        self._files.do(job)
 
-    def end(self, timeout_s: float) -> None:
-        """Finish what was begun."""
-        for hand in (self._batch, self._files):
-            if hand is not None:
-                hand.end(timeout_s)
-
-    def _file_hand(self) -> Hand:
-        if self._files is None:
-            self._files = Hand(f"files-{self.name}")
-        return self._files
+    def hands(self) -> tuple[Hand, Hand]:
+        """Its threads."""
+        return self._batch, self._files
 
     def _submit(self, command: Submit, facts: SiteFacts) -> None:
         name, site, means = command.request.name, command.site, self.means
@@ -203,7 +199,7 @@ class SiteHand:
     def _connect(self, facts: SiteFacts) -> None:
         """Have the link kept up; where it cannot even be begun, say when to try again."""
         try:
-            self.means.stations.remote(facts.site).connect(self._tell_link)
+            self.means.stations.connect(facts.site, self._tell_link)
         except EnvironmentProblem as error:
             data = {"site": self.name, "up": False, "why": error.fact, "todo": error.hint, "begun": False}
             self.means.tell(Told("link", {**data, "hopeless": error.retry is Retry.NEVER}))

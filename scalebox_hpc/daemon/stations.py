@@ -10,6 +10,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +24,7 @@ from scalebox_hpc.daemon.desk import SiteFacts
 from scalebox_hpc.daemon.home import SHARED_PARTS, remote_shared
 from scalebox_hpc.daemon.premises import Premises
 from scalebox_hpc.disk import problem_with
-from scalebox_hpc.domain.site import Site
+from scalebox_hpc.domain.site import Site, Way
 from scalebox_hpc.errors import SiteUnreachable
 from scalebox_hpc.relay.folder import Parcel
 from scalebox_hpc.sites.base import Transport
@@ -47,18 +48,22 @@ class RemoteStation:
 
     def __init__(self, site: Site, premises: Premises, transport: Transport) -> None:
         assert site.ssh is not None
-        self.way = site.way
         self._site, self._ssh, self._premises, self._transport = site, site.ssh, premises, transport
         self._lock = threading.Lock()  # of what follows
         self._depot: RemoteDepot | None = None
         self._batch: SlurmCli | None = None
         self._place: RelayPlace | None = None
+        self._failed = threading.Event()  # our program did not run there: it may have been removed
+        self._linking = threading.Lock()  # of the link; never held while the site is waited for
         self._link: RelayLink | None = None
 
     def depot(self) -> RemoteDepot:
-        """Its shared folder; made, with our programs in it, at the first use. Raises EnvironmentProblem."""
+        """Its shared folder; made, with our programs in it, at the first use. Raises EnvironmentProblem.
+
+        Made anew where they did not run there the last time.
+        """
         with self._lock:
-            return self._depot or self._open()
+            return self._open() if self._depot is None or self._failed.is_set() else self._depot
 
     def again(self) -> RemoteDepot:
         """The same, made anew where it was removed meanwhile. Raises EnvironmentProblem."""
@@ -66,9 +71,12 @@ class RemoteStation:
         try:
             depot.make([""])
         except (SiteUnreachable, OSError):
-            with self._lock:
-                return self._open()
+            return self._anew()
         return depot
+
+    def _anew(self) -> RemoteDepot:
+        with self._lock:
+            return self._open()
 
     def batch(self) -> SlurmCli:
         """Its Slurm. Raises EnvironmentProblem."""
@@ -87,7 +95,7 @@ class RemoteStation:
             shared = remote_shared(home, site.shared)
             there = install(site.name, self._transport, self._ssh.python, shared, relay.read_bytes())
             command = [self._ssh.python, there.program, "depot"]
-            depot = RemoteDepot(site.name, self._transport, command, there.root)
+            depot = RemoteDepot(site.name, self._transport, command, there.root, self._failed.set)
             try:
                 depot.make(["", *SHARED_PARTS, "results"])
                 content = agent.read_bytes()
@@ -103,6 +111,7 @@ class RemoteStation:
             self._ssh.python, there.program, there.root, home.id, fingerprint, site.ports, site.advertise
         )
         self._depot = depot
+        self._failed.clear()
         return depot
 
     def connect(self, told: News) -> None:
@@ -111,15 +120,17 @@ class RemoteStation:
         Raises EnvironmentProblem where that cannot even be begun.
         """
         with self._lock:
+            if self._place is None:
+                self._open()
+            assert self._place is not None
+            place = self._place
+        with self._linking, by_this_machine(self._site.name):
             if self._link is None:
-                if self._place is None:
-                    self._open()
-                assert self._place is not None
-                self._link = RelayLink(self._transport, self._place, self._dial, told)
+                self._link = RelayLink(self._transport, place, self._dial, told, self._anew)
 
     def disconnect(self, *, stop: bool) -> None:
         """Let go of the link; `stop`: its relay is not needed any more."""
-        with self._lock:
+        with self._linking:
             link, self._link = self._link, None
         if link is not None:
             link.end(stop=stop)
@@ -140,19 +151,28 @@ class Stations:
     def __init__(self, premises: Premises, transport: TransportOf = transport_of) -> None:
         self._premises, self._transport = premises, transport
         self._lock = threading.Lock()  # of the dictionaries
-        self._remote: dict[str, RemoteStation] = {}
+        self._remote: dict[tuple[str, Way], RemoteStation] = {}
         self._batches: dict[tuple[str, str], BatchSystem] = {}  # of this machine, by kind; local ones by site
 
     def remote(self, site: Site) -> RemoteStation:
-        """A remote site, by the way to it that its file says now."""
+        """A remote site, by the way to it that this reading of its file says."""
+        key = site.name, site.way
         with self._lock:
-            known = self._remote.get(site.name)
-            if known is not None and known.way == site.way:
-                return known
-            made = self._remote[site.name] = RemoteStation(site, self._premises, self._transport(site))
-        if known is not None:
-            known.end()
-        return made
+            if key not in self._remote:
+                self._remote[key] = RemoteStation(site, self._premises, self._transport(site))
+            return self._remote[key]
+
+    def connect(self, site: Site, told: News) -> None:
+        """Have the link to a site kept up by this way, and by no other: those are given up.
+
+        Raises EnvironmentProblem where that cannot even be begun.
+        """
+        with self._lock:
+            others = [key for key in self._remote if key[0] == site.name and key[1] != site.way]
+            given_up = [self._remote.pop(key) for key in others]
+        for each in given_up:
+            each.end()
+        self.remote(site).connect(told)
 
     def open(self, site: Site) -> Depot:
         """A site's shared folder, made if need be. Raises EnvironmentProblem, UsageError."""
@@ -183,6 +203,8 @@ class Stations:
             yield LocalDepot(str(path))
 
     def end(self) -> None:
-        """Let go of all links."""
-        for each in self._remote.values():
-            each.end()
+        """Let go of all links, at once: where a site hangs that may take some seconds."""
+        with self._lock:
+            stations = list(self._remote.values())
+        with ThreadPoolExecutor(len(stations) or 1) as hands:
+            list(hands.map(RemoteStation.end, stations))

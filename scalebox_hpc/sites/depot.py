@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Collection, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, Final, Protocol
 
-from scalebox_hpc.errors import SiteUnreachable
+from scalebox_hpc.errors import SiteTimeout, SiteUnreachable
 from scalebox_hpc.relay import clearing, folder
 from scalebox_hpc.relay.clearing import Gone
 from scalebox_hpc.relay.folder import Changed, Frame, Parcel
 from scalebox_hpc.sites.base import Stream, Transport
+from scalebox_hpc.sites.opening import by_this_machine
 
 ASK_S: Final = 120.0  # for what is asked to be done; a folder with many files takes a while to clear
+STILL_S: Final = 300.0  # while files are put: for one more piece to be taken, or for the answer
 PIECE_BYTES: Final = 1 << 18
 ANSWER_BYTES: Final = 1 << 24  # no answer is longer
 
@@ -43,7 +48,10 @@ class Depot(Protocol):
         """Replace a private file as a whole; its directory is made."""
 
     def put(self, files: Sequence[tuple[Path, Parcel]]) -> None:
-        """Put files of this machine that are not there yet. Raises Changed for one of another digest."""
+        """Put files of this machine that are not there yet. Raises Changed for one of another digest.
+
+        It may take any time as long as something moves; SiteTimeout is raised where nothing does.
+        """
 
     def endings(self) -> list[tuple[str, Any]]:
         """Path and content of the last words that wrappers left as files."""
@@ -115,9 +123,20 @@ class LocalDepot:
 class RemoteDepot:
     """A Depot at the other end of a transport, by the relay's program there."""
 
-    def __init__(self, site: str, transport: Transport, command: Sequence[str], root: str) -> None:
-        """`command`: the words that start the program's verb `depot` there; `root`: the folder."""
+    def __init__(
+        self,
+        site: str,
+        transport: Transport,
+        command: Sequence[str],
+        root: str,
+        failed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`command`: the words that start the program's verb `depot` there; `root`: the folder.
+
+        `failed` is called where that does not run: the program may be gone.
+        """
         self._site, self._transport, self._command, self._root = site, transport, list(command), root
+        self._failed = failed
 
     @property
     def path(self) -> str:
@@ -142,14 +161,14 @@ class RemoteDepot:
         if not lacking:
             return
         chosen = [files[number] for number in lacking]
-        stream = self._transport.open(self._command)
-        try:
+        with _watched(self._site, self._transport.open(self._command)) as (stream, moved):
             stream.write(self._request([["put", *parcel] for _, parcel in chosen]))
             for source, parcel in chosen:
-                _send(stream, source, parcel)
+                for piece in _pieces(source, parcel):
+                    moved()
+                    stream.write(piece)
+            moved()
             answers = self._answers(_line(stream))
-        finally:
-            stream.close()
         for each in answers:
             _value(each)
 
@@ -199,6 +218,7 @@ class RemoteDepot:
         request = self._request([[verb, *arguments]])
         done = self._transport.run(self._command, stdin=request, timeout_s=ASK_S)
         if done.exit_code != 0:
+            self._failed()
             words = done.stderr.decode("utf-8", "replace").strip()[-500:]
             raise SiteUnreachable(f"{self._site}: `{' '.join(self._command)}` failed: {words}")
         return _value(self._answers(done.stdout)[0])
@@ -222,13 +242,41 @@ def _value(answer: dict[str, Any]) -> Any:
     return answer["value"]
 
 
-def _send(stream: Stream, source: Path, parcel: Parcel) -> None:
-    """Send so many bytes of a file as were told; where it has become shorter, others in their place."""
+@contextmanager
+def _watched(site: str, stream: Stream) -> Iterator[tuple[Stream, Callable[[], None]]]:
+    """Give a stream, and what is to be called whenever something moves; close it in the end.
+
+    It is closed too where nothing has moved for STILL_S, which wakes who waits for it: raises SiteTimeout.
+    """
+    moves: SimpleQueue[bool] = SimpleQueue()
+    late = threading.Event()
+
+    def watch() -> None:
+        try:
+            while moves.get(timeout=STILL_S):
+                pass
+        except Empty:
+            late.set()
+            stream.close()
+
+    try:
+        with by_this_machine(site):
+            threading.Thread(target=watch, name=f"files to {site}", daemon=True).start()
+        yield stream, lambda: moves.put(True)
+    finally:
+        moves.put(False)
+        stream.close()
+        if late.is_set():
+            raise SiteTimeout(f"{site}: files are on their way there, and nothing moved for {STILL_S:g} s")
+
+
+def _pieces(source: Path, parcel: Parcel) -> Iterator[bytes]:
+    """So many bytes of a file as were told; where it has become shorter, others in their place."""
     left = parcel.size
     with source.open("rb") as file:
         while left > 0:
             piece = file.read(min(left, PIECE_BYTES)) or b"\0" * min(left, PIECE_BYTES)
-            stream.write(piece)
+            yield piece
             left -= len(piece)
 
 

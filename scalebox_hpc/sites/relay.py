@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from scalebox_hpc.errors import LoginNeeded, Retry, SiteUnreachable
+from scalebox_hpc.errors import EnvironmentProblem, LoginNeeded, Retry, SiteUnreachable
 from scalebox_hpc.relay.carrier import Carrier
 from scalebox_hpc.sites.base import Stream, Transport
 
@@ -88,10 +88,20 @@ class RelayLink:
     """Keeps the line to one site's relay until `end`."""
 
     def __init__(
-        self, transport: Transport, place: RelayPlace, dial: Callable[[], socket.socket], told: Told
+        self,
+        transport: Transport,
+        place: RelayPlace,
+        dial: Callable[[], socket.socket],
+        told: Told,
+        mend: Callable[[], object] = lambda: None,
     ) -> None:
-        """`dial` connects to the daemon's own listener; OSError: the agent is sent away."""
+        """`dial` connects to the daemon's own listener; OSError: the agent is sent away.
+
+        `mend` makes sure of what is there, before the next try where no relay answered: its program may have
+        been removed. It raises EnvironmentProblem.
+        """
         self._transport, self._place, self._dial, self._told = transport, place, dial, told
+        self._mend = mend
         self._ending, self._stop = threading.Event(), False
         self._waker, self._woken = socket.socketpair()
         self._news: LinkUp | LinkDown | None = None
@@ -114,16 +124,19 @@ class RelayLink:
             self._woken.close()
 
     def _keep(self) -> None:
-        backoff_s = BACKOFF_S
+        backoff_s, answered = BACKOFF_S, True
         while not self._ending.is_set():
             began_at = time.monotonic()
             try:
+                if not answered:
+                    self._mend()
                 stream = self._transport.open(self._place.attach())
-            except SiteUnreachable as problem:
+            except EnvironmentProblem as problem:
                 self._tell(LinkDown(problem.fact, problem.hint if _needs_person(problem) else ""))
                 wait_s = _pause_s(problem, backoff_s)
             else:
                 why = self._carry(stream)
+                answered = isinstance(self._news, LinkUp)
                 if not self._ending.is_set():
                     self._tell(LinkDown(why))
                 if time.monotonic() - began_at >= STEADY_S:
@@ -204,11 +217,11 @@ def _understood(greeting: str) -> LinkUp | None:
         return None
 
 
-def _needs_person(problem: SiteUnreachable) -> bool:
+def _needs_person(problem: EnvironmentProblem) -> bool:
     return isinstance(problem, LoginNeeded) or problem.retry is Retry.NEVER
 
 
-def _pause_s(problem: SiteUnreachable, backoff_s: float) -> float:
+def _pause_s(problem: EnvironmentProblem, backoff_s: float) -> float:
     if isinstance(problem, LoginNeeded):
         return LOGIN_S
     return HOPELESS_S if problem.retry is Retry.NEVER else backoff_s

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,3 +132,42 @@ def test_daemon_json_is_private_and_an_unreadable_one_is_named(home: Home) -> No
     home.daemon_json.write_text("{")
     with pytest.raises(EnvironmentProblem, match=r"daemon\.json"):
         contacts.read_daemon_json(home.path)
+
+
+class Door:
+    """A lock that tells when somebody has to wait for it."""
+
+    def __init__(self, told: Callable[[], None]) -> None:
+        self._lock, self._told = threading.Lock(), told
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self._told()
+            self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_folders_that_two_hands_open_at_once_are_both_remembered(home: Home, tmp_path: Path) -> None:
+    sites = [Site(name, shared=str(tmp_path / name)) for name in ("a", "b")]
+    moved = threading.Event()
+
+    def open_other() -> None:
+        contact.open_shared(sites[1])
+        moved.set()
+
+    other = threading.Thread(target=open_other)
+
+    class Front(FakeFront):
+        def port_in(self, ports: tuple[int, int] | None, recorded: int | None) -> int:
+            if not other.ident:  # the first is between reading and writing: let the second have its way
+                other.start()
+                assert moved.wait(15.0)
+            return 4000
+
+    contact = contact_of(home, Front())
+    object.__setattr__(contact, "_lock", Door(moved.set))
+    contact.open_shared(sites[0])
+    other.join(15.0)
+    assert {path.parent.name for path in contact.shared_folders()} == {"a", "b"}

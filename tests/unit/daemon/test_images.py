@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scalebox_hpc.config.pipeline import load
+from scalebox_hpc.daemon import images
 from scalebox_hpc.daemon.desk import SiteFacts
 from scalebox_hpc.daemon.images import (
+    AT_ONCE,
     Fetching,
+    There,
     Wanted,
     Ways,
     changed_images,
@@ -219,11 +225,13 @@ def test_a_module_with_several_sites_has_the_same_image_at_each(pipeline: Pipeli
 
     def note(wanted: Wanted) -> Image:
         asked.append(wanted)
-        image = fetched(wanted)
-        return image if wanted.there is None else replace(image, path="/far/images/a")
+        return fetched(wanted)
+
+    def put(image: Image, there: There) -> Image:
+        return replace(image, path=f"{there.folder}/a")
 
     ways = Ways(tmp_path / "store", lambda _: LocalDepot(str(tmp_path / "b")))
-    first = with_images(several, facts, Fetching(note, ways=ways)).modules["first"]
+    first = with_images(several, facts, Fetching(note, ways=ways, put=put)).modules["first"]
     assert first.stored == fetched(asked[0])
     assert first.stored_at == {"far": "/far/images/a"}
     assert {each.directory for each in asked} == {tmp_path / "shared" / "images"}, "one image, made once"
@@ -231,3 +239,52 @@ def test_a_module_with_several_sites_has_the_same_image_at_each(pipeline: Pipeli
         name: sheet_of(several, first, each, "/home")["container"]["image"] for name, each in facts.items()
     }
     assert told == {"local": "/store/a", "far": "/far/images/a"}
+
+
+def test_images_on_their_way_to_a_site_that_hangs_keep_no_other_from_being_fetched(tmp_path: Path) -> None:
+    go, begun = threading.Event(), threading.Semaphore(0)
+    depot = LocalDepot(str(tmp_path))
+
+    def put(image: Image, there: There) -> Image:
+        if there.site == "b":
+            begun.release()
+            assert go.wait(15.0)
+        return image
+
+    def wanted(name: str, site: str) -> Wanted:
+        return Wanted(tmp_path, name, tmp_path, there=There(site, depot, "/i"))
+
+    fetching = Fetching(fetched, wait_s=0.01, put=put)
+    with pytest.raises(ImagesPending):
+        fetching.all_of([wanted(f"{number}.sif", "b") for number in range(AT_ONCE + 1)])
+    for _ in range(AT_ONCE):
+        assert begun.acquire(timeout=15.0)
+    fetching._wait_s = 15.0
+    others = [Wanted(tmp_path, "here.sif", tmp_path), wanted("there.sif", "c")]
+    assert set(fetching.all_of(others).values()) == {fetched(each) for each in others}
+    assert not begun.acquire(blocking=False), "no more than some at one site"
+    go.set()
+
+
+def test_two_hands_that_wait_for_one_image_both_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, both, real = threading.Event(), threading.Barrier(2, action=lambda: go.set()), images.wait
+    calls = []
+
+    def slow(wanted: Wanted) -> Image:
+        calls.append(wanted)
+        assert go.wait(15.0)
+        return fetched(wanted)
+
+    def wait(*args: Any) -> Any:
+        both.wait(15.0)
+        return real(*args)
+
+    monkeypatch.setattr(images, "wait", wait)
+    fetching, wanted = Fetching(slow, wait_s=15.0), Wanted(tmp_path, "x.sif", tmp_path)
+    ask: Callable[[object], object] = lambda _: fetching.all_of([wanted])  # noqa: E731
+    with ThreadPoolExecutor(2) as hands:
+        found = list(hands.map(ask, range(2)))
+    assert found == [{wanted: fetched(wanted)}] * 2
+    assert len(calls) == 1

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from scalebox_hpc.daemon.home import Home
-from scalebox_hpc.daemon.prepare import NAME_TRIES, draw_name
+from scalebox_hpc.daemon.prepare import NAME_TRIES, _spool_seeds, draw_name
 from scalebox_hpc.domain.pipeline import Pipeline
-from scalebox_hpc.errors import EnvironmentProblem
+from scalebox_hpc.errors import ConflictError, EnvironmentProblem
 
 
 @pytest.fixture
@@ -43,3 +43,14 @@ def test_drawing_ends_where_no_name_is_free(
     with pytest.raises(EnvironmentProblem, match="no free run name"):
         draw_name(home, pipeline, {"sums-0001"})
     assert not (tmp_path / "results").exists()
+
+
+def test_of_two_hands_that_draw_one_name_at_once_the_second_is_refused(
+    home: Home, pipeline: Pipeline
+) -> None:
+    seeds = _spool_seeds(home, pipeline, "sums-0001", None)
+    seeds.write_text("of the first")
+    with pytest.raises(ConflictError, match="there is a run sums-0001 already"):
+        _spool_seeds(home, pipeline, "sums-0001", None)
+    assert seeds.read_text() == "of the first"
+    assert list(seeds.parent.iterdir()) == [seeds]
