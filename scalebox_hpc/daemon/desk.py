@@ -178,6 +178,7 @@ class SiteFacts:
     cpus: int | None = None  # of this machine, for `local`: the most all pools may use
     memory_mib: int | None = None
     read_us: int = 0  # when its file was taken as it stands; 0: an older release did
+    read_s: float = 0.0  # when it was read, by the clock of this daemon; 0: an earlier daemon did
 
     @property
     def is_remote(self) -> bool:

@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import sys
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +99,7 @@ def read_sites(home: Home, stations: Stations, directory: str, names: Iterable[s
 
 
 def _site_facts(home: Home, stations: Stations, directory: str, name: str) -> SiteFacts:
+    read_s = time.monotonic()
     site = load_site(name, search_path(Path(directory)))
     depot = stations.open(site)
     scratch = site.scratch
@@ -107,9 +109,10 @@ def _site_facts(home: Home, stations: Stations, directory: str, name: str) -> Si
         site = replace(site, scratch=scratch, images=images)
     launch = Launch(home.id, depot.path, site.python or sys.executable, site.prologue, scratch)
     if site.batch != "local":
-        return SiteFacts(site, launch)
+        return SiteFacts(site, launch, read_s=read_s)
     limits = replace(site.limits, submissions_per_minute=LOCAL_SUBMISSIONS)
-    return SiteFacts(replace(site, limits=limits), launch, cpus=_cpus(site), memory_mib=_memory_mib(site))
+    site = replace(site, limits=limits)
+    return SiteFacts(site, launch, cpus=_cpus(site), memory_mib=_memory_mib(site), read_s=read_s)
 
 
 def _cpus(site: Site) -> int:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from scalebox_hpc.daemon.site_files import take_in
 from scalebox_hpc.daemon.state import RunPhase
 from scalebox_hpc.domain.site import Machine, Site, Ssh
 from scalebox_hpc.testing.agent import Json, Played
@@ -86,3 +87,15 @@ def test_the_shared_folder_on_this_machine_may_move(make_world: MakeWorld) -> No
     world = make_world(player(count=slow), site=replace(SITE, shared="/old"))
     two_runs(world, replace(SITE, shared="/new"))
     assert world.finish("run-2") is RunPhase.SUCCEEDED
+
+
+def test_what_was_read_later_holds_though_it_is_told_first(make_world: MakeWorld) -> None:
+    world = make_world(player(), site=paying("old"))
+    two_runs(world, paying("old"))
+    assert world.core is not None
+    desk = world.core.desk
+    (facts,) = world.site_facts([SITE.name]).values()
+    for read_s, account in ((8.0, "newer"), (7.0, "older")):
+        read = replace(facts, site=paying(account), read_s=read_s)
+        assert take_in(desk, {SITE.name: read})[SITE.name].site == paying("newer")
+    assert desk.sites[SITE.name].site == paying("newer")
