@@ -62,8 +62,16 @@ def test_a_directory_whose_copy_was_ended_by_control_c_goes_on_by_the_same_comma
     (here / "raw" / "large").write_bytes(os.urandom(70 << 20))
     (here / "raw" / "deep" / "small").write_text("1")
     words = ("get", f"b:{here}/raw", "mine")
+    typed = [
+        "env",
+        "--default-signal=INT",
+        SBX,
+        *words,
+        "--limit",
+        "2M",
+    ]  # a job in the background ignores it
     with subprocess.Popen(
-        [SBX, *words, "--limit", "2M"], cwd=here, stderr=subprocess.PIPE, text=True, start_new_session=True
+        typed, cwd=here, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as begun:
         wait_until(lambda: list(here.glob("mine/.sbx-*/whole-*")), 30, "the first bytes")
         os.killpg(begun.pid, signal.SIGINT)
