@@ -382,7 +382,7 @@ def find_task(desk: Desk, run: RunState, name: str) -> int | None:
 def _failed_task(desk: Desk, run: RunState, name: str) -> tuple[int | None, str]:
     task_id = find_task(desk, run, name)
     if task_id is None:
-        return None, "there is no such task"
+        return None, f"{run.name} has no such task; --run names another run"
     row = desk.store.one("task_state", (task_id,))
     assert row is not None
     if row[0] not in (TaskState.FAILED, TaskState.CANCELLED):

@@ -109,6 +109,8 @@ def test_a_refused_repeat_goes_round_only_if_asked_for(make_world: MakeWorld, ch
     assert plain == {
         "requeued": 0, "tasks": [], "passed_over": [["work.2", "its message was refused as a repeat"]],
     }  # fmt: skip
+    named = world.command("run.retry", run="run-1", tasks=["run-1"]).body
+    assert named["passed_over"] == [["run-1", "run-1 has no such task; --run names another run"]]
     assert world.phase() is RunPhase.FAILED
     assert world.command("run.retry", run="run-1", **chosen).body["tasks"] == ["work.2"]
     assert world.finish() is RunPhase.SUCCEEDED
