@@ -155,19 +155,19 @@ def _walltime_left(desk: Desk, agent: AgentState) -> float | None:
 def _claim(desk: Desk, agent: AgentState, module: ModuleState, count: int) -> list[dict[str, Any]]:
     if count <= 0:
         return []
-    asked = {
-        "epoch": desk.epoch,
-        "now": desk.now.wall_us,
-        "agent": agent.agent_id,
-        "module": module.module_id,
-        "count": count,
-        "memory_mib": agent.room.memory_mib,
-    }
     before = placing.stocks(desk, module.feeds) if module.feeds is not None else []
-    if module.spec.bound:
-        rows = desk.store.rows("claim_at", {**asked, "site": agent.pool.spec.site})
-    else:
-        rows = desk.store.rows("claim", asked)
+    rows = desk.store.rows(
+        "claim",
+        {
+            "epoch": desk.epoch,
+            "now": desk.now.wall_us,
+            "agent": agent.agent_id,
+            "module": module.module_id,
+            "count": count,
+            "memory_mib": agent.room.memory_mib,
+            "site": agent.pool.spec.site if module.spec.bound else None,
+        },
+    )
     if rows:
         module.moved(TaskState.READY, TaskState.LEASED, len(rows))
     if len(rows) < count:

@@ -2,27 +2,15 @@
 
 -- name: claim
 -- Lease up to :count tasks of a module that are due and fit, oldest first. The partial index makes the
--- cost independent of how many tasks there are.
+-- cost independent of how many tasks there are. With :site only those that are bound to it, or to none: few are
+-- READY at other sites, for few are brought ahead.
 UPDATE task
    SET state = 'LEASED', lease_epoch = :epoch, lease_n = lease_n + 1, leased_us = :now,
        agent_id = :agent, lapsed = 0
  WHERE task_id IN (SELECT task_id FROM task
                     WHERE module_id = :module AND state = 'READY' AND ready_us <= :now
                       AND (memory_mib IS NULL OR memory_mib <= :memory_mib)
-                    ORDER BY ready_us, task_id LIMIT :count)
-RETURNING task_id, n, lease_n, attempts, memory_mib, generation,
-          (SELECT body FROM message WHERE message.message_id = task.message_id),
-          (SELECT headers FROM message WHERE message.message_id = task.message_id),
-          (SELECT inherited FROM message WHERE message.message_id = task.message_id);
-
--- name: claim_at
--- The same of a module whose tasks are bound to sites. Few are READY at other sites, for few are brought ahead.
-UPDATE task
-   SET state = 'LEASED', lease_epoch = :epoch, lease_n = lease_n + 1, leased_us = :now,
-       agent_id = :agent, lapsed = 0
- WHERE task_id IN (SELECT task_id FROM task
-                    WHERE module_id = :module AND state = 'READY' AND ready_us <= :now
-                      AND (memory_mib IS NULL OR memory_mib <= :memory_mib) AND site IN ('', :site)
+                      AND (:site IS NULL OR site IN ('', :site))
                     ORDER BY ready_us, task_id LIMIT :count)
 RETURNING task_id, n, lease_n, attempts, memory_mib, generation,
           (SELECT body FROM message WHERE message.message_id = task.message_id),

@@ -63,7 +63,7 @@ def _key(n: int) -> bytes:
 def _claim(store: SqliteStore, turn: int) -> float:
     now_us = time.time_ns() // 1000 + 10**9
     lease = {"epoch": "00c0ffee", "now": now_us, "agent": 1}
-    params = {**lease, "module": MODULE, "count": AT_ONCE, "memory_mib": 1024}
+    params = {**lease, "module": MODULE, "count": AT_ONCE, "memory_mib": 1024, "site": None}
     with store.transaction():
         began_ns = time.perf_counter_ns()
         rows = store.rows("claim", params)

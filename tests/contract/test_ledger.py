@@ -16,7 +16,15 @@ from scalebox_hpc.ledger.sqlite import SqliteStore
 from scalebox_hpc.ledger.statements import migrations, statements
 from scalebox_hpc.ledger.store import Shelf, Store
 
-CLAIM = {"epoch": "00000001", "now": 10, "agent": 1, "module": 1, "count": 2, "memory_mib": 1000}
+CLAIM = {
+    "epoch": "00000001",
+    "now": 10,
+    "agent": 1,
+    "module": 1,
+    "count": 2,
+    "memory_mib": 1000,
+    "site": None,
+}
 
 
 class Ledger(Store, Shelf, Protocol):
@@ -130,7 +138,7 @@ def test_a_task_that_is_bound_to_a_site_is_leased_there_only(store: Ledger) -> N
         store.many("bind_task", [("b", 1), ("a", 2), ("b", 4)])
     asked = {"now": 10, "module": 1}
     assert sorted(store.rows("lying", asked)) == [("", 1, 1), ("a", 1, 1), ("b", 1, 2)]
-    claims = [[row[0] for row in store.rows("claim_at", {**CLAIM, "site": site})] for site in ("b", "a", "b")]
+    claims = [[row[0] for row in store.rows("claim", {**CLAIM, "site": site})] for site in ("b", "a", "b")]
     assert claims == [[1, 3], [2], []]
 
 

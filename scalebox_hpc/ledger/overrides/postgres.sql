@@ -18,22 +18,7 @@ WITH due AS MATERIALIZED (
     SELECT task_id, ready_us FROM task
      WHERE module_id = :module AND state = 'READY' AND ready_us <= :now
        AND (memory_mib IS NULL OR memory_mib <= :memory_mib)
-     ORDER BY ready_us, task_id LIMIT :count),
-leased AS (
-    UPDATE task AS t
-       SET state = 'LEASED', lease_epoch = :epoch, lease_n = t.lease_n + 1, leased_us = :now,
-           agent_id = :agent, lapsed = 0
-      FROM due WHERE t.task_id = due.task_id
-    RETURNING due.ready_us, t.task_id, t.n, t.lease_n, t.attempts, t.memory_mib, t.generation, t.message_id)
-SELECT l.task_id, l.n, l.lease_n, l.attempts, l.memory_mib, l.generation, m.body, m.headers, m.inherited
-  FROM leased AS l JOIN message AS m USING (message_id) ORDER BY l.ready_us, l.task_id;
-
--- name: claim_at
--- The same of a module whose tasks are bound to sites. Few are READY at other sites, for few are brought ahead.
-WITH due AS MATERIALIZED (
-    SELECT task_id, ready_us FROM task
-     WHERE module_id = :module AND state = 'READY' AND ready_us <= :now
-       AND (memory_mib IS NULL OR memory_mib <= :memory_mib) AND site IN ('', :site)
+       AND (CAST(:site AS TEXT) IS NULL OR site IN ('', :site))
      ORDER BY ready_us, task_id LIMIT :count),
 leased AS (
     UPDATE task AS t
