@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final
 
@@ -100,3 +101,8 @@ def last_words(stderr: str, most: int = 3) -> str:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     telling = [line for line in lines if not re.match(r"rsync error:|rsync: connection unexpectedly", line)]
     return "; ".join((telling or lines)[-most:])
+
+
+def some(names: Sequence[str]) -> str:
+    """The first of some names, as a part of a sentence."""
+    return ", ".join(map(repr, names[:5])) + (" ..." if names[5:] else "")

@@ -8,20 +8,18 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from scalebox_hpc.errors import UsageError
-from scalebox_hpc.transfer.causes import Cause, TransferFailed
+from scalebox_hpc.transfer.causes import Cause, TransferFailed, some
 from scalebox_hpc.transfer.copying import read_body
 from scalebox_hpc.transfer.ends import Known
 from scalebox_hpc.transfer.opening import end_at
 from scalebox_hpc.transfer.place import Place, read_place
 from scalebox_hpc.transfer.plan import Entry, algorithm, batches, entry
+from scalebox_hpc.transfer.removal import remove_verified
 from scalebox_hpc.transfer.task import Task
 from scalebox_hpc.transfer.verify import compare, refuse_same
 from scalebox_hpc.units import show_count, show_size
-
-_AT_ONCE: Final = 5000  # files of one question
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def _doomed(source: Known, gone: Place, copy: Known, kept: Place, names: Sequenc
     copies = {each[0]: each[1] for each in copy.ask("walk", copy_root)}
     lacking = [each.name for each in wanted if each.kind == "o" or copies.get(each.name) != each.kind]
     if lacking:
-        fact = f"{copy.title}: not in {copy_root}: {_some(lacking)}: nothing was deleted"
+        fact = f"{copy.title}: not in {copy_root}: {some(lacking)}: nothing was deleted"
         raise TransferFailed(Cause.MISSING, fact)
     files = [each for each in wanted if each.kind != "d"]
     directories = [each.name for each in wanted if each.kind == "d"]
@@ -88,7 +86,7 @@ def _verify(source: Known, copy: Known, doomed: Doomed, checksum: str) -> None:
     """Read all of both. Raises TransferFailed unless they are two, and the same."""
     hashed = algorithm(source.facts["algorithms"], copy.facts["algorithms"], checksum.partition(":")[0])
     pairs = list(zip(doomed.files, doomed.copies, strict=True))
-    for batch in batches(pairs, _AT_ONCE):
+    for batch in batches(pairs):
         files, copies = [each for each, _ in batch], [name for _, name in batch]
         names = [each.name for each in files]
         refuse_same((source, doomed.root, names), (copy, doomed.copy_root, copies))
@@ -96,7 +94,7 @@ def _verify(source: Known, copy: Known, doomed: Doomed, checksum: str) -> None:
         found = compare(near, far, hashed)
         bad = [pair.before.name for pair in found if not pair.is_equal or pair.changed or pair.vanished]
         if bad:
-            fact = f"{copy.title}: {doomed.copy_root} is not the same in {_some(bad)}: nothing was deleted"
+            fact = f"{copy.title}: {doomed.copy_root} is not the same in {some(bad)}: nothing was deleted"
             raise TransferFailed(Cause.CHECKSUM, fact)
         told = {f"{hashed}:{pair.source}" for pair in found}
         if checksum.startswith(f"{hashed}:") and told != {checksum}:
@@ -108,14 +106,5 @@ def _delete(source: Known, copy: Known, doomed: Doomed) -> None:
     if not doomed.files and not doomed.directories:
         return
     copy.ask("settle", doomed.copy_root)
-    left: list[str] = []
-    for batch in batches(doomed.files, _AT_ONCE):
-        known = [[each.name, each.size_bytes, each.mtime_ns] for each in batch]
-        left += source.ask("remove", doomed.root, known)
-    if left:
-        raise TransferFailed(Cause.CHANGED, f"{source.title}: not deleted, for it changed: {_some(left)}")
+    remove_verified(source, doomed.root, doomed.files)
     source.ask("prune", doomed.root, doomed.directories)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:5])) + (" ..." if names[5:] else "")

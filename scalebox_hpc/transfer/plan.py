@@ -21,6 +21,7 @@ FAR_S: Final = 0.01  # there and back
 _WORK_BYTES: Final = 1 << 30
 _WORK_FILES: Final = 50_000
 PARCEL_FILE_BYTES: Final = 64 << 10
+_AT_ONCE: Final = 5000  # files of one question
 _NS: Final = 1_000_000_000
 
 
@@ -186,7 +187,7 @@ def pays_to_compress(limit_mib_s: float | None, delay_s: float) -> bool:
     return limit_mib_s is not None or delay_s >= FAR_S
 
 
-def batches(entries: Sequence[T], most: int) -> Iterator[Sequence[T]]:
-    """Parts of at most so many."""
-    for start in range(0, len(entries), most):
-        yield entries[start : start + most]
+def batches(entries: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Parts that are not too many for one question."""
+    for start in range(0, len(entries), _AT_ONCE):
+        yield entries[start : start + _AT_ONCE]

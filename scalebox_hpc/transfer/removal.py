@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import replace
 
-from scalebox_hpc.transfer.causes import Cause, TransferFailed
+from scalebox_hpc.transfer.causes import Cause, TransferFailed, some
 from scalebox_hpc.transfer.copy import Copied, Move, Outcome
-from scalebox_hpc.transfer.plan import batches
+from scalebox_hpc.transfer.ends import Known
+from scalebox_hpc.transfer.plan import Entry, batches
 from scalebox_hpc.transfer.verify import refuse_same
-
-_AT_ONCE: Final = 5000  # files of one question
 
 
 def remove_source(move: Move, outcome: Outcome) -> None:
@@ -19,24 +18,28 @@ def remove_source(move: Move, outcome: Outcome) -> None:
 
     What is gone already was removed by an earlier try. Raises TransferFailed.
     """
-    is_alone = [each.name for each in outcome.files] == [""]
+    root, copy_root, files = move.source_path, move.target_path, outcome.files
+    copies = [each.name for each in files]
+    is_alone = copies == [""]
+    if is_alone:
+        (root, name), (copy_root, copies[0]) = posixpath.split(root), posixpath.split(copy_root)
+        files = [replace(files[0], name=name)]
     if not (is_alone and outcome.moved_bytes):  # such a one went to the disk by itself
         move.target.ask("settle", move.target_path)
-    for batch in batches(outcome.files, _AT_ONCE):
-        outcome.removed += _remove(move, batch, is_alone)
+    names = [each.name for each in files]
+    for ours, theirs in zip(batches(names), batches(copies), strict=True):
+        refuse_same((move.source, root, ours), (move.target, copy_root, theirs), follow=is_alone)
+    remove_verified(move.source, root, files)
+    outcome.removed = len(files)
     if outcome.directories:
         move.source.ask("prune", move.source_path, outcome.directories)
 
 
-def _remove(move: Move, files: Sequence[Copied], is_alone: bool) -> int:
-    root, copy_root = move.source_path, move.target_path
-    names, copies = [each.name for each in files], [each.name for each in files]
-    if is_alone:
-        (root, names[0]), (copy_root, copies[0]) = posixpath.split(root), posixpath.split(copy_root)
-    refuse_same((move.source, root, names), (move.target, copy_root, copies), follow=is_alone)
-    known = [[name, each.size_bytes, each.mtime_ns] for name, each in zip(names, files, strict=True)]
-    left = move.source.ask("remove", root, known)
+def remove_verified(end: Known, root: str, files: Sequence[Copied | Entry]) -> None:
+    """Remove those files that are what they were when they were verified, or gone. Raises TransferFailed."""
+    left: list[str] = []
+    for batch in batches(files):
+        left += end.ask("remove", root, [[each.name, each.size_bytes, each.mtime_ns] for each in batch])
     if left:
-        fact = f"not removed, for it changed after it was copied: {', '.join(map(repr, left[:5]))}"
-        raise TransferFailed(Cause.CHANGED, f"{move.source.title}: {fact}")
-    return len(known)
+        fact = f"{end.title}: not removed from {root}, for it changed after it was verified: {some(left)}"
+        raise TransferFailed(Cause.CHANGED, fact)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from scalebox_hpc.errors import UsageError
-from scalebox_hpc.transfer.causes import Cause, TransferFailed
+from scalebox_hpc.transfer.causes import Cause, TransferFailed, some
 from scalebox_hpc.transfer.copy import Copied
 from scalebox_hpc.transfer.copying import headers_of
 from scalebox_hpc.transfer.ends import Known
@@ -18,7 +18,6 @@ from scalebox_hpc.transfer.plan import algorithm, batches
 from scalebox_hpc.transfer.task import Task
 from scalebox_hpc.units import show_count, show_size
 
-_AT_ONCE: Final = 5000
 _GNU: Final = re.compile(r"(?P<escaped>\\?)(?:XXH3_)?(?P<hex>[0-9a-f]+) [ *](?P<name>.+)")
 _BSD: Final = re.compile(r"(?P<escaped>\\?)(?:SHA256|XXH3|BLAKE3) \((?P<name>.+)\) = (?P<hex>[0-9a-f]+)")
 _NAMES: Final = {"XXH3": "xxh3", "SHA256": "sha256", "BLAKE3": "blake3"}
@@ -76,7 +75,7 @@ def _verify_all(task: Task, end: Known, place: Place) -> None:
     chosen, expected = read_manifest(lines, task.text("ALGORITHM"))
     _need(end, chosen)
     root, bad, gone = end.full(place.path), [], []
-    for batch in batches(list(expected), _AT_ONCE):
+    for batch in batches(list(expected)):
         for name, found in zip(batch, end.ask("digest", chosen, root, list(batch)), strict=True):
             if found is None:
                 gone.append(name)
@@ -92,8 +91,7 @@ def _verify_all(task: Task, end: Known, place: Place) -> None:
 
 
 def _told(what: str, names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:5])) + (" ..." if names[5:] else "")
-    return f"{len(names)} {what} ({shown}) " if names else ""
+    return f"{len(names)} {what} ({some(names)}) " if names else ""
 
 
 def read_manifest(lines: Sequence[str], usual: str = "") -> tuple[str, dict[str, str]]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
-from scalebox_hpc.transfer.causes import Cause, TransferFailed
+from scalebox_hpc.transfer.causes import Cause, TransferFailed, some
 from scalebox_hpc.transfer.copy import ROUNDS, Copied, Move, Outcome
 from scalebox_hpc.transfer.end import fingerprint_of
 from scalebox_hpc.transfer.link import Piece
@@ -19,8 +19,6 @@ from scalebox_hpc.transfer.parcels import by_parcels
 from scalebox_hpc.transfer.plan import Difference, Entry, batches, difference, folder, shards, streams_for
 from scalebox_hpc.transfer.rsync import Mode
 from scalebox_hpc.transfer.verify import Pair, compare
-
-_AT_ONCE: Final = 5000  # files of one question
 
 
 def copy_tree(move: Move, earlier: Outcome | None = None) -> Outcome:
@@ -73,7 +71,7 @@ def _named(move: Move, names: Sequence[str], done: Set[str]) -> tuple[list[Entry
     above = sorted({above for name in names for above in _above(name)})
 
     def listed(names: Sequence[str], ask: Callable[[list[str]], Any]) -> list[Entry]:
-        asked = [partial(ask, list(part)) for part in batches(names, _AT_ONCE)]
+        asked = [partial(ask, list(part)) for part in batches(names)]
         found = [shown for ask in asked for shown in move.patiently(ask)]
         return [Entry(name, *shown) for name, shown in zip(names, found, strict=True) if shown]
 
@@ -86,11 +84,11 @@ def _named(move: Move, names: Sequence[str], done: Set[str]) -> tuple[list[Entry
     here = [*listed(above, followed), *files]
     odd = [each.name for each in files if each.kind in "do"]
     if odd:
-        fact = f"{move.source.title}: neither files nor links in {move.source_path}: {_some(odd)}"
+        fact = f"{move.source.title}: neither files nor links in {move.source_path}: {some(odd)}"
         raise TransferFailed(Cause.USAGE, fact, "copy a directory by its own name, or list the files in it")
     missing = {*names} - {each.name for each in here} - done
     if missing:
-        fact = f"{move.source.title}: not in {move.source_path}: {_some(sorted(missing))}"
+        fact = f"{move.source.title}: not in {move.source_path}: {some(sorted(missing))}"
         raise TransferFailed(Cause.MISSING, fact)
     return here, there.result()
 
@@ -106,7 +104,7 @@ def _refuse_barred(move: Move, barred: Sequence[Entry]) -> None:
     if barred:
         which = "no directory" if barred[0].kind == "d" else "a directory"
         fact = (
-            f"{move.target.title}: {move.target_path} has {which} at {_some([each.name for each in barred])}"
+            f"{move.target.title}: {move.target_path} has {which} at {some([each.name for each in barred])}"
         )
         raise TransferFailed(Cause.OTHER, fact, "at the source it is another kind: remove one of the two")
 
@@ -122,7 +120,7 @@ def _begin(move: Move, found: Difference, target: Sequence[Entry], temporary: st
         locked = [
             each for each in target if each.kind == "d" and each.name in filled and not each.mode & 0o200
         ]
-        for batch in batches(locked, _AT_ONCE):
+        for batch in batches(locked):
             wanted = [[each.name, each.mtime_ns, each.mode | 0o700] for each in batch]
             move.target.ask("dress", move.target_path, wanted)
     names = [each.name for each in found.directories]
@@ -184,7 +182,7 @@ def _part(move: Move, part: Sequence[Entry], title: str, temporary: str) -> list
         size_bytes = sum(each.size_bytes for each in left)
         move.patiently(partial(move.move, piece, title, size_bytes))
         bad = []
-        for batch in batches(left, _AT_ONCE):
+        for batch in batches(left):
             for pair in _compared(move, batch):
                 if pair.is_equal and not pair.changed:
                     copied.append(_copied(move, pair))
@@ -203,7 +201,7 @@ def _compared(move: Move, batch: Sequence[Entry]) -> list[Pair]:
     pairs = move.patiently(lambda: compare(here, there, move.algorithm))
     gone = [pair.before.name for pair in pairs if pair.vanished]
     if gone:
-        fact = f"{move.source.title}: went away from {move.source_path}: {_some(gone)}"
+        fact = f"{move.source.title}: went away from {move.source_path}: {some(gone)}"
         raise TransferFailed(Cause.MISSING, fact)
     return pairs
 
@@ -213,12 +211,8 @@ def _copied(move: Move, pair: Pair) -> Copied:
     return Copied(before.name, before.size_bytes, before.mtime_ns, f"{move.algorithm}:{pair.source}")
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(map(repr, names[:5])) + (" ..." if names[5:] else "")
-
-
 def _failure(move: Move, bad: Sequence[Pair]) -> TransferFailed:
-    shown = _some([pair.before.name for pair in bad])
+    shown = some([pair.before.name for pair in bad])
     if any(pair.changed for pair in bad):
         return TransferFailed(Cause.CHANGED, f"{move.source.title}: changed while they were copied: {shown}")
     return TransferFailed(Cause.CHECKSUM, f"{move.target.title}: came out wrong: {shown} ({move.algorithm})")
@@ -233,7 +227,7 @@ def _verify(move: Move, unchanged: Sequence[Entry], outcome: Outcome) -> list[En
         outcome.files += [Copied(each.name, each.size_bytes, each.mtime_ns, "") for each in unchanged]
         return []
     wrong: list[Entry] = []
-    for batch in batches(unchanged, _AT_ONCE):
+    for batch in batches(unchanged):
         for pair in _compared(move, batch):
             if pair.is_equal and not pair.changed:
                 outcome.files.append(_copied(move, pair))
@@ -253,5 +247,5 @@ def _dress(move: Move, found: Difference, filled: Set[str]) -> None:
         named = {each.name for each in wanted}
         wanted += [each for each in found.settled if each.name in filled and each.name not in named]
     wanted.sort(key=lambda each: each.name.count("/") + bool(each.name), reverse=True)
-    for batch in batches(wanted, _AT_ONCE):
+    for batch in batches(wanted):
         move.target.ask("dress", move.target_path, [[each.name, each.mtime_ns, each.mode] for each in batch])

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
-from typing import Final
 
 from scalebox_hpc.errors import UsageError
-from scalebox_hpc.transfer.causes import Cause, TransferFailed, cause_of_command
+from scalebox_hpc.transfer.causes import Cause, TransferFailed, cause_of_command, some
 from scalebox_hpc.transfer.ends import Known
 from scalebox_hpc.transfer.opening import end_at
 from scalebox_hpc.transfer.packing import HASH, need_tools
@@ -20,8 +19,6 @@ from scalebox_hpc.transfer.receipt import Receipt
 from scalebox_hpc.transfer.summing import read_manifest
 from scalebox_hpc.transfer.task import Task
 from scalebox_hpc.units import show_count, show_size
-
-_AT_ONCE: Final = 5000  # files of one question
 
 
 def run(task: Task) -> None:
@@ -115,9 +112,9 @@ def _check_files(end: Known, path: str, temporary: str, found: Sequence[Entry], 
         raise TransferFailed(Cause.CHECKSUM, f"{end.title}: {path}: {error.fact}") from error
     names = [each.name for each in found if each.kind == "f"]
     wrong = set(names) ^ set(wanted)
-    for batch in batches(names, _AT_ONCE):
+    for batch in batches(names):
         sums = end.ask("digest", HASH, temporary, list(batch), True)
         wrong |= {name for name, is_now in zip(batch, sums, strict=True) if is_now != wanted.get(name)}
     if wrong:
-        fact = f"{end.title}: {path}: not as its manifest says: {', '.join(map(repr, sorted(wrong)[:5]))}"
+        fact = f"{end.title}: {path}: not as its manifest says: {some(sorted(wrong))}"
         raise TransferFailed(Cause.CHECKSUM, fact)

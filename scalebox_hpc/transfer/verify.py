@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scalebox_hpc.transfer.causes import Cause, TransferFailed
+from scalebox_hpc.transfer.causes import Cause, TransferFailed, some
 from scalebox_hpc.transfer.ends import Known
 from scalebox_hpc.transfer.meanwhile import Meanwhile
 from scalebox_hpc.transfer.plan import Entry, same_time
@@ -76,6 +76,5 @@ def refuse_same(
     ours, theirs = (end.ask("identity", at, list(below), follow) for end, at, below in (source, copy))
     same = [name for name, one, other in zip(names, ours, theirs, strict=True) if one and one == other]
     if same:
-        shown = ", ".join(map(repr, same[:5])) + (" ..." if same[5:] else "")
-        fact = f"{root} and {copy_root} are the same files: nothing was deleted of {shown}"
+        fact = f"{root} and {copy_root} are the same files: nothing was deleted of {some(same)}"
         raise TransferFailed(Cause.OTHER, fact, "there is one copy only, and it stays")
