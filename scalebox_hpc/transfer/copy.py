@@ -16,9 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, TypeVar
 
 from scalebox_hpc.transfer.causes import Cause, TransferFailed
-from scalebox_hpc.transfer.ends import Known
 from scalebox_hpc.transfer.link import Link, Piece
-from scalebox_hpc.transfer.place import Place
+from scalebox_hpc.transfer.place import Place, lies_in
 from scalebox_hpc.transfer.plan import Entry, algorithm, entry, folder, mode_for, version
 from scalebox_hpc.transfer.progress import Watch
 from scalebox_hpc.transfer.rsync import Mode
@@ -36,9 +35,7 @@ class Order:
 
     source: Place
     target: Place  # the copy itself, not the directory that it lies in
-    names: tuple[str, ...] | None = (
-        None  # files below `source`; None: `source` itself, with all that is in it
-    )
+    names: tuple[str, ...] | None = None  # files below `source`; None: that itself, with all that is in it
     keep_source: bool = True  # otherwise `remove_source` follows: all is verified, and put on the disk
     streams: int = 4
     checksum: str = ""  # ALGORITHM:HEX that the source, a file, should have
@@ -71,6 +68,17 @@ class Outcome:
     def size_bytes(self) -> int:
         """Bytes in all, moved now or there before."""
         return sum(each.size_bytes for each in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class _Single:
+    """One file at both ends."""
+
+    name: str  # relative to the order's places
+    source: str
+    target: str
+    lock: int | None  # held until all that write it have ended
+    follow: bool  # where the source is a link: what it leads to
 
 
 class Slots(Protocol):
@@ -168,75 +176,61 @@ class Move:
             posixpath.join(root, name) if name else root for root in (self.source_path, self.target_path)
         )
         with self.alone(source, target) as lock:
-            return self._one(name, source, target, new, outcome, lock, follow)
+            return self._one(_Single(name, source, target, lock, follow), new, outcome)
 
-    def _one(
-        self,
-        name: str,
-        source: str,
-        target: str,
-        new: Entry,
-        outcome: Outcome,
-        lock: int | None,
-        follow: bool,
-    ) -> Copied:
-        old = self._looked(self.target, target, name)
+    def _one(self, single: _Single, new: Entry, outcome: Outcome) -> Copied:
+        (shown,) = self.target.ask("look", [single.target])
+        old = None if shown is None else entry(single.name, shown)
         if old is not None and old.kind == "d":
             hint = "name the copy itself, or remove what is there"
-            raise TransferFailed(Cause.OTHER, f"{self.target.title}: {target} is a directory", hint)
-        is_there = new.is_same(old)
+            raise TransferFailed(Cause.OTHER, f"{self.target.title}: {single.target} is a directory", hint)
         for _ in range(ROUNDS):
-            temporary = target
-            if not is_there:
-                temporary = self._fill(source, target, new, old, outcome, lock)
-            pair = self._compare(source, temporary, new, follow)
+            is_there = new.is_same(old)
+            place = single.target if is_there else self._fill(single, new, old, outcome)
+            pair = self._compare(single, place, new)
             if pair.vanished:
-                raise TransferFailed(Cause.MISSING, f"{self.source.title}: {source} went away")
+                raise TransferFailed(Cause.MISSING, f"{self.source.title}: {single.source} went away")
             if pair.is_equal and not pair.changed:
-                checksum = f"{self.algorithm}:{pair.source}"
-                self._expect(checksum, source, temporary if not is_there else "")
-                if not is_there:
-                    is_durable = not self.order.keep_source
-                    self.target.ask("finish", temporary, target, new.mtime_ns, new.mode, is_durable)
-                    with self.counting:
-                        outcome.moved_bytes += new.size_bytes
-                elif old is not None and old.mode != new.mode:
-                    at, own = posixpath.split(target)
-                    self.target.ask("dress", at, [[own, new.mtime_ns, new.mode]])
-                self.watch.report(name, new.size_bytes)
-                return Copied(name, new.size_bytes, new.mtime_ns, checksum)
+                return self._accept(single, place, new, old, f"{self.algorithm}:{pair.source}", outcome)
             if not is_there and not pair.changed:
-                self.target.ask("drop", posixpath.dirname(temporary))
+                self.target.ask("drop", posixpath.dirname(place))
             assert pair.after is not None
-            is_there, old, new, last = False, None, pair.after, pair
+            old, new, last = None, pair.after, pair
         if last.changed:
-            raise TransferFailed(Cause.CHANGED, f"{self.source.title}: {source} changed while it was copied")
+            fact = f"{self.source.title}: {single.source} changed while it was copied"
+            raise TransferFailed(Cause.CHANGED, fact)
         raise TransferFailed(
             Cause.CHECKSUM,
-            f"{target} came out as {last.target}, {source} is {last.source} ({self.algorithm})",
+            f"{single.target} came out as {last.target}, {single.source} is {last.source} ({self.algorithm})",
         )
 
-    def _expect(self, checksum: str, source: str, temporary: str) -> None:
-        """Refuse a file that is not what the order says, and drop its copy."""
-        if self.order.checksum in ("", checksum):
-            return
-        if temporary:
-            self.target.ask("drop", posixpath.dirname(temporary))
-        fact = f"{source} is {checksum}, and should be {self.order.checksum}"
-        raise TransferFailed(Cause.CHECKSUM, f"{self.source.title}: {fact}")
+    def _accept(
+        self, single: _Single, place: str, new: Entry, old: Entry | None, checksum: str, outcome: Outcome
+    ) -> Copied:
+        """Give a copy that is right its name, and one that was there before the mode of its source."""
+        is_there = place == single.target
+        if self.order.checksum not in ("", checksum):
+            if not is_there:
+                self.target.ask("drop", posixpath.dirname(place))
+            fact = f"{single.source} is {checksum}, and should be {self.order.checksum}"
+            raise TransferFailed(Cause.CHECKSUM, f"{self.source.title}: {fact}")
+        if not is_there:
+            is_durable = not self.order.keep_source
+            self.target.ask("finish", place, single.target, new.mtime_ns, new.mode, is_durable)
+            with self.counting:
+                outcome.moved_bytes += new.size_bytes
+        elif old is not None and old.mode != new.mode:
+            root, name = posixpath.split(place)
+            self.target.ask("dress", root, [[name, new.mtime_ns, new.mode]])
+        self.watch.report(single.name, new.size_bytes)
+        return Copied(single.name, new.size_bytes, new.mtime_ns, checksum)
 
-    def _looked(self, end: Known, path: str, name: str) -> Entry | None:
-        (shown,) = end.ask("look", [path])
-        return None if shown is None else entry(name, shown)
-
-    def _fill(
-        self, source: str, target: str, new: Entry, old: Entry | None, outcome: Outcome, lock: int | None
-    ) -> str:
+    def _fill(self, single: _Single, new: Entry, old: Entry | None, outcome: Outcome) -> str:
         """Bring a file over under its temporary name; return that."""
         mode = mode_for(new, old, self.link.way)
-        directory = posixpath.join(posixpath.dirname(target), self._folder(source, target))
-        temporary = posixpath.join(directory, version(new, mode))
-        base = target if mode is Mode.DELTA else ""
+        own = self._folder(single.source, single.target)
+        temporary = posixpath.join(posixpath.dirname(single.target), own, version(new, mode))
+        base = single.target if mode is Mode.DELTA else ""
         first = True
 
         def fill() -> None:
@@ -249,20 +243,20 @@ class Move:
             had = had if mode is Mode.APPEND else 0
             self.watch.report(new.name, had)
             now = Mode.WHOLE if mode is Mode.APPEND and had == 0 else mode
-            piece = Piece(source, temporary, now, file=new, had_bytes=had, lock=lock)
+            piece = Piece(single.source, temporary, now, file=new, had_bytes=had, lock=single.lock)
             self.move(piece, new.name, new.size_bytes)
 
         self.patiently(fill)
         return temporary
 
-    def _compare(self, source: str, target: str, new: Entry, follow: bool) -> Pair:
-        root, name = posixpath.split(source)
-        far_root, far_name = posixpath.split(target)
+    def _compare(self, single: _Single, place: str, new: Entry) -> Pair:
+        root, name = posixpath.split(single.source)
+        far_root, far_name = posixpath.split(place)
         there = Entry(name, new.kind, new.size_bytes, new.mtime_ns, new.mode)
 
         def compared() -> list[Pair]:
             near = (self.source, root, [there])
-            return compare(near, (self.target, far_root, [far_name]), self.algorithm, follow)
+            return compare(near, (self.target, far_root, [far_name]), self.algorithm, single.follow)
 
         (pair,) = self.patiently(compared)
         return pair
@@ -278,9 +272,9 @@ def copy(move: Move, earlier: Outcome | None = None) -> Outcome:
 
     order = move.order
     (shown,) = move.patiently(lambda: move.source.ask("look", [move.source_path]))
-    if shown is None and earlier is not None:
-        return replace(earlier)
     if shown is None:
+        if earlier is not None:
+            return earlier
         raise TransferFailed(Cause.MISSING, f"{move.source.title}: there is no {move.source_path}")
     found = entry("", shown)
     if found.kind == "o":
@@ -315,8 +309,8 @@ def _refuse_link(move: Move) -> None:
 
 def _refuse_within(move: Move) -> None:
     """A directory that is copied into itself would be in its own copy, one deeper each time."""
-    source, target = (path.rstrip("/") + "/" for path in (move.source_path, move.target_path))
     is_whole = move.order.names is None and move.source.key == move.target.key
-    if is_whole and target != source and target.startswith(source):
+    is_other = move.target_path != move.source_path
+    if is_whole and is_other and lies_in(move.target_path, move.source_path):
         fact = f"{move.target_path} lies in {move.source_path}"
         raise TransferFailed(Cause.USAGE, fact, "copy to a place outside of it")

@@ -109,13 +109,11 @@ class Link:
             raise refused(self.source.title if to_site else self.target.title, error) from error
         with local, self._connection() as options:
             line = remote_words(_ssh((self.target if to_site else self.source).site), words, options)
-            with (
-                self._started(lambda _: pour.started(line, local, piece.lock, to_site=to_site)) as (
-                    process,
-                    says,
-                ),
-                says,
-            ):
+
+            def start(_: ExitStack) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+                return pour.started(line, local, piece.lock, to_site=to_site)
+
+            with self._started(start) as (process, says), says:
                 said = pour.watched(says, local, told)
                 exit_code = process.wait()
         self._refuse(exit_code, said, "ssh")

@@ -17,7 +17,7 @@ from scalebox_hpc.transfer.copy import Copied
 from scalebox_hpc.transfer.copying import headers_of, read_body
 from scalebox_hpc.transfer.ends import Known
 from scalebox_hpc.transfer.opening import end_at
-from scalebox_hpc.transfer.place import Place
+from scalebox_hpc.transfer.place import Place, lies_in
 from scalebox_hpc.transfer.plan import Entry, folder
 from scalebox_hpc.transfer.sizing import cut, read_sizes
 from scalebox_hpc.transfer.streams import Streams
@@ -89,8 +89,7 @@ def need_tools(end: Known) -> None:
 
 def _refuse_within(end: Known, source: Place, target: Place) -> None:
     """Refuse to put archives among what is packed: the next try would pack them, too."""
-    root, path = (end.full(each.path).rstrip("/") + "/" for each in (source, target))
-    if path.startswith(root):
+    if lies_in(end.full(target.path), end.full(source.path)):
         raise UsageError(f"{target} lies in {source}, all of which is packed", "name a TO outside of it")
 
 

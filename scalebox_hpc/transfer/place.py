@@ -45,6 +45,11 @@ def copy_in(directory: Place, name: str) -> Place:
     return directory / name
 
 
+def lies_in(path: str, root: str) -> bool:
+    """Whether a path is a directory or, by its name, below it. Both are absolute and tidy."""
+    return f"{path}/".startswith(root.rstrip("/") + "/")
+
+
 def written(text: str) -> str:
     """A place or a name as one line of text: a JSON string where it could not be read back as it is."""
     return json.dumps(text) if text.startswith('"') or _UNSPEAKABLE.search(text) else text
