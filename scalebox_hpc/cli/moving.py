@@ -6,7 +6,7 @@ import posixpath
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,15 +112,16 @@ def _tell(done: Move, outcome: Outcome, as_json: bool) -> None:
     if not as_json:
         say.text(f"{done.order.target}\n  {summary(done, outcome)}")
         return
-    lists = ("files", "directories")
-    numbers = {each.name: getattr(outcome, each.name) for each in fields(outcome) if each.name not in lists}
     told: dict[str, Any] = {
         "source": str(done.order.source),
         "target": str(done.order.target),
         "way": str(done.link.way),
         "files": len(outcome.files),
         "size_bytes": outcome.size_bytes,
-        **numbers,
+        "is_directory": outcome.is_directory,
+        "moved_bytes": outcome.moved_bytes,
+        "resumed_bytes": outcome.resumed_bytes,
+        "removed": outcome.removed,
     }
     if not outcome.is_directory:
         told["checksum"] = outcome.files[0].checksum

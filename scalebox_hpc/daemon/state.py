@@ -86,9 +86,7 @@ class ModuleState:
     restless: bool = False  # READY tasks are to be failed, because it is broken
     rooms: dict[int | None, Room] = field(default_factory=dict)  # what tasks need, by their raised memory
     told: dict[int | None, dict[str, Any]] = field(default_factory=dict)  # the same, as offers say it
-    feeds: ModuleState | None = (
-        None  # of a transfer: the module of several sites to one of which it brings files
-    )
+    feeds: ModuleState | None = None  # of a transfer: the module to one of whose sites it brings files
     feeders: list[ModuleState] = field(default_factory=list)  # the other way round
     places: tuple[PlaceFacts, ...] = ()  # of several sites: what the last decision knew of each
 
