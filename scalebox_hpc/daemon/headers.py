@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Final
 
-_STAGED: Final = "sbx_staged"
+from scalebox_hpc.domain.stage import STAGED
 
 
 def inherited_by(headers: Mapping[str, str] | None, inherited: Mapping[str, str]) -> dict[str, str]:
@@ -34,16 +33,16 @@ def read_headers(*texts: str | None) -> dict[str, str]:
 
 def staged_at(headers: Mapping[str, str] | None) -> str:
     """To which one of several sites a transfer has brought the files of a message; "": it had no choice."""
-    return (headers or {}).get(_STAGED, "").rpartition(":")[0]
+    return (headers or {}).get(STAGED, "").rpartition(":")[0]
 
 
 def same_content(known: str | None, written: str | None) -> bool:
     """Tell whether headers say the same; where a transfer has put the files of a message says nothing."""
     if known == written:
         return True
-    if _STAGED not in (known or "") + (written or ""):
+    if STAGED not in (known or "") + (written or ""):
         return False
     known_headers, headers = read_headers(known), read_headers(written)
-    known_headers.pop(_STAGED, None)
-    headers.pop(_STAGED, None)
+    known_headers.pop(STAGED, None)
+    headers.pop(STAGED, None)
     return known_headers == headers

@@ -13,6 +13,7 @@ from scalebox_hpc.daemon import placing, recording
 from scalebox_hpc.daemon.desk import Desk
 from scalebox_hpc.daemon.headers import read_headers
 from scalebox_hpc.daemon.state import ACTIVE, AgentState, ModuleState, PoolState
+from scalebox_hpc.domain.stage import CHOSEN
 from scalebox_hpc.domain.task import HELD, Cause, Lease, TaskState, parse_lease, revives
 from scalebox_hpc.engine.dispatch import Candidate, Room, fits, shares, take
 from scalebox_hpc.engine.launches import SHUN_TELL_S, Shun, on_trial, shun
@@ -197,7 +198,7 @@ def _offer(desk: Desk, module: ModuleState, lease: str, row: tuple[Any, ...], si
     task_id, n, _, attempts, memory_mib, generation, body, headers, inherited = row
     told = read_headers(inherited, headers)
     if module.feeds is not None:
-        told[placing.CHOSEN] = site
+        told[CHOSEN] = site
     return {
         "lease": lease,
         "module": module.module_id,

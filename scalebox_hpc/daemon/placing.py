@@ -17,9 +17,6 @@ from scalebox_hpc.domain.task import Lease, TaskEvent, TaskState, advance
 from scalebox_hpc.engine import placing
 from scalebox_hpc.ledger.store import Row
 
-CHOSEN: Final = "sbx_site"
-"""The header by which a transfer learns to which site it is to bring files."""
-
 MOST_MOVES: Final = 1000  # of one decision
 
 

@@ -33,6 +33,15 @@ HERE: Final = "local"  # the site that is the daemon's machine
 SENDER: Final = "sbx_sender"
 """The header in which a message to an `-out` transfer names the task whose files it takes home."""
 
+STAGED: Final = "sbx_staged"
+"""The one that names the folder into which files were brought; of several sites `SITE:` before it."""
+
+CHOSEN: Final = "sbx_site"
+"""The one by which the daemon says to which one of several sites an `-in` transfer is to bring files."""
+
+WAITING: Final = "sbx_stage"
+"""The one that names the folder in which files and messages wait for an `-out` transfer."""
+
 TIME_S: Final = 86400.0
 WALLTIME_PER_TIME: Final = 1.2
 WALLTIME_S: Final = WALLTIME_PER_TIME * TIME_S

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from scalebox_hpc.domain.stage import references
+from scalebox_hpc.domain.stage import CHOSEN, STAGED, references
 from scalebox_hpc.errors import UsageError
 from scalebox_hpc.transfer.causes import TransferFailed
 from scalebox_hpc.transfer.copy import Move, Order, copy
@@ -20,12 +20,6 @@ from scalebox_hpc.transfer.opening import end_at, opened
 from scalebox_hpc.transfer.place import Place, is_relative, read_place
 from scalebox_hpc.transfer.task import Task
 from scalebox_hpc.units import show_count
-
-FOLDER = "sbx_staged"
-"""The header that names the folder; of several sites `SITE:` and the folder, or nothing after it."""
-
-CHOSEN = "sbx_site"
-"""The header by which the daemon says to which one of several sites files are to go."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -46,7 +40,7 @@ def run(task: Task) -> None:
         folder = f"stage/{task.text('SBX_TASK')}-{secrets.token_hex(6)}"
         size = _bring_all(task, by_site.values(), far / folder)
     task.tell(f"{show_count(len(named), 'file')} staged", size, size)
-    task.send(task.body, {**headers, FOLDER: mark + folder})
+    task.send(task.body, {**headers, STAGED: mark + folder})
 
 
 def _far(task: Task, chosen: str) -> tuple[Place, str]:

@@ -11,13 +11,13 @@ import os
 import shutil
 from pathlib import Path
 
+from scalebox_hpc.domain.stage import WAITING
 from scalebox_hpc.errors import UsageError
 from scalebox_hpc.transfer.copy import Order, copy
 from scalebox_hpc.transfer.opening import end_at, opened
 from scalebox_hpc.transfer.place import Place
 from scalebox_hpc.transfer.task import Task
 
-WAITING = "sbx_stage"
 MESSAGES = "messages.jsonl"
 
 

@@ -29,6 +29,13 @@ class Desk:
         )
         self.offer: dict[str, Any] = {"task": "m.7", "lease": LEASE, "headers": {"h": "1", "_s": "2"}}
 
+    def bring(self) -> Path:
+        """What a transfer does: a folder with a file."""
+        folder = self.shared / "stage" / "m-in.3-00ff"
+        folder.mkdir(parents=True)
+        (folder / "x").write_text("brought")
+        return folder
+
     def enter(self, *references: str) -> list[str]:
         self.stage.enter(str(self.work), list(references), self.offer)
         return self.offer["staged"]
@@ -68,9 +75,7 @@ def test_files_lie_under_their_base_names_in_the_order_of_their_references(tmp_p
 
 def test_files_that_were_brought_are_taken_from_their_folder(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
-    folder = desk.shared / "stage" / "m-in.3-00ff"
-    folder.mkdir(parents=True)
-    (folder / "x").write_text("brought")
+    folder = desk.bring()
     desk.offer["headers"]["sbx_staged"] = "stage/m-in.3-00ff"
     desk.enter("/not/here/x")
     assert (desk.work / "x").read_text() == "brought"
@@ -80,9 +85,7 @@ def test_files_that_were_brought_are_taken_from_their_folder(tmp_path: Path) -> 
 
 def test_of_several_sites_the_one_is_named_where_the_files_are(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
-    folder = desk.shared / "stage" / "m-in.3-00ff"
-    folder.mkdir(parents=True)
-    (folder / "x").write_text("brought")
+    folder = desk.bring()
     desk.offer["headers"]["sbx_staged"] = "b:stage/m-in.3-00ff"
     desk.enter("/not/here/x")
     assert desk.offer["brought"] == str(folder)
